@@ -1,0 +1,1 @@
+"""The consumer runtime that every Spindle service shares; it knows neither Neo4j nor PostgreSQL."""

@@ -1,0 +1,111 @@
+"""The few failures that the runtime handles.
+
+    SpindleError
+    ├── SettingsError            a setting is wrong: exit 2
+    ├── StartRefused             the environment can't be used as it is: exit 2
+    ├── DecodeError              a delivery holds no record: dead letter
+    ├── BrokerUnavailable        wait and connect again
+    └── SinkError
+        ├── RecordsRefused       the store refuses some of the records: isolate
+        ├── BatchTooLarge        fewer records at once
+        ├── WriteConflict        another writer was in the way: the same batch again
+        └── StoreUnavailable     hold
+
+Drivers' exceptions become one of these in the module that imports the driver, and nowhere else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a delivery was dead-lettered: a closed set, used in headers and as a metric's label."""
+
+    NOT_JSON = "not_json"
+    NO_USABLE_ID = "no_usable_id"
+    UNKNOWN_TYPE = "unknown_type"
+    INVALID_CONTROL = "invalid_control"
+    PROJECTION_FAILED = "projection_failed"
+    REFUSED = "refused"
+    TOO_LARGE = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a store, or our own code, said about a record it can't take.
+
+    `text` may hold the record's content: it belongs into a dead letter's headers and never into a log.
+    """
+
+    error_class: str
+    code: str
+    text: str
+
+
+class SpindleError(Exception):
+    """Whatever the runtime raises on purpose."""
+
+
+class SettingsError(SpindleError):
+    """A setting is wrong; the text names the variable, the value and what is allowed."""
+
+
+class StartRefused(SpindleError):
+    """Something outside can't be used as it is; the text says what, why and how to mend it."""
+
+
+class BrokerUnavailable(SpindleError):
+    """The broker can't be reached, or ended the connection; the text says which address and why."""
+
+
+class DecodeError(SpindleError):
+    """A delivery holds no record that could ever be stored."""
+
+    def __init__(self, reason: Reason, text: str, *, error_class: str = "DecodeError", record_id: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.refusal = Refusal(error_class, "", text)
+        self.record_id = record_id
+
+
+class SinkError(SpindleError):
+    """A batch was not written, or not known to have been."""
+
+
+class RecordsRefused(SinkError):
+    """The store refuses records of this batch; nothing of the batch was stored.
+
+    `positions`: indices into the batch, where the store named them; None where it did not (then halve).
+    `certain`: the error is by its class the data's; otherwise the rule of evidence decides.
+    """
+
+    def __init__(self, refusal: Refusal, *, positions: Sequence[int] | None, certain: bool) -> None:
+        super().__init__(f"{refusal.error_class} {refusal.code}".strip())
+        self.refusal = refusal
+        self.positions = tuple(positions) if positions is not None else None
+        self.certain = certain
+
+
+class BatchTooLarge(SinkError):
+    """The store can't take this many at once. A record that is too large alone is raised as `RecordsRefused`."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"{refusal.error_class} {refusal.code}".strip())
+        self.refusal = refusal
+
+
+class WriteConflict(SinkError):
+    """Another writer was in the way (deadlock, serialization, constraint race): the same batch again, at once."""
+
+
+class StoreUnavailable(SinkError):
+    """The store can't be written to now. Holding loses nothing.
+
+    The message says what is the matter, for the log; `alarm` is a sentence for the operator where a person must act
+    (a missing table, a refused login), None where waiting is enough.
+    """
+
+    def __init__(self, message: str, *, alarm: str | None = None) -> None:
+        super().__init__(message)
+        self.alarm = alarm

@@ -1,0 +1,75 @@
+"""Where batches are written: the contract that every store's sink passes.
+
+`tests/contract/sink.py` is the contract as a test suite; the in-memory fake and the real sinks run it.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+
+class Record(Protocol):
+    """What the runtime must know of a record; the rest belongs to the service."""
+
+    @property
+    def id(self) -> str:
+        """The record's id, unique within its kind, never empty."""
+
+    @property
+    def version(self) -> str | None:
+        """The load it came with, which orders versions of one id; None where the producer sends none."""
+
+
+R = TypeVar("R", bound=Record)
+R_contra = TypeVar("R_contra", bound=Record, contravariant=True)
+
+
+class Outcomes(msgspec.Struct, frozen=True):
+    """How many records of a batch came to which end; together, all of them."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    stale: int = 0
+
+    def __add__(self, other: "Outcomes") -> "Outcomes":
+        return Outcomes(
+            self.new + other.new,
+            self.changed + other.changed,
+            self.unchanged + other.unchanged,
+            self.stale + other.stale,
+        )
+
+    @property
+    def written(self) -> int:
+        """How many the store really wrote: the evidence that it can."""
+        return self.new + self.changed
+
+    @property
+    def total(self) -> int:
+        """How many records this speaks of."""
+        return self.new + self.changed + self.unchanged + self.stale
+
+
+class Sink(Protocol[R_contra]):
+    """One kind's place in a store. Ids within one call are unique: the batch has seen to that."""
+
+    async def write(self, records: Sequence[R_contra]) -> Outcomes:
+        """Store every record or none, in one transaction. Storing a record twice changes nothing.
+
+        Raises: RecordsRefused, BatchTooLarge, WriteConflict (try again), StoreUnavailable.
+        """
+
+    async def rewrite(self, record: R_contra) -> bool:
+        """Write a stored record over itself and commit: the evidence that the store takes this kind's writes.
+
+        Returns: False where the store no longer holds the record in this version, so that nothing was written.
+        Raises: as `write`.
+        """
+
+    async def probe(self, record: R_contra) -> None:
+        """Write a record for real, then roll back: whether the store would take it now.
+
+        Raises: as `write`.
+        """

@@ -1,0 +1,1 @@
+"""Discogs dumps, or synthetic records, as messages."""

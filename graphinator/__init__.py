@@ -1,0 +1,1 @@
+"""The service that writes records to Neo4j."""
