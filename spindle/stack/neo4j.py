@@ -1,0 +1,126 @@
+"""Neo4j Community from its Maven artefacts: one JVM, Bolt on the loopback only, with a password."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.errors import StartRefused
+from spindle.stack import processes
+from spindle.stack.files import write_private
+from spindle.stack.maven import jars_folder
+from spindle.stack.ports import LOOPBACK, answer
+from spindle.stack.processes import Command
+from spindle.stack.recipe import Place, StackFailed
+
+USER = "neo4j"
+DATABASE = "neo4j"
+HEAP = "1G"
+# Bolt's magic number, then four versions of which the server picks one: 5.0 to 5.4, 4.4, 4.3, none.
+_HANDSHAKE = bytes.fromhex("6060b017 00040405 00000404 00000304 00000000")
+_OPENED = ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent", "java.lang")
+
+_CONFIGURATION = """\
+server.default_listen_address={loopback}
+server.bolt.listen_address={loopback}:{bolt}
+server.bolt.advertised_address={loopback}:{bolt}
+server.http.enabled=false
+server.https.enabled=false
+dbms.security.auth_enabled=true
+server.memory.heap.initial_size={heap}
+server.memory.heap.max_size={heap}
+server.memory.pagecache.size=256M
+db.tx_log.rotation.retention_policy=keep_none
+dbms.usage_report.enabled=false
+# A stop takes 2 s instead of 12.
+internal.server.bolt.thread_pool_shutdown_wait_time=0s
+"""
+
+
+class Neo4j:
+    """The recipe."""
+
+    name = "neo4j"
+    ports = ("bolt",)
+    patience = 120.0
+
+    def prepare(self, place: Place) -> None:
+        """Write the configuration and, the first time, set the password; afterwards the data knows it."""
+        for name in ("conf", "plugins", "run"):
+            (place.folder / name).mkdir(exist_ok=True)
+        configuration = _CONFIGURATION.format(loopback=LOOPBACK, heap=HEAP, **dict(place.ports))
+        write_private(place.folder / "conf/neo4j.conf", configuration)
+        if not (place.folder / "data/databases").exists():
+            self._set_password(place)
+
+    def commands(self, place: Place) -> Sequence[Command]:
+        """Return the server."""
+        folder = place.folder
+        opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
+        argv = [find_java(), f"-Xms{HEAP}", f"-Xmx{HEAP}", "-XX:+UseG1GC", *opened, "-Dfile.encoding=UTF-8"]
+        argv += ["-cp", _classpath(place), "org.neo4j.server.CommunityEntryPoint"]
+        argv += [f"--home-dir={folder}", f"--config-dir={folder / 'conf'}"]
+        return [Command(name="neo4j", argv=argv, folder=folder, log=place.log("neo4j"))]
+
+    def is_ready(self, place: Place) -> bool:
+        """Tell whether Bolt agrees on a version; the port alone opens earlier."""
+        agreed = answer(place.ports["bolt"], _HANDSHAKE, 4)
+        return len(agreed) == 4 and agreed != bytes(4)
+
+    def _set_password(self, place: Place) -> None:
+        # In a file, because everybody on the machine can read a command line.
+        argument = place.folder / "password"
+        write_private(argument, place.password)
+        argv = [find_java(), "-cp", _classpath(place), f"-Dbasedir={place.folder}", "org.neo4j.cli.AdminTool"]
+        command = Command(
+            name="set-initial-password",
+            argv=[*argv, "dbms", "set-initial-password", f"@{argument}"],
+            folder=place.folder,
+            log=place.log("neo4j"),
+            environment={"NEO4J_HOME": str(place.folder), "NEO4J_CONF": str(place.folder / "conf")},
+        )
+        done = processes.run_once(command)
+        argument.unlink()
+        if done.returncode != 0:
+            raise StackFailed(f"neo4j: setting the password failed:\n{done.stdout}{done.stderr}")
+
+
+def uri(place: Place) -> str:
+    """Return the address for clients."""
+    return f"bolt://{LOOPBACK}:{place.ports['bolt']}"
+
+
+def find_java() -> str:
+    """Return a Java that runs Neo4j 5.26: 17 or newer. Raises: StartRefused."""
+    for java in _javas():
+        if java_version(java) >= 17:
+            return java
+    raise StartRefused("Neo4j needs Java 17 or newer, and none was found in JAVA_HOME, PATH or /usr/lib/jvm")
+
+
+def has_java() -> bool:
+    """Tell whether there is a Java that runs Neo4j."""
+    return any(java_version(java) >= 17 for java in _javas())
+
+
+def java_version(java: str) -> int:
+    """Return a Java's major version, 0 if it does not run."""
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30.0, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    found = re.search(r'version "(\d+)', said.stderr)
+    return int(found.group(1)) if found else 0
+
+
+def _javas() -> list[str]:
+    named = [f"{os.environ['JAVA_HOME']}/bin/java"] if os.environ.get("JAVA_HOME") else []
+    on_path = shutil.which("java")
+    installed = sorted(str(path) for path in Path("/usr/lib/jvm").glob("*/bin/java"))
+    return [java for java in (*named, *([on_path] if on_path else []), *installed) if Path(java).exists()]
+
+
+def _classpath(place: Place) -> str:
+    return f"{place.folder}/plugins/*:{place.folder}/conf/*:{jars_folder()}/*"

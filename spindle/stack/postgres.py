@@ -1,0 +1,116 @@
+"""PostgreSQL with a data folder of its own, by TCP on the loopback only, with a password."""
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.errors import StartRefused
+from spindle.stack import processes
+from spindle.stack.files import write_private
+from spindle.stack.ports import LOOPBACK
+from spindle.stack.processes import Command
+from spindle.stack.recipe import Place, StackFailed
+
+USER = "spindle"
+DATABASE = "spindle"
+_DEBIAN = Path("/usr/lib/postgresql")
+
+
+class PostgreSQL:
+    """The recipe."""
+
+    name = "postgres"
+    ports = ("sql",)
+    patience = 60.0
+
+    def prepare(self, place: Place) -> None:
+        """Create the cluster and its database, the first time."""
+        _give_to_server(place.folder)
+        if (place.folder / "data" / "PG_VERSION").exists():
+            return
+        # A folder of its own until it is whole: an interrupted initdb leaves nothing that looks like a cluster.
+        draft = place.folder / "draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        secret = place.folder / "password"
+        write_private(secret, place.password)
+        _give_to_server(secret)
+        self._initialise(place, draft, secret)
+        secret.unlink()
+        draft.rename(place.folder / "data")
+
+    def commands(self, place: Place) -> Sequence[Command]:
+        """Return the server. SIGINT is its quick clean stop; SIGTERM would wait for every client to leave."""
+        options = {
+            "listen_addresses": LOOPBACK,
+            "port": place.ports["sql"],
+            "unix_socket_directories": "",  # a socket's path has little room, and TCP is what clients use
+            "logging_collector": "off",
+            "cluster_name": "spindle",
+        }
+        argv = [_program("postgres"), "-D", str(place.folder / "data")]
+        argv += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        return [self._command(place, "postgres", argv, stop_signal=signal.SIGINT)]
+
+    def is_ready(self, place: Place) -> bool:
+        """Tell whether it takes connections."""
+        argv = [_program("pg_isready"), "-q", "-h", LOOPBACK, "-p", str(place.ports["sql"]), "-t", "2"]
+        return processes.run_once(self._command(place, "pg_isready", argv), timeout=10.0).returncode == 0
+
+    def _initialise(self, place: Place, draft: Path, secret: Path) -> None:
+        initdb = [_program("initdb"), "-D", str(draft), "-U", USER, f"--pwfile={secret}"]
+        self._run(place, [*initdb, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"])
+        single = [_program("postgres"), "--single", "-D", str(draft), "postgres"]  # needs neither port nor password
+        self._run(place, single, given=f"CREATE DATABASE {DATABASE}\n")
+
+    def _run(self, place: Place, argv: Sequence[str], given: str = "") -> None:
+        done = processes.run_once(self._command(place, "prepare", argv), given=given)
+        if done.returncode != 0:
+            raise StackFailed(f"postgres: {Path(argv[0]).name} failed:\n{done.stdout}{done.stderr}")
+
+    def _command(
+        self, place: Place, name: str, argv: Sequence[str], *, stop_signal: signal.Signals = signal.SIGTERM
+    ) -> Command:
+        return Command(
+            name=name,
+            argv=argv,
+            folder=place.folder,
+            log=place.log(name),
+            environment={"HOME": str(place.folder)},
+            user=_account(),
+            stop_signal=stop_signal,
+        )
+
+
+def dsn(place: Place, database: str = DATABASE) -> str:
+    """Return the address for clients, password included."""
+    return f"postgresql://{USER}:{place.password}@{LOOPBACK}:{place.ports['sql']}/{database}"
+
+
+def find_programs() -> Path | None:
+    """Return the folder of the newest installed server's programs."""
+    versions = [folder for folder in _DEBIAN.glob("*/bin") if (folder / "initdb").exists()]
+    if versions:
+        return max(versions, key=lambda folder: [int(part) for part in re.findall(r"\d+", folder.parent.name)])
+    found = shutil.which("initdb")
+    return Path(found).resolve().parent if found else None
+
+
+def _program(name: str) -> str:
+    folder = find_programs()
+    if folder is None:
+        raise StartRefused("PostgreSQL is not installed: initdb was found neither in /usr/lib/postgresql nor in PATH")
+    return str(folder / name)
+
+
+def _account() -> str | None:
+    """Return the account that the server needs: it refuses to run as root."""
+    return "postgres" if os.geteuid() == 0 else None
+
+
+def _give_to_server(path: Path) -> None:
+    account = _account()
+    if account is not None:
+        shutil.chown(path, account, account)

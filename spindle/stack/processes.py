@@ -1,0 +1,176 @@
+"""Start, recognise and end the stack's processes.
+
+A process is remembered by its id and the moment it began: an id alone may by now belong to a stranger, and a
+stranger is never signalled.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+import msgspec
+import psutil
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+class ProcessRef(msgspec.Struct, frozen=True):
+    """One process: `started` is the boot and the clock tick of its start."""
+
+    pid: int
+    started: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run. `user` is the account to run as, None for the current one."""
+
+    name: str
+    argv: Sequence[str]
+    folder: Path
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    port: int | None = None  # the next command starts only once this one answers here
+
+
+def launch(command: Command) -> tuple[ProcessRef, subprocess.Popen[bytes]]:
+    """Start a command in a session of its own, without input, so that it outlives the terminal and this process."""
+    if command.log.exists():
+        command.log.replace(command.log.with_suffix(".log.1"))
+    with os.fdopen(os.open(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+        child = subprocess.Popen(  # noqa: S603  (the argument list is ours)
+            command.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=command.folder,
+            env={**clean_environment(), **command.environment},
+            start_new_session=True,
+            umask=0o077,
+            **_identity(command.user),
+        )
+    found = identify(child.pid)
+    assert found is not None  # noqa: S101  (it is our child: at least a zombie until it is waited for)
+    return found, child
+
+
+def run_once(command: Command, *, timeout: float = 120.0, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a preparing command to its end with the same identity and environment as the server that it prepares."""
+    return subprocess.run(  # noqa: S603  (the argument list is ours)
+        command.argv,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=command.folder,
+        env={**clean_environment(), **command.environment},
+        umask=0o077,
+        **_identity(command.user),
+    )
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what would steer a server from outside (RABBITMQ_…, PG…, NEO4J_…)."""
+    foreign = ("RABBITMQ_", "PG", "POSTGRES_", "NEO4J_", "ERL_", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "NOTIFY_SOCKET")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+
+class _Identity(TypedDict):
+    user: str | None
+    group: str | None
+    extra_groups: list[str | int] | None
+
+
+def _identity(user: str | None) -> _Identity:
+    return {"user": user, "group": user, "extra_groups": None if user is None else []}
+
+
+def identify(pid: int) -> ProcessRef | None:
+    """Return the process that has this id now."""
+    fields = _stat(pid)
+    return None if fields is None else ProcessRef(pid, f"{_BOOT.read_text().strip()}:{fields[19]}")
+
+
+def is_running(ref: ProcessRef) -> bool:
+    """Tell whether this very process still runs; one that ended but was not yet waited for does not."""
+    fields = _stat(ref.pid)
+    return fields is not None and fields[0] not in "ZX" and identify(ref.pid) == ref
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the program's name in brackets and may itself hold spaces and brackets.
+    return text.rpartition(")")[2].split()
+
+
+def end(ref: ProcessRef, ask: signal.Signals, *, timeout: float) -> None:
+    """Ask a process to end, wait, and kill it and what it started when the time is over."""
+    _signal(ref, ask)
+    _signal(ref, signal.SIGCONT)  # a frozen process hears nothing else
+    if not wait_until_ended(ref, timeout):
+        kill(ref)
+
+
+def kill(ref: ProcessRef) -> None:
+    """End a process and everything it started at once, as `kill -9` does."""
+    if not is_running(ref):
+        return
+    family = _descendants(ref.pid)
+    _signal(ref, signal.SIGKILL)
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=5.0)
+    wait_until_ended(ref, 5.0)
+
+
+def freeze(ref: ProcessRef) -> None:
+    """Stop a process without ending it: its sockets stay open and say nothing."""
+    for member in _descendants(ref.pid):
+        member.suspend()
+    _signal(ref, signal.SIGSTOP)
+
+
+def thaw(ref: ProcessRef) -> None:
+    """Let a frozen process go on."""
+    _signal(ref, signal.SIGCONT)
+    for member in _descendants(ref.pid):
+        member.resume()
+
+
+def wait_until_ended(ref: ProcessRef, timeout: float) -> bool:
+    """Wait for a process that need not be a child of this one; tell whether it ended in time."""
+    deadline = time.monotonic() + timeout
+    while is_running(ref):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _signal(ref: ProcessRef, number: signal.Signals) -> None:
+    if is_running(ref):
+        try:
+            os.kill(ref.pid, number)
+        except ProcessLookupError:
+            return

@@ -1,0 +1,122 @@
+"""The tests' servers. Each starts when the first test asks for it and ends with the run, also with a failed one.
+
+`rabbitmq`, `postgres`, `neo4j` are shared by all tests of a run; `own_rabbitmq`, `own_postgres`, `own_neo4j` may be
+stopped, killed and frozen by the test that has them; `private_stack` is an empty native stack.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from spindle.stack.native import NativeStack
+from tests import containers, native, servers
+from tests.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
+
+
+@pytest.fixture(scope="session")
+def native_run() -> Iterator[NativeRun]:
+    """The folder for this run's native servers."""
+    run = NativeRun()
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(request: pytest.FixtureRequest) -> Iterator[servers.RabbitMQ]:
+    """A broker with a vhost of this run."""
+    with ExitStack() as stack:
+        broker = servers.named_rabbitmq()
+        if broker is None and _in_container("rabbitmq"):
+            broker = stack.enter_context(containers.rabbitmq_container())
+        if broker is None:
+            broker = native.rabbitmq_at(_native(request, "rabbitmq").start("shared", "rabbitmq").place)
+        yield stack.enter_context(servers.vhost_of_this_run(broker))
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[servers.Postgres]:
+    """A PostgreSQL database of this run."""
+    with ExitStack() as stack:
+        server = servers.named_postgres()
+        if server is None and _in_container("postgres"):
+            server = stack.enter_context(containers.postgres_container())
+        if server is None:
+            server = native.postgres_at(_native(request, "postgres").start("shared", "postgres").place)
+        yield stack.enter_context(servers.database_of_this_run(server))
+
+
+@pytest.fixture(scope="session")
+def neo4j(request: pytest.FixtureRequest) -> Iterator[servers.Neo4j]:
+    """A Neo4j database, emptied when the run first asks for it."""
+    with ExitStack() as stack:
+        server = servers.named_neo4j()
+        if server is None and _in_container("neo4j"):
+            server = stack.enter_context(containers.neo4j_container())
+        if server is None:
+            server = native.neo4j_at(_native(request, "neo4j").start("shared", "neo4j").place)
+        server.empty()
+        yield server
+
+
+@pytest.fixture
+def empty_neo4j(neo4j: servers.Neo4j) -> servers.Neo4j:
+    """The shared Neo4j without a node."""
+    neo4j.empty()
+    return neo4j
+
+
+@pytest.fixture
+def own_rabbitmq(request: pytest.FixtureRequest) -> Iterator[OwnRabbitMQ]:
+    """A broker of this test's own, with a fresh vhost."""
+    member = _native(request, "rabbitmq", otherwise=pytest.skip).start("own", "rabbitmq")
+    with servers.vhost_of_this_run(native.rabbitmq_at(member.place)) as broker:
+        yield OwnRabbitMQ(member, broker)
+        member.thaw()
+
+
+@pytest.fixture
+def own_postgres(request: pytest.FixtureRequest) -> Iterator[OwnPostgres]:
+    """A PostgreSQL of this test's own, with a fresh database."""
+    member = _native(request, "postgres", otherwise=pytest.skip).start("own", "postgres")
+    with servers.database_of_this_run(native.postgres_at(member.place)) as server:
+        yield OwnPostgres(member, server)
+        member.thaw()
+
+
+@pytest.fixture
+def own_neo4j(request: pytest.FixtureRequest) -> Iterator[OwnNeo4j]:
+    """A Neo4j of this test's own, emptied."""
+    member = _native(request, "neo4j", otherwise=pytest.skip).start("own", "neo4j")
+    server = native.neo4j_at(member.place)
+    server.empty()
+    yield OwnNeo4j(member, server)
+    member.thaw()
+
+
+@pytest.fixture
+def private_stack(request: pytest.FixtureRequest) -> Iterator[NativeStack]:
+    """An empty native stack; whatever the test starts in it is stopped, and the data removed."""
+    stack = _native(request, "postgres", otherwise=pytest.skip).stack(f"private-{secrets.token_hex(4)}")
+    yield stack
+    stack.down()
+    shutil.rmtree(stack.home, ignore_errors=True)
+
+
+def _in_container(server: str) -> bool:
+    return os.environ.get("TEST_SERVERS") != "native" and containers.has_container(server)
+
+
+def _native(request: pytest.FixtureRequest, server: str, otherwise: object = pytest.fail) -> NativeRun:
+    reason = native.reason_against_native(server)
+    if os.environ.get("TEST_SERVERS") == "containers":
+        reason = "TEST_SERVERS=containers forbids native servers"
+    if reason is not None:
+        otherwise(f"no {server} for this test: {reason}")  # type: ignore[operator]
+    run: NativeRun = request.getfixturevalue("native_run")
+    return run
