@@ -28,3 +28,6 @@ class DeadLetters(Protocol):
 
     def put(self, letters: Iterable[DeadLetter]) -> None:
         """Take letters for publishing. Those whose delivery expires before the confirm are dropped: they come again."""
+
+    async def drained(self) -> None:
+        """Wait until nothing is unconfirmed."""

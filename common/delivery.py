@@ -81,6 +81,12 @@ class Source(Protocol):
     def oldest(self) -> float | None:
         """`received` of the oldest unsettled delivery; None if there is none."""
 
+    async def run(self) -> None:
+        """Connect, consume and reconnect until closed: the task that the pipeline gives the source.
+
+        Raises: StartRefused where the broker can't be used as it is.
+        """
+
     async def receive(self) -> Sequence[Delivery]:
         """Everything that has arrived, at least one delivery; empty only once stopped and drained."""
 

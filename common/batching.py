@@ -1,0 +1,366 @@
+"""Cut the stream into batches.
+
+A batch is the next run of the stream: any free writer takes the next consecutive records, so versions of one id keep
+their order and acknowledgements stay contiguous. The run ends before a record whose id is still in flight, and before
+a control message.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic
+
+import msgspec
+
+from common.delivery import Delivery
+from common.records import Control
+from common.sink import R
+
+
+class Trigger(StrEnum):
+    """Why a batch was closed."""
+
+    SIZE = "size"
+    BYTES = "bytes"
+    INTERVAL = "interval"
+    IDLE = "idle"
+    BARRIER = "barrier"
+    DRAIN = "drain"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """What closes a batch. Times are in seconds."""
+
+    size: int = 500
+    max_bytes: int = 8 * 1024 * 1024
+    flush_interval: float = 2.0
+    idle: float = 0.010
+    """How long a first record waits for company while a writer is free."""
+    worth_waiting: float = 0.050
+    """How much longer it waits if the batch will be full by then, at the rate so far: a flood goes out in full ones."""
+    alone_after: int = 10
+    """A delivery given out more often may be what kills the process: it is written alone, after the others."""
+    alone_patience: float = 10.0
+    """How long it waits for the others to be gone."""
+
+
+class Item(msgspec.Struct, Generic[R], eq=False, gc=False):
+    """A record with the delivery that it came in."""
+
+    delivery: Delivery
+    record: R
+
+
+class Barrier(msgspec.Struct, eq=False, gc=False):
+    """A control message with its delivery: nothing earlier of its channel may be unsettled when it is handled."""
+
+    delivery: Delivery
+    control: Control
+
+
+@dataclass(slots=True, eq=False)
+class Batch(Generic[R]):
+    """Records flushed together: at most one per id, and those that lost to it."""
+
+    items: list[Item[R]]
+    trigger: Trigger
+    losers: dict[str, list[Item[R]]] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """How many records it took from the stream."""
+        return len(self.items) + sum(map(len, self.losers.values()))
+
+    @property
+    def oldest(self) -> float:
+        """When its first delivery arrived."""
+        return self.items[0].delivery.received
+
+    @property
+    def expired(self) -> bool:
+        """Whether its channel has ended. A batch never spans two."""
+        return self.items[0].delivery.expired
+
+
+def resolve(items: list[Item[R]], trigger: Trigger) -> Batch[R]:
+    """Make a batch in which every id stands once: the highest version, in order of arrival where that says nothing."""
+    if len({item.record.id for item in items}) == len(items):
+        return Batch(items, trigger)
+    by_id: dict[str, list[Item[R]]] = {}
+    for item in items:
+        by_id.setdefault(item.record.id, []).append(item)
+    losers = {record_id: same for record_id, same in by_id.items() if len(same) > 1}
+    winners = [same[0] if len(same) == 1 else take_winner(same) for same in by_id.values()]
+    return Batch(winners, trigger, losers)
+
+
+def take_winner(same: list[Item[R]]) -> Item[R]:
+    """Remove and return the one of several records of one id that counts."""
+    best = 0
+    for position in range(1, len(same)):
+        if not _older(same[position].record.version, same[best].record.version):
+            best = position
+    return same.pop(best)
+
+
+def _older(version: str | None, other: str | None) -> bool:
+    return version is not None and other is not None and version < other
+
+
+class Batcher(Generic[R]):
+    """The stream between the reader and the writers. No I/O and no task of its own.
+
+    `unsettled` tells how many deliveries of the current channel await their answer; barriers wait by it. `on_expired`
+    is told how many deliveries were dropped because their channel had ended.
+    """
+
+    def __init__(self, limits: BatchLimits, *, unsettled: Callable[[], int], on_expired: Callable[[int], None]) -> None:
+        self._limits = limits
+        self._unsettled = unsettled
+        self._on_expired = on_expired
+        self._pending: deque[Item[R] | Barrier] = deque()
+        self._pending_bytes = 0
+        self._barriers = 0
+        self._alone: deque[Item[R]] = deque()
+        self._in_flight: dict[str, int] = {}
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._given_up = False
+
+    def put(self, items: Iterable[Item[R] | Barrier]) -> None:
+        """Append to the stream, in order of arrival."""
+        for item in items:
+            if isinstance(item, Barrier):
+                self._barriers += 1
+            elif item.delivery.delivery_count > self._limits.alone_after:
+                self._alone.append(item)
+                self._add_in_flight(item)
+                continue
+            self._pending.append(item)
+            self._pending_bytes += len(item.delivery.body)
+        self.recheck()
+
+    def close(self) -> None:
+        """Declare the stream ended: what is left goes out at once."""
+        self._closed = True
+        self._wake_all()
+
+    def give_up(self) -> None:
+        """If closed, wait no longer for what blocks the rest: it stays unsettled and comes again."""
+        self._given_up = self._closed
+        if self._closed:
+            self._wake_all()
+
+    async def take(self) -> Batch[R] | Barrier | None:
+        """The next work for a free writer; None once the stream has ended and nothing of it is left."""
+        loop = asyncio.get_running_loop()
+        while True:
+            work = self._cut(loop.time())
+            if work is not None:
+                self.recheck()
+                return work
+            if self._finished():
+                self._wake_all()
+                return None
+            await self._wait()
+
+    def done(self, items: Iterable[Item[R]]) -> None:
+        """These are in flight no longer: a later record of the same id may be written."""
+        in_flight = self._in_flight
+        for item in items:
+            record_id = item.record.id
+            left = in_flight[record_id] - 1
+            if left:
+                in_flight[record_id] = left
+            else:
+                del in_flight[record_id]
+        self.recheck()
+
+    def keep(self, items: Iterable[Item[R]]) -> None:
+        """These stay in flight although their batch is done; give them to `done` when they are judged."""
+        for item in items:
+            self._add_in_flight(item)
+
+    def discard_expired(self) -> None:
+        """Drop what came from ended channels: it will come again."""
+        gone = sum(item.delivery.expired for item in self._pending)
+        if gone:
+            self._pending = deque(item for item in self._pending if not item.delivery.expired)
+            self._pending_bytes = sum(len(item.delivery.body) for item in self._pending)
+            self._barriers = sum(isinstance(item, Barrier) for item in self._pending)
+        alone = [item for item in self._alone if item.delivery.expired]
+        if alone:
+            self._alone = deque(item for item in self._alone if not item.delivery.expired)
+            self.done(alone)
+        if gone or alone:
+            self._on_expired(gone + len(alone))
+
+    def recheck(self) -> None:
+        """See whether work is due for a waiting writer; set the clock where it will be."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._waiting:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._finished():
+            self._wake_all()
+            return
+        due = self._due(now)
+        if due is None:
+            return
+        if due <= now:
+            self._wake_one()
+        else:
+            self._timer = loop.call_at(due, self._ring)
+
+    # When is something due?
+
+    def _due(self, now: float) -> float | None:
+        """When the next work is due; None while only an event can make it so."""
+        alone = self._alone_due()
+        if not self._pending or self._blocked():
+            return alone
+        due = now if self._trigger(now) is not None else self._clock(now)
+        return due if alone is None else min(due, alone)
+
+    def _alone_due(self) -> float | None:
+        if not self._alone:
+            return None
+        if self._closed or not self._pending or self._blocked():
+            return 0.0
+        return self._alone[0].delivery.received + self._limits.alone_patience
+
+    def _blocked(self) -> bool:
+        """Whether the head of the stream waits for something in flight."""
+        head = self._pending[0]
+        if isinstance(head, Barrier):
+            return self._unsettled() > len(self._pending)
+        return head.record.id in self._in_flight
+
+    def _trigger(self, now: float) -> Trigger | None:
+        """What closes the batch at the head of the stream now, if anything does."""
+        limits = self._limits
+        if len(self._pending) >= limits.size:
+            return Trigger.SIZE
+        if self._pending_bytes >= limits.max_bytes:
+            return Trigger.BYTES
+        if self._barriers:
+            return Trigger.BARRIER
+        if self._closed:
+            return Trigger.DRAIN
+        first = self._pending[0].delivery.received
+        if now >= first + limits.flush_interval:
+            return Trigger.INTERVAL
+        if now >= self._idle_due(now):
+            return Trigger.IDLE
+        return None
+
+    def _clock(self, now: float) -> float:
+        first = self._pending[0].delivery.received
+        return min(first + self._limits.flush_interval, self._idle_due(now))
+
+    def _idle_due(self, now: float) -> float:
+        """When a batch that is not full goes to a free writer.
+
+        Asked only while a writer is free; a full prefetch then always holds a full batch (prefetch is at least
+        (writers + 1) × size), so a source at its prefetch never gets here.
+        """
+        limits = self._limits
+        first = self._pending[0].delivery.received
+        if now < first + limits.idle:
+            return first + limits.idle
+        count = len(self._pending)
+        full_at = now + (limits.size - count) * (now - first) / count
+        patience = first + limits.idle + limits.worth_waiting
+        return full_at if now < full_at <= patience else now
+
+    # Cutting
+
+    def _cut(self, now: float) -> Batch[R] | Barrier | None:
+        """Take the next work off the stream, if it is due."""
+        if self._pending and self._pending[0].delivery.expired:
+            self.discard_expired()
+        if self._pending and not self._blocked():
+            head = self._pending[0]
+            if isinstance(head, Barrier):
+                self._drop_head()
+                return head
+            trigger = self._trigger(now)
+            if trigger is not None:
+                return resolve(self._next_run(), trigger)
+        alone = self._alone_due()
+        if alone is not None and alone <= now:
+            return Batch([self._alone.popleft()], Trigger.IDLE)
+        return None
+
+    def _next_run(self) -> list[Item[R]]:
+        """The longest run that fits a batch and touches nothing in flight; its head is known to be free."""
+        run: list[Item[R]] = []
+        size = 0
+        while self._pending and len(run) < self._limits.size:
+            head = self._pending[0]
+            if isinstance(head, Barrier) or head.record.id in self._in_flight:
+                break
+            size += len(head.delivery.body)
+            if run and size > self._limits.max_bytes:
+                break
+            self._drop_head()
+            run.append(head)
+        for item in run:
+            self._add_in_flight(item)
+        return run
+
+    def _drop_head(self) -> None:
+        head = self._pending.popleft()
+        self._pending_bytes -= len(head.delivery.body)
+        if isinstance(head, Barrier):
+            self._barriers -= 1
+
+    def _add_in_flight(self, item: Item[R]) -> None:
+        record_id = item.record.id
+        self._in_flight[record_id] = self._in_flight.get(record_id, 0) + 1
+
+    # Waiting
+
+    def _finished(self) -> bool:
+        return self._closed and (self._given_up or not (self._pending or self._alone))
+
+    async def _wait(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self.recheck()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.recheck()  # it was this writer's turn: the next one's now
+            raise
+        finally:
+            if future in self._waiting:
+                self._waiting.remove(future)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.recheck()
+
+    def _wake_one(self) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
+
+    def _wake_all(self) -> None:
+        while self._waiting:
+            self._wake_one()
+
+
+def deliveries(items: Sequence[Item[R] | Barrier]) -> list[Delivery]:
+    """The deliveries behind items."""
+    return [item.delivery for item in items]

@@ -1,0 +1,79 @@
+"""Turn a delivery into a record or a control message, or say why it can be neither.
+
+Only the envelope is read here; what a service needs beyond it is read by the service's projection.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from common.delivery import Delivery
+from common.errors import DecodeError, Reason
+from common.records import Control, Envelope, ExtractionComplete, FileComplete
+
+R = TypeVar("R")
+
+Projection = Callable[[Envelope, Delivery, str], R]
+"""From the envelope, the delivery and the usable id to what a sink writes. Whatever it raises is the record's fault."""
+
+_ENVELOPE = msgspec.json.Decoder(Envelope)
+_CONTROLS: dict[str, msgspec.json.Decoder[Any]] = {
+    "file_complete": msgspec.json.Decoder(FileComplete),
+    "extraction_complete": msgspec.json.Decoder(ExtractionComplete),
+}
+# What producers have been seen to write where they had no id: storing it would merge strangers into one row.
+_NO_ID = frozenset({"", "0", "unknown", "null", "None"})
+# RecursionError: a document nested deeper than any record.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def decode(delivery: Delivery, project: Projection[R]) -> R | Control:
+    """Read one delivery.
+
+    Raises: DecodeError with the reason, for everything that no retry would mend.
+    """
+    try:
+        envelope = _ENVELOPE.decode(delivery.body)
+    except _UNREADABLE as error:
+        raise DecodeError(Reason.NOT_JSON, str(error), error_class=type(error).__name__) from error
+    if envelope.type != "data":
+        return _control(delivery, envelope)
+    record_id = usable_id(envelope.id)
+    try:
+        return project(envelope, delivery, record_id)
+    except Exception as error:  # a projection may meet anything; the line goes on (architecture.md section 5)
+        raise DecodeError(
+            Reason.PROJECTION_FAILED, str(error), error_class=type(error).__name__, record_id=record_id
+        ) from error
+
+
+def usable_id(value: object) -> str:
+    """Give the id as text; a whole number is taken as its digits.
+
+    Raises: DecodeError where it identifies nothing.
+    """
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        text = str(value)
+    else:
+        shown = "missing or null" if value is None else f"of type {type(value).__name__}"
+        raise DecodeError(Reason.NO_USABLE_ID, f"id is {shown}; allowed is a text or a whole number")
+    if text.strip() in _NO_ID:
+        raise DecodeError(Reason.NO_USABLE_ID, f"id is {text!r}, which identifies nothing")
+    return text
+
+
+def _control(delivery: Delivery, envelope: Envelope) -> Control:
+    decoder = _CONTROLS.get(envelope.type) if isinstance(envelope.type, str) else None
+    if decoder is None:
+        shown = repr(envelope.type)[:100]
+        raise DecodeError(
+            Reason.UNKNOWN_TYPE, f"type is {shown}; allowed are 'data', 'file_complete', 'extraction_complete'"
+        )
+    try:
+        control: Control = decoder.decode(delivery.body)
+    except _UNREADABLE as error:
+        raise DecodeError(Reason.INVALID_CONTROL, str(error), error_class=type(error).__name__) from error
+    return control

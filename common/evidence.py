@@ -1,0 +1,92 @@
+"""What a refusal proves, and when too many of them prove something else.
+
+Pure bookkeeping of architecture.md section 5: the rule of evidence for errors of unknown meaning, and the flood guard.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Generic
+
+from common.errors import Refusal
+from common.sink import Outcomes, R
+
+FLOOD = 100
+"""Refusals in a row, with nothing stored between, from which the store is doubted and not the records."""
+FAILURES = 3
+SPREAD = 30.0
+"""Seconds over which the failures of a suspect must be spread."""
+NEIGHBOUR = 1.0
+"""Seconds to wait for other records of the kind to be written before the witness is rewritten."""
+
+
+@dataclass(slots=True, eq=False)
+class Suspicion(Generic[R]):
+    """A record that failed alone for a reason that may not be its own."""
+
+    refusal: Refusal
+    episode: int
+    """The outage count when the failures began: one more outage and they count for nothing."""
+    failures: int = 1
+
+    def failed(self, refusal: Refusal, *, episode: int) -> None:
+        """Note one more failure."""
+        self.refusal = refusal
+        self.failures = self.failures + 1 if episode == self.episode else 1
+        self.episode = episode
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether it has failed often enough; each failure must have been followed by evidence."""
+        return self.failures >= FAILURES
+
+
+class Witness(Generic[R]):
+    """The last record of a kind that the store wrote, and a way to wait for the next."""
+
+    def __init__(self) -> None:
+        self.record: R | None = None
+        self._written = asyncio.Event()
+
+    def wrote(self, record: R) -> None:
+        """A transaction that changed the store has committed; this record was in it."""
+        self.record = record
+        self._written.set()
+        self._written = asyncio.Event()
+
+    def forget(self) -> None:
+        """The store no longer holds the record as it was written."""
+        self.record = None
+
+    async def testify(self) -> None:
+        """Wait for the next such transaction."""
+        await self._written.wait()
+
+
+class FloodGuard:
+    """Count refusals in a row; beyond the limit they are held instead of dead-lettered."""
+
+    def __init__(self, *, limit: int = FLOOD, allow: bool = False) -> None:
+        self._limit = limit
+        self._allow = allow
+        self._unreadable = 0
+        self._refused = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether dead letters are held."""
+        return not self._allow and self._unreadable + self._refused >= self._limit
+
+    def unreadable(self, count: int) -> None:
+        """Deliveries were found to hold no record."""
+        self._unreadable += count
+
+    def refused(self, count: int) -> None:
+        """The store refused records."""
+        self._refused += count
+
+    def stored(self, outcomes: Outcomes) -> None:
+        """Records were stored. An unchanged one shows that the stream is sound, but not that the store takes writes."""
+        if outcomes.total:
+            self._unreadable = 0
+        if outcomes.written:
+            self._refused = 0

@@ -1,0 +1,83 @@
+"""Give deliveries back before the broker takes them away.
+
+A delivery that stays unsettled longer than the broker's consumer timeout costs the channel and delivery budget, again
+and again. So at half of that, by default, the channel is closed on purpose, once; one record is kept and written on
+trial (rolled back) until the store takes it; then the source consumes again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic
+
+import structlog
+
+from common.backoff import delays
+from common.batching import Batcher
+from common.delivery import Source
+from common.errors import BatchTooLarge, RecordsRefused
+from common.metrics import KindMetrics
+from common.outage import Outage, Released
+from common.sink import R
+from common.writing import StoreWriter
+
+log = structlog.get_logger()
+
+
+class HoldLimit(Generic[R]):
+    """Watch the oldest unsettled delivery of one kind."""
+
+    def __init__(
+        self,
+        limit: float,
+        *,
+        source: Source,
+        outage: Outage,
+        batcher: Batcher[R],
+        writer: StoreWriter[R],
+        metrics: KindMetrics,
+        oldest_record: Callable[[], R | None],
+    ) -> None:
+        self._limit = limit
+        self._source, self._outage, self._batcher, self._writer = source, outage, batcher, writer
+        self._metrics = metrics
+        self._oldest_record = oldest_record
+
+    async def run(self) -> None:
+        """Watch until cancelled, or until the process drains while it waits for the store."""
+        loop = asyncio.get_running_loop()
+        while True:
+            oldest = self._source.oldest
+            left = self._limit if oldest is None else oldest + self._limit - loop.time()
+            if left > 0:
+                await asyncio.sleep(left)
+                continue
+            try:
+                await self._hand_back()
+            except Released:
+                return
+
+    async def _hand_back(self) -> None:
+        kept = self._oldest_record()
+        log.warning("Hold limit reached, deliveries handed back", data_type=self._metrics.kind, limit=self._limit)
+        self._metrics.handed_back(True)
+        await self._source.hand_back()
+        self._batcher.discard_expired()
+        self._outage.release()
+        if kept is not None:
+            await self._until_taken(kept)
+        log.info("Consuming again", data_type=self._metrics.kind)
+        await self._source.resume()
+        self._metrics.handed_back(False)
+
+    async def _until_taken(self, record: R) -> None:
+        """Wait until the store would take the record that was kept.
+
+        A refusal is waited out too: nothing goes on being refused for so long unless the store refuses everything.
+        """
+        for pause in delays():
+            try:
+                await self._writer.probe(record)
+            except (RecordsRefused, BatchTooLarge):
+                await asyncio.sleep(pause)
+            else:
+                return

@@ -1,0 +1,262 @@
+"""One kind's way from the broker to its store: receive, decode, batch, write, settle.
+
+The end of the stream is the drain signal: stopping the source makes `receive` return an empty burst, the batcher
+flushes, the writers return, and `run` with them.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+import structlog
+
+from common.batching import Barrier, Batch, Batcher, BatchLimits, Item, Trigger, deliveries, resolve, take_winner
+from common.dead_letters import DeadLetter, DeadLetters
+from common.decoding import Projection, decode
+from common.delivery import Delivery, Source
+from common.errors import DecodeError, Reason, Refusal
+from common.holding import HoldLimit
+from common.isolation import Refused, Stored, isolate
+from common.judgement import Judgement
+from common.metrics import KindMetrics
+from common.outage import Outage, Released
+from common.records import ExtractionComplete, FileComplete
+from common.sink import Outcomes, R, Sink
+from common.writing import StoreWriter
+
+log = structlog.get_logger()
+
+DRAIN_LETTERS = 2.0  # seconds that a drain waits for confirms; what is unconfirmed then comes again
+LATENCY_SAMPLES = 10  # per batch: an observation per record would cost more than writing it
+
+
+_NO_LOSERS: Mapping[str, list[Item[Any]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """Durations in seconds; `writers` is the number of batches at a time."""
+
+    limits: BatchLimits
+    writers: int
+    hold_limit: float = 900.0
+    allow_flood: bool = False
+
+
+class Pipeline(Generic[R]):
+    """One kind of one service."""
+
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        *,
+        source: Source,
+        project: Projection[R],
+        sink: Sink[R],
+        outage: Outage,
+        dead_letters: DeadLetters,
+        metrics: KindMetrics,
+    ) -> None:
+        self._writers = settings.writers
+        self._source, self._project, self._dead_letters = source, project, dead_letters
+        self._metrics = metrics
+        self._delivering: list[Batch[R]] = []
+        self._loose_ends = False
+        self._writer: StoreWriter[R] = StoreWriter(sink, outage, metrics, slots=settings.writers)
+        self._batcher: Batcher[R] = Batcher(
+            settings.limits, unsettled=lambda: source.unsettled, on_expired=metrics.expired
+        )
+        self._judgement: Judgement[R] = Judgement(
+            writer=self._writer,
+            batcher=self._batcher,
+            outage=outage,
+            dead_letters=dead_letters,
+            metrics=metrics,
+            store=self._store_again,
+            settle=self._settle,
+            allow_flood=settings.allow_flood,
+        )
+        self._hold_limit: HoldLimit[R] = HoldLimit(
+            settings.hold_limit,
+            source=source,
+            outage=outage,
+            batcher=self._batcher,
+            writer=self._writer,
+            metrics=metrics,
+            oldest_record=self._oldest_record,
+        )
+        metrics.batch_size_limit(settings.limits.size)
+
+    async def run(self) -> None:
+        """Carry records until the source is stopped and everything that had arrived is settled or released."""
+        kind = self._metrics.kind
+        async with asyncio.TaskGroup() as around:
+            around.create_task(self._source.run(), name=f"{kind} source")
+            watching = (
+                around.create_task(self._judgement.run(), name=f"{kind} judgement"),
+                around.create_task(self._hold_limit.run(), name=f"{kind} hold limit"),
+            )
+            async with asyncio.TaskGroup() as flow:
+                flow.create_task(self._read(), name=f"{kind} reader")
+                for number in range(self._writers):
+                    flow.create_task(self._deliver_batches(), name=f"{kind} writer {number}")
+            await self._drain_letters()
+            for task in watching:
+                task.cancel()
+            await self._source.close()
+
+    def confirmed(self, letter: DeadLetter) -> None:
+        """Settle a delivery whose dead letter the broker has confirmed."""
+        if letter.delivery.expired:
+            self._metrics.expired(1)
+        else:
+            self._source.settle([letter.delivery])
+            self._metrics.dead_lettered(letter.reason)
+        self._batcher.recheck()  # a barrier may have waited for just this one
+
+    async def _drain_letters(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_LETTERS):
+                await self._dead_letters.drained()
+
+    # Reading
+
+    async def _read(self) -> None:
+        while burst := await self._source.receive():
+            self._batcher.put(self._decode(burst))
+        self._batcher.close()
+        if self._loose_ends or self._judgement.is_open:
+            self._batcher.give_up()
+
+    def _decode(self, burst: Sequence[Delivery]) -> list[Item[R] | Barrier]:
+        """Read a burst; what can't be read is set aside, and the line goes on."""
+        project = self._project
+        items: list[Item[R] | Barrier] = []
+        unreadable: list[DeadLetter] = []
+        for delivery in burst:
+            try:
+                read = decode(delivery, project)
+            except DecodeError as error:
+                unreadable.append(self._unreadable(delivery, error))
+            else:
+                items.append(
+                    Barrier(delivery, read)
+                    if isinstance(read, FileComplete | ExtractionComplete)
+                    else Item(delivery, read)
+                )
+        if unreadable:
+            self._judgement.unreadable(unreadable)
+        return items
+
+    def _unreadable(self, delivery: Delivery, error: DecodeError) -> DeadLetter:
+        return DeadLetter(delivery, self._metrics.kind, error.record_id, error.reason, error.refusal)
+
+    # Writing
+
+    async def _deliver_batches(self) -> None:
+        while (work := await self._batcher.take()) is not None:
+            if isinstance(work, Barrier):
+                self._control(work)
+            else:
+                await self._deliver(work)
+
+    async def _deliver(self, batch: Batch[R]) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self._metrics.batch(size=batch.size, trigger=batch.trigger)
+        self._delivering.append(batch)
+        try:
+            await self._store(batch.items, losers=batch.losers)
+        finally:
+            self._delivering.remove(batch)
+        seconds = loop.time() - started
+        self._metrics.batch_done(seconds)
+        log.info(
+            "Batch processed",
+            data_type=self._metrics.kind,
+            batch_size=batch.size,
+            duration_ms=round(seconds * 1000),
+            records_per_sec=round(batch.size / max(seconds, 0.001)),
+        )
+
+    async def _store(self, items: list[Item[R]], *, losers: dict[str, list[Item[R]]]) -> None:
+        """Store what the store takes and settle it; hand the rest to judgement. All of them leave the flight."""
+        left = {*items, *(loser for same in losers.values() for loser in same)}
+        refused: list[tuple[Item[R], Reason, Refusal]] = []
+        stored = Outcomes()
+        try:
+            while items:
+                next_best: list[Item[R]] = []
+                async for verdict in isolate(self._writer.write, items):
+                    if isinstance(verdict, Stored):
+                        stored += verdict.outcomes
+                        left.difference_update(self._settle(verdict.items, verdict.outcomes, losers=losers))
+                        continue
+                    if isinstance(verdict, Refused):
+                        refused.append((verdict.item, verdict.reason, verdict.refusal))
+                    else:
+                        self._judgement.suspect(verdict.item, verdict.refusal)
+                    if same := losers.get(verdict.item.record.id):
+                        next_best.append(take_winner(same))
+                items = next_best
+        except Released:
+            self._release(left)
+        self._judgement.judge(stored, refused)
+        self._batcher.done(left)
+        if self._judgement.is_open:
+            self._batcher.give_up()
+
+    async def _store_again(self, items: Sequence[Item[R]]) -> None:
+        batch = resolve(list(items), Trigger.SIZE)
+        await self._store(batch.items, losers=batch.losers)
+
+    def _settle(
+        self, items: Sequence[Item[R]], outcomes: Outcomes, *, losers: Mapping[str, list[Item[R]]] = _NO_LOSERS
+    ) -> list[Item[R]]:
+        """Settle what has been committed, and those that lost to it. Returns: all that left the flight."""
+        beaten = [loser for item in items for loser in losers.get(item.record.id, ())] if losers else []
+        done = [*items, *beaten]
+        self._source.settle(deliveries(done))
+        if items[0].delivery.expired:
+            self._metrics.expired(len(done))
+        else:
+            self._metrics.settled(outcomes, superseded=len(beaten))
+            self._observe_latency(items)
+        self._batcher.done(done)
+        return done
+
+    def _release(self, left: Collection[Item[R]]) -> None:
+        """A hold has ended without a write: the channel is gone, or the process drains."""
+        expired = sum(item.delivery.expired for item in left)
+        self._metrics.expired(expired)
+        if expired < len(left):
+            self._loose_ends = True
+            self._batcher.give_up()
+
+    def _observe_latency(self, items: Sequence[Item[R]]) -> None:
+        now = time.time() * 1000
+        for item in items[:: max(1, len(items) // LATENCY_SAMPLES)]:
+            if item.delivery.published_ms is not None:
+                self._metrics.latency(max(0.0, now - item.delivery.published_ms) / 1000)
+
+    def _oldest_record(self) -> R | None:
+        """A record to try the store with after everything has been handed back."""
+        oldest = min(self._delivering, key=lambda batch: batch.oldest, default=None)
+        return oldest.items[0].record if oldest is not None else self._judgement.held_record
+
+    # Control messages
+
+    def _control(self, barrier: Barrier) -> None:
+        """Handle a statement about the stream. It orders this replica and proves nothing about others."""
+        control = barrier.control
+        if isinstance(control, FileComplete):
+            log.info(
+                "File complete", data_type=self._metrics.kind, file=control.file, published=control.total_processed
+            )
+        else:
+            log.info("Extraction complete", data_type=self._metrics.kind, load=control.version)
+        self._source.settle([barrier.delivery])
+        self._metrics.control("file_complete" if isinstance(control, FileComplete) else "extraction_complete")

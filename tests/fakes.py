@@ -1,0 +1,250 @@
+"""The only doubles: a source, a sink and a dead-letter queue in memory. They pass the contract suites."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from common.dead_letters import DeadLetter
+from common.delivery import Delivery, Epoch, Properties
+from common.errors import RecordsRefused, Refusal, SinkError
+from common.records import Envelope
+from common.settlement import Ack, AckLedger
+from common.sink import Outcomes
+
+
+class FakeRecord(msgspec.Struct, frozen=True):
+    """A record as the fake sink stores it."""
+
+    id: str
+    hash: str = ""
+    version: str | None = None
+    payload: str = ""
+
+
+def project(envelope: Envelope, delivery: Delivery, record_id: str) -> FakeRecord:
+    """Project as a service would; a record may break it."""
+    if b"explode" in delivery.body:
+        raise ZeroDivisionError("the projection divides by the record")
+    return FakeRecord(record_id, envelope.sha256 or "", delivery.load, delivery.body.decode())
+
+
+def body(record_id: object, text: str = "") -> bytes:
+    """A data message."""
+    sha = hashlib.sha256(f"{record_id}{text}".encode()).hexdigest()
+    return json.dumps({"type": "data", "id": record_id, "sha256": sha, "text": text}).encode()
+
+
+class FakeSource:
+    """A queue and its channel: gives out what was put, up to the prefetch, and gives it out again in a new epoch."""
+
+    def __init__(self, *, prefetch: int = 1000) -> None:
+        self.prefetch = prefetch
+        self.ready: list[tuple[bytes, str | None, int]] = []  # body, load, delivery count
+        self.unacknowledged: dict[int, tuple[bytes, str | None, int]] = {}
+        self.acknowledged: list[bytes] = []
+        self.acks: list[Ack] = []
+        self.away = False
+        self.closed = False
+        self._epoch = Epoch(1)
+        self._ledger = AckLedger(prefetch=prefetch)
+        self._tag = 0
+        self._changed = asyncio.Event()
+        self._stopped = False
+        self._closing = asyncio.Event()
+
+    @property
+    def connected(self) -> bool:
+        return not self.away
+
+    @property
+    def unsettled(self) -> int:
+        return 0 if self._epoch.ended else self._ledger.unsettled
+
+    @property
+    def oldest(self) -> float | None:
+        return None if self._epoch.ended else self._ledger.oldest
+
+    def put(self, *bodies: bytes, load: str | None = None, delivery_count: int = 0) -> None:
+        """Publish."""
+        self.ready.extend((one, load, delivery_count) for one in bodies)
+        self._changed.set()
+
+    def lose_channel(self) -> None:
+        """End the epoch as a lost connection does: everything unacknowledged goes back to the head."""
+        self._end_epoch()
+        self._begin_epoch()
+
+    async def run(self) -> None:
+        await self._closing.wait()
+
+    async def receive(self) -> Sequence[Delivery]:
+        while True:
+            burst = [] if self.away or self._stopped else self._give_out()
+            if burst or self._stopped:
+                return burst
+            self._changed.clear()
+            await self._changed.wait()
+
+    def settle(self, deliveries: Iterable[Delivery]) -> None:
+        tags = [delivery.tag for delivery in deliveries if delivery.epoch is self._epoch and not delivery.expired]
+        self._ledger.settle(tags)
+        self._acknowledge(self._ledger.take())
+        self._changed.set()
+
+    async def hand_back(self) -> None:
+        self._acknowledge(self._ledger.take() + self._ledger.take_singly())
+        self.away = True
+        self._end_epoch()
+
+    async def resume(self) -> None:
+        self.away = False
+        self._begin_epoch()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._changed.set()
+
+    async def close(self) -> None:
+        if not self._epoch.ended:
+            self._acknowledge(self._ledger.take() + self._ledger.take_singly())
+            self._end_epoch()
+        self.closed = True
+        self._closing.set()
+
+    def _give_out(self) -> list[Delivery]:
+        room = self.prefetch - len(self.unacknowledged)
+        taken, self.ready = self.ready[:room], self.ready[room:]
+        if not taken:
+            return []
+        now = asyncio.get_running_loop().time()
+        burst = []
+        for message in taken:
+            self._tag += 1
+            self.unacknowledged[self._tag] = message
+            burst.append(Delivery(self._tag, self._epoch, message[0], now, message[1], None, message[2], Properties))
+        self._ledger.receive(self._tag, now)
+        return burst
+
+    def _acknowledge(self, acks: Iterable[Ack]) -> None:
+        for ack in acks:
+            assert ack.tag in self.unacknowledged, "the broker would close the channel for this acknowledgement"
+            self.acks.append(ack)
+            tags = [tag for tag in self.unacknowledged if tag <= ack.tag] if ack.multiple else [ack.tag]
+            self.acknowledged.extend(self.unacknowledged.pop(tag)[0] for tag in tags)
+
+    def _end_epoch(self) -> None:
+        self._epoch.ended = True
+        back = [(one, load, count + 1) for one, load, count in self.unacknowledged.values()]
+        self.unacknowledged.clear()
+        self.ready[:0] = back
+
+    def _begin_epoch(self) -> None:
+        self._epoch = Epoch(self._epoch.number + 1)
+        self._ledger = AckLedger(prefetch=self.prefetch)
+        self._tag = 0
+        self._changed.set()
+
+
+class FakeSink:
+    """A table in memory. `fail` is asked before each write and may return the error to raise."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, FakeRecord] = {}
+        self.batches: list[list[str]] = []
+        """Ids of every transaction that committed."""
+        self.attempts: list[list[str]] = []
+        self.fail: Callable[[Sequence[FakeRecord]], SinkError | None] = lambda _: None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.rewrites: list[str] = []
+        self.probes: list[str] = []
+
+    async def write(self, records: Sequence[FakeRecord]) -> Outcomes:
+        await self._attempt(records)
+        outcomes = Outcomes()
+        for record in records:
+            outcomes += self._store(record)
+        self.batches.append([record.id for record in records])
+        return outcomes
+
+    async def rewrite(self, record: FakeRecord) -> bool:
+        await self._attempt([record])
+        stored = self.rows.get(record.id)
+        if stored is None or stored.hash != record.hash:
+            return False
+        self.rewrites.append(record.id)
+        return True
+
+    async def probe(self, record: FakeRecord) -> None:
+        await self._attempt([record])
+        self.probes.append(record.id)
+
+    async def _attempt(self, records: Sequence[FakeRecord]) -> None:
+        self.attempts.append([record.id for record in records])
+        await self.gate.wait()
+        if (error := self.fail(records)) is not None:
+            raise error
+
+    def _store(self, record: FakeRecord) -> Outcomes:
+        stored = self.rows.get(record.id)
+        if stored is None:
+            self.rows[record.id] = record
+            return Outcomes(new=1)
+        if record.hash and stored.hash == record.hash:
+            return Outcomes(unchanged=1)
+        if record.version is not None and stored.version is not None and record.version < stored.version:
+            return Outcomes(stale=1)
+        self.rows[record.id] = record
+        return Outcomes(changed=1)
+
+
+def refuse(*ids: str, certain: bool = True, named: bool = False) -> Callable[[Sequence[FakeRecord]], SinkError | None]:
+    """Make a `fail` that refuses these ids."""
+
+    def fail(records: Sequence[FakeRecord]) -> SinkError | None:
+        bad = [position for position, record in enumerate(records) if record.id in ids]
+        if not bad:
+            return None
+        positions = bad[:1] if named else None
+        return RecordsRefused(Refusal("FakeRefusal", "F0001", "no"), positions=positions, certain=certain)
+
+    return fail
+
+
+class FakeDeadLetters:
+    """A dead-letter queue that confirms at once, or when the gate opens."""
+
+    def __init__(self) -> None:
+        self.letters: list[DeadLetter] = []
+        self.unconfirmed: list[DeadLetter] = []
+        self.on_confirmed: Callable[[DeadLetter], None] = lambda _: None
+        self.blocked = False
+        self._drained = asyncio.Event()
+
+    def put(self, letters: Iterable[DeadLetter]) -> None:
+        self.unconfirmed.extend(letters)
+        if not self.blocked:
+            self.confirm()
+
+    def confirm(self) -> None:
+        """Let the broker confirm what it has."""
+        self.blocked = False
+        waiting, self.unconfirmed = self.unconfirmed, []
+        for letter in waiting:
+            if not letter.delivery.expired:
+                self.letters.append(letter)
+                self.on_confirmed(letter)
+        self._drained.set()
+
+    async def drained(self) -> None:
+        while self.unconfirmed:
+            self._drained.clear()
+            await self._drained.wait()
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the confirmed letters, in order."""
+        return [letter.record_id for letter in self.letters]

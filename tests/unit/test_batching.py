@@ -1,0 +1,276 @@
+"""The batcher: when a batch goes out, and what is in it."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.batching import Barrier, Batch, Batcher, BatchLimits, Item, Trigger, resolve
+from common.delivery import Delivery, Epoch, Properties
+from common.records import FileComplete
+from tests.fakes import FakeRecord
+from tests.virtual_time import in_virtual_time
+
+
+class Stream:
+    """A batcher and what feeds it, on a virtual clock."""
+
+    def __init__(self, **limits: float) -> None:
+        self.expired = 0
+        self.unsettled = 0
+        self.epoch = Epoch(1)
+        self.tag = 0
+        self.batcher: Batcher[FakeRecord] = Batcher(
+            BatchLimits(**limits),  # type: ignore[arg-type]  # sizes are ints, times are floats
+            unsettled=lambda: self.unsettled,
+            on_expired=self.expire,
+        )
+
+    def expire(self, count: int) -> None:
+        self.expired += count
+
+    def put(self, *ids: str, size: int = 10, delivery_count: int = 0, version: str | None = None) -> None:
+        self.batcher.put([Item(self.delivery(size, delivery_count), FakeRecord(one, version=version)) for one in ids])
+
+    def put_barrier(self) -> None:
+        self.batcher.put([Barrier(self.delivery(10, 0), FileComplete("artists"))])
+
+    def delivery(self, size: int, delivery_count: int) -> Delivery:
+        self.tag += 1
+        self.unsettled += 1
+        now = asyncio.get_running_loop().time()
+        return Delivery(self.tag, self.epoch, b"x" * size, now, None, None, delivery_count, Properties)
+
+    async def take(self) -> Batch[FakeRecord]:
+        batch = await self.batcher.take()
+        assert isinstance(batch, Batch)
+        return batch
+
+    def done(self, batch: Batch[FakeRecord]) -> None:
+        self.unsettled -= batch.size
+        self.batcher.done([*batch.items, *(item for same in batch.losers.values() for item in same)])
+
+
+def ids(batch: Batch[FakeRecord]) -> list[str]:
+    return [item.record.id for item in batch.items]
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@in_virtual_time
+async def test_a_full_batch_goes_out_at_once() -> None:
+    stream, start = Stream(size=3), now()
+
+    stream.put("1", "2", "3", "4")
+
+    batch = await stream.take()
+    assert (ids(batch), batch.trigger, now() - start) == (["1", "2", "3"], Trigger.SIZE, 0)
+
+
+@in_virtual_time
+async def test_bytes_close_a_batch_before_its_number_does() -> None:
+    stream = Stream(size=100, max_bytes=250)
+
+    stream.put("1", "2", "3", size=100)
+
+    batch = await stream.take()
+    assert (ids(batch), batch.trigger) == (["1", "2"], Trigger.BYTES)
+
+
+@in_virtual_time
+async def test_a_record_larger_than_the_limit_goes_alone() -> None:
+    stream = Stream(size=100, max_bytes=250)
+
+    stream.put("1", size=1000)
+
+    assert ids(await stream.take()) == ["1"]
+
+
+@in_virtual_time
+async def test_a_trickle_goes_out_within_tens_of_milliseconds() -> None:
+    stream, start = Stream(size=500, flush_interval=60.0), now()
+
+    stream.put("1")
+
+    batch = await stream.take()
+    assert batch.trigger == Trigger.IDLE
+    assert now() - start <= 0.02
+
+
+@in_virtual_time
+async def test_a_flood_waits_for_its_batch_to_be_full() -> None:
+    stream = Stream(size=500)
+    taking = asyncio.create_task(stream.take())  # noqa: RUF006 - awaited below
+
+    for number in range(100):  # 10,000 a second
+        stream.put(*(f"{number}-{n}" for n in range(10)))
+        await asyncio.sleep(0.001)
+
+    batch = await taking
+    assert (batch.size, batch.trigger) == (500, Trigger.SIZE)
+
+
+@in_virtual_time
+async def test_the_interval_bounds_the_wait_where_idle_does_not() -> None:
+    stream, start = Stream(size=500, flush_interval=2.0, idle=100.0), now()
+
+    stream.put("1")
+
+    batch = await stream.take()
+    assert (batch.trigger, now() - start) == (Trigger.INTERVAL, 2.0)
+
+
+@in_virtual_time
+async def test_the_clock_of_a_batch_starts_with_its_first_record() -> None:
+    stream = Stream(size=2, idle=100.0, flush_interval=1.0)
+    stream.put("1", "2", "3")
+    await stream.take()
+    await asyncio.sleep(0.6)
+
+    batch = await stream.take()
+
+    assert now() - batch.oldest == 1.0
+
+
+@in_virtual_time
+async def test_closing_flushes_the_last_partial_batch_and_ends_every_writer() -> None:
+    stream = Stream(size=500, flush_interval=60.0, idle=60.0)
+    stream.put("1", "2")
+
+    stream.batcher.close()
+
+    batch = await stream.take()
+    assert (ids(batch), batch.trigger) == (["1", "2"], Trigger.DRAIN)
+    assert await stream.batcher.take() is None
+    assert await stream.batcher.take() is None
+
+
+@in_virtual_time
+async def test_closing_ends_a_writer_that_waits() -> None:
+    stream = Stream()
+    waiting = [asyncio.create_task(stream.batcher.take()) for _ in range(3)]
+    await asyncio.sleep(1)
+
+    stream.batcher.close()
+
+    assert [await task for task in waiting] == [None, None, None]
+
+
+@in_virtual_time
+async def test_a_batch_ends_before_an_id_in_flight_and_that_record_waits() -> None:
+    stream = Stream(size=2)
+    stream.put("1", "2", "3", "1", "4", "5")
+    first, second = await stream.take(), await stream.take()
+    assert ids(first) == ["1", "2"]
+    assert ids(second) == ["3"]
+
+    waiting = asyncio.create_task(stream.take())
+    await asyncio.sleep(10)
+    assert not waiting.done()
+    stream.done(first)
+
+    assert ids(await waiting) == ["1", "4"]
+
+
+@in_virtual_time
+async def test_a_barrier_flushes_what_is_before_it_and_waits_until_that_is_settled() -> None:
+    stream = Stream(size=500, flush_interval=60.0, idle=60.0)
+    stream.put("1", "2")
+    stream.put_barrier()
+    stream.put("3")
+    batch = await stream.take()
+    assert (ids(batch), batch.trigger) == (["1", "2"], Trigger.BARRIER)
+
+    waiting = asyncio.create_task(stream.batcher.take())
+    await asyncio.sleep(100)
+    assert not waiting.done()
+    stream.done(batch)
+
+    assert isinstance(await waiting, Barrier)
+
+
+@in_virtual_time
+async def test_what_came_from_an_ended_channel_is_dropped_and_counted() -> None:
+    stream = Stream(size=2)
+    stream.put("1")
+    stream.put_barrier()
+    stream.put("2", "9", delivery_count=11)
+    stream.epoch.ended = True
+    stream.epoch = Epoch(2)
+
+    stream.put("1", "2")
+
+    batch = await stream.take()
+    assert ids(batch) == ["1", "2"]
+    assert stream.expired == 4
+
+
+@in_virtual_time
+async def test_what_may_kill_the_process_is_written_alone_and_after_the_others() -> None:
+    stream = Stream(size=3)
+    stream.put("killer", "accomplice", delivery_count=11)
+    stream.put("1", "2", "3")
+
+    batches = [ids(await stream.take()) for _ in range(3)]
+
+    assert batches == [["1", "2", "3"], ["killer"], ["accomplice"]]
+
+
+@in_virtual_time
+async def test_a_cancelled_writer_passes_its_turn_on() -> None:
+    stream = Stream(size=1)
+    first, second = asyncio.create_task(stream.take()), asyncio.create_task(stream.take())
+    await asyncio.sleep(0.1)
+
+    stream.put("1")
+    first.cancel()
+
+    assert ids(await second) == ["1"]
+
+
+@in_virtual_time
+async def test_giving_up_leaves_what_is_blocked() -> None:
+    stream = Stream()
+    stream.put("suspect")
+    batch = await stream.take()
+    stream.put_barrier()
+    waiting = asyncio.create_task(stream.batcher.take())
+    stream.batcher.close()
+    await asyncio.sleep(1)
+    assert batch.items
+    assert not waiting.done()
+
+    stream.batcher.give_up()
+
+    assert await waiting is None
+
+
+def item(tag: int, record_id: str, version: str | None) -> Item[FakeRecord]:
+    return Item(Delivery(tag, Epoch(1), b"", 0.0, None, None, 0, Properties), FakeRecord(record_id, version=version))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([None, "20260101", "20260201"])), min_size=1))
+def test_every_id_stands_once_and_nothing_is_forgotten(stream: list[tuple[str, str | None]]) -> None:
+    items = [item(tag, record_id, version) for tag, (record_id, version) in enumerate(stream)]
+
+    batch = resolve(list(items), Trigger.SIZE)
+
+    winners = ids(batch)
+    assert len(set(winners)) == len(winners) == len({record_id for record_id, _ in stream})
+    assert batch.size == len(items)
+
+
+@given(st.lists(st.sampled_from(["20260101", "20260201", "20260301"]), min_size=1, max_size=8))
+def test_the_highest_version_wins_and_among_equals_the_last(versions: list[str]) -> None:
+    items = [item(tag, "a", version) for tag, version in enumerate(versions)]
+
+    winner = resolve(list(items), Trigger.SIZE).items[0]
+
+    assert winner.record.version == max(versions)
+    assert winner.delivery.tag == max(tag for tag, version in enumerate(versions) if version == max(versions))
+
+
+def test_without_versions_the_last_to_arrive_wins() -> None:
+    assert resolve([item(1, "a", None), item(2, "a", None)], Trigger.SIZE).items[0].delivery.tag == 2

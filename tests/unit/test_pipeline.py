@@ -1,0 +1,512 @@
+"""The pipeline on fakes and a virtual clock: every row of the failure table that needs no server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from common.batching import BatchLimits
+from common.errors import BatchTooLarge, Reason, Refusal, SinkError, StoreUnavailable
+from common.metrics import REGISTRY, KindMetrics
+from common.outage import Outage
+from common.pipeline import Pipeline, PipelineSettings
+from tests.fakes import FakeDeadLetters, FakeRecord, FakeSink, FakeSource, body, project, refuse
+from tests.virtual_time import in_virtual_time
+
+
+class Line:
+    """A pipeline between fakes."""
+
+    count = 0
+
+    def __init__(
+        self, *, size: int = 50, writers: int = 2, hold_limit: float = 900.0, allow_flood: bool = False
+    ) -> None:
+        Line.count += 1
+        self.kind = f"kind{Line.count}"
+        self.source = FakeSource(prefetch=(writers + 2) * size)
+        self.sink = FakeSink()
+        self.letters = FakeDeadLetters()
+        self.outage = Outage(service="test", store="fake")
+        self.pipeline: Pipeline[FakeRecord] = Pipeline(
+            PipelineSettings(BatchLimits(size=size), writers, hold_limit=hold_limit, allow_flood=allow_flood),
+            source=self.source,
+            project=project,
+            sink=self.sink,
+            outage=self.outage,
+            dead_letters=self.letters,
+            metrics=KindMetrics("test", self.kind),
+        )
+        self.letters.on_confirmed = self.pipeline.confirmed
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(self.pipeline.run())
+            yield
+            self.stop()
+            await asyncio.wait_for(asyncio.shield(running), 30)
+
+    def stop(self) -> None:
+        self.source.stop()
+        self.outage.stop()
+
+    async def until(self, claim: Callable[[], bool], *, within: float = 100.0) -> None:
+        """Let time pass until something holds."""
+        async with asyncio.timeout(within):
+            while not claim():
+                await asyncio.sleep(0.01)
+
+    def settled(self) -> bool:
+        return not self.source.unacknowledged and not self.source.ready
+
+    def outcome(self, name: str) -> float:
+        labels = {"service": "test", "kind": self.kind, "outcome": name}
+        return REGISTRY.get_sample_value("spindle_records_total", labels) or 0.0
+
+    def metric(self, name: str) -> float:
+        return REGISTRY.get_sample_value(name, {"service": "test", "kind": self.kind}) or 0.0
+
+
+def bodies(*ids: object) -> list[bytes]:
+    return [body(one) for one in ids]
+
+
+@in_virtual_time
+async def test_everything_published_is_stored_acknowledged_and_counted() -> None:
+    line = Line()
+    line.source.put(*bodies(*range(1, 1001)))
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert set(line.sink.rows) == {str(number) for number in range(1, 1001)}
+    assert len(line.source.acknowledged) == 1000
+    assert line.outcome("new") == 1000
+
+
+@in_virtual_time
+async def test_a_flood_is_acknowledged_by_a_frame_per_batch_not_per_record() -> None:
+    line = Line(size=100)
+    line.source.put(*bodies(*range(1, 2001)))
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert len(line.source.acks) <= 20
+
+
+@in_virtual_time
+async def test_a_partial_batch_is_written_on_stop() -> None:
+    line = Line(size=500)
+    line.source.put(*bodies(1, 2, 3))
+
+    async with line.running():
+        await asyncio.sleep(0.001)
+
+    assert line.sink.batches == [["1", "2", "3"]]
+    assert line.settled()
+
+
+@in_virtual_time
+async def test_nothing_is_acknowledged_before_it_is_stored() -> None:
+    line = Line()
+    line.sink.gate.clear()
+    line.source.put(*bodies(*range(1, 51)))
+
+    async with line.running():
+        await asyncio.sleep(5)
+        assert not line.source.acknowledged
+        line.sink.gate.set()
+
+
+@in_virtual_time
+async def test_one_refused_record_of_five_hundred_is_set_aside_alone() -> None:
+    line = Line(size=500)
+    line.sink.fail = refuse("77")
+    line.source.put(*bodies(*range(1, 501)))
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert line.letters.ids == ["77"]
+    assert len(line.sink.rows) == 499
+    assert (line.outcome("new"), line.outcome("dead_lettered")) == (499, 1)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (b"{", Reason.NOT_JSON),
+        (b"\xff\xfe", Reason.NOT_JSON),
+        (b"[1]", Reason.NOT_JSON),
+        (b"[" * 100_000, Reason.NOT_JSON),
+        (b'{"type":"data"}', Reason.NO_USABLE_ID),
+        (b'{"type":"data","id":null}', Reason.NO_USABLE_ID),
+        (b'{"type":"data","id":""}', Reason.NO_USABLE_ID),
+        (b'{"type":"data","id":0}', Reason.NO_USABLE_ID),
+        (b'{"type":"data","id":[1]}', Reason.NO_USABLE_ID),
+        (b'{"type":"data","id":{"a":1}}', Reason.NO_USABLE_ID),
+        (b'{"type":"data","id":true}', Reason.NO_USABLE_ID),
+        (b'{"type":"data","id":"unknown"}', Reason.NO_USABLE_ID),
+        (b'{"type":"surprise","id":"1"}', Reason.UNKNOWN_TYPE),
+        (b'{"id":"1"}', Reason.UNKNOWN_TYPE),
+        (b'{"type":"file_complete"}', Reason.INVALID_CONTROL),
+    ],
+)
+def test_what_holds_no_record_is_dead_lettered_in_one_hop(message: bytes, reason: Reason) -> None:
+    @in_virtual_time
+    async def check() -> None:
+        line = Line()
+        line.source.put(body(1), message, body(2))
+
+        async with line.running():
+            await line.until(line.settled)
+
+        assert [letter.reason for letter in line.letters.letters] == [reason]
+        assert line.letters.letters[0].delivery.body == message
+        assert set(line.sink.rows) == {"1", "2"}
+
+    check()
+
+
+@in_virtual_time
+async def test_a_numeric_id_is_taken_as_its_digits() -> None:
+    line = Line()
+    line.source.put(b'{"type":"data","id":42}')
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert set(line.sink.rows) == {"42"}
+
+
+@in_virtual_time
+async def test_a_record_that_breaks_the_projection_is_set_aside_and_the_line_goes_on() -> None:
+    line = Line()
+    line.source.put(body(1), body(2, "explode"), body(3))
+
+    async with line.running():
+        await line.until(line.settled)
+
+    [letter] = line.letters.letters
+    assert (letter.record_id, letter.reason) == ("2", Reason.PROJECTION_FAILED)
+    assert letter.refusal.error_class == "ZeroDivisionError"
+    assert set(line.sink.rows) == {"1", "3"}
+
+
+@in_virtual_time
+async def test_ten_minutes_of_outage_cost_nothing_but_time() -> None:
+    line = Line(hold_limit=900)
+    line.sink.fail = lambda _: StoreUnavailable("away")
+    line.source.put(*bodies(*range(1, 1001)))
+
+    async with line.running():
+        await asyncio.sleep(600)
+        asked = len(line.sink.attempts)
+        line.sink.fail = lambda _: None
+        await line.until(line.settled, within=5)
+
+    assert len(line.sink.rows) == 1000
+    assert line.letters.ids == []
+    assert asked < 700
+    assert line.outcome("new") == 1000
+
+
+@in_virtual_time
+async def test_beyond_the_hold_limit_deliveries_go_back_once_and_return_with_the_store() -> None:
+    line = Line(hold_limit=900)
+    line.sink.fail = lambda _: StoreUnavailable("away")
+    line.source.put(*bodies(*range(1, 301)))
+
+    async with line.running():
+        await asyncio.sleep(3600)
+        assert line.source.away
+        assert not line.source.unacknowledged
+        line.sink.fail = lambda _: None
+        await line.until(line.settled, within=5)
+
+    assert len(line.sink.rows) == 300
+    assert line.sink.probes
+    assert line.outcome("new") == 300
+
+
+@in_virtual_time
+async def test_stopping_while_holding_writes_nothing_and_ends_at_once() -> None:
+    line = Line()
+    line.sink.fail = lambda _: StoreUnavailable("away")
+    line.source.put(*bodies(*range(1, 301)), b'{"type":"file_complete","data_type":"artists"}')
+    loop = asyncio.get_running_loop()
+
+    async with line.running():
+        await asyncio.sleep(60)
+        started = loop.time()
+    assert loop.time() - started < 0.5
+    assert line.source.acknowledged == []
+    assert len(line.source.ready) == 301
+
+
+@in_virtual_time
+async def test_a_lost_channel_in_mid_write_loses_and_doubles_nothing() -> None:
+    line = Line()
+    line.sink.gate.clear()
+    line.source.put(*bodies(*range(1, 301)))
+
+    async with line.running():
+        await asyncio.sleep(1)
+        line.source.lose_channel()
+        await asyncio.sleep(1)
+        line.sink.gate.set()
+        await line.until(line.settled)
+
+    assert len(line.sink.rows) == 300
+    assert len(line.source.acknowledged) == 300
+    assert sum(line.outcome(name) for name in ("new", "unchanged")) == 300
+    assert line.metric("spindle_expired_deliveries_total") > 0
+
+
+@in_virtual_time
+async def test_holders_of_a_lost_channel_are_dropped_and_come_again() -> None:
+    line = Line()
+    line.sink.fail = lambda _: StoreUnavailable("away")
+    line.source.put(*bodies(*range(1, 301)))
+
+    async with line.running():
+        await asyncio.sleep(30)
+        line.source.lose_channel()
+        await asyncio.sleep(30)
+        line.sink.fail = lambda _: None
+        await line.until(line.settled)
+
+    assert len(line.sink.rows) == 300
+
+
+@in_virtual_time
+async def test_an_unknown_error_is_a_dead_letter_only_after_thirty_seconds_and_evidence() -> None:
+    line = Line()
+    line.sink.fail = refuse("13", certain=False)
+    line.source.put(*bodies(*range(1, 51)))
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert line.letters.ids == ["13"]
+    assert 30 <= loop.time() - started < 40
+    assert line.sink.rewrites  # nothing else was written in the meantime: the witness spoke
+    assert len(line.sink.rows) == 49
+
+
+@in_virtual_time
+async def test_an_unknown_error_of_everything_is_held_not_dead_lettered() -> None:
+    line = Line(size=10)
+    line.sink.fail = refuse(*map(str, range(1, 31)), certain=False)
+    line.source.put(*bodies(*range(1, 31)))
+
+    async with line.running():
+        await asyncio.sleep(800)
+        assert line.letters.ids == []
+        line.sink.fail = lambda _: None
+        line.source.put(*bodies(99))
+        await line.until(line.settled)
+
+    assert len(line.sink.rows) == 31
+
+
+@in_virtual_time
+async def test_an_unknown_error_that_was_the_stores_ends_with_the_record_stored() -> None:
+    line = Line()
+    line.sink.fail = refuse("13", certain=False)
+    line.source.put(*bodies(*range(1, 51)))
+
+    async with line.running():
+        await asyncio.sleep(5)
+        line.sink.fail = lambda _: None
+        await line.until(line.settled)
+
+    assert line.letters.ids == []
+    assert len(line.sink.rows) == 50
+
+
+@in_virtual_time
+async def test_a_million_refusals_in_a_row_become_a_hold() -> None:
+    line = Line(size=50)
+    line.sink.fail = refuse(*map(str, range(1, 1001)), named=True)
+    line.source.put(*bodies(*range(1, 1001)))
+
+    async with line.running():
+        await asyncio.sleep(300)
+        assert len(line.letters.ids) < 100
+        assert line.metric("spindle_refusing_everything") == 1
+        before = set(line.letters.ids)
+        line.sink.fail = lambda _: None  # the operator has mended the column
+        await line.until(line.settled)
+
+    assert set(line.sink.rows) == {str(number) for number in range(1, 1001)} - before
+    assert line.metric("spindle_refusing_everything") == 0
+
+
+@in_virtual_time
+async def test_a_flood_that_is_allowed_is_dead_lettered() -> None:
+    line = Line(size=50, allow_flood=True)
+    line.sink.fail = refuse(*map(str, range(1, 301)))
+    line.source.put(*bodies(*range(1, 301)))
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert len(line.letters.ids) == 300
+
+
+@in_virtual_time
+async def test_half_bad_records_are_no_flood() -> None:
+    line = Line(size=500)
+    bad = [str(number) for number in range(1, 1001) if number % 2]
+    line.sink.fail = refuse(*bad)
+    line.source.put(*bodies(*range(1, 1001)))
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert sorted(line.letters.ids) == sorted(bad)
+
+
+@in_virtual_time
+async def test_a_flood_of_unreadable_deliveries_is_held_until_a_record_comes_through() -> None:
+    line = Line(size=50)
+    line.source.put(*[b"{"] * 150)
+
+    async with line.running():
+        await asyncio.sleep(100)
+        assert line.letters.letters == []
+        line.source.put(body(1))
+        await line.until(line.settled)
+
+    assert len(line.letters.letters) == 150
+
+
+@in_virtual_time
+async def test_of_two_versions_in_a_batch_the_winner_is_written_and_both_are_settled() -> None:
+    line = Line()
+    line.source.put(body(1, "old"), load="20260101")
+    line.source.put(body(1, "new"), load="20260201")
+    line.source.put(body(1, "old"), load="20260101")  # redelivered behind
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert line.sink.rows["1"].version == "20260201"
+    assert (line.outcome("new"), line.outcome("superseded")) == (1, 2)
+
+
+@in_virtual_time
+async def test_if_the_winner_is_refused_the_next_version_is_written() -> None:
+    line = Line()
+    line.source.put(body(1, "good"), load="20260101")
+    line.source.put(body(1, "bad"), load="20260201")
+
+    def refuse_new(records: Sequence[FakeRecord]) -> SinkError | None:
+        bad = [record.id for record in records if record.version == "20260201"]
+        return refuse(*bad)(records) if bad else None
+
+    line.sink.fail = refuse_new
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert line.sink.rows["1"].version == "20260101"
+    assert line.letters.ids == ["1"]
+    assert (line.outcome("new"), line.outcome("dead_lettered")) == (1, 1)
+
+
+@in_virtual_time
+async def test_a_control_message_waits_for_an_unconfirmed_dead_letter_before_it() -> None:
+    line = Line()
+    line.letters.blocked = True
+    control = b'{"type":"file_complete","data_type":"artists"}'
+    line.source.put(body(1), b"{", control)
+
+    async with line.running():
+        await asyncio.sleep(60)
+        assert control not in line.source.acknowledged
+        line.letters.confirm()
+        await line.until(line.settled)
+
+    assert control in line.source.acknowledged
+
+
+@in_virtual_time
+async def test_a_batch_that_is_too_large_is_halved_and_all_of_it_stored() -> None:
+    line = Line(size=100)
+    line.sink.fail = lambda records: BatchTooLarge(Refusal("E", "57014", "")) if len(records) > 30 else None
+    line.source.put(*bodies(*range(1, 101)))
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert len(line.sink.rows) == 100
+
+
+@in_virtual_time
+async def test_an_unchanged_batch_is_acknowledged_too() -> None:
+    line = Line()
+    line.source.put(*bodies(*range(1, 51)), *bodies(*range(1, 51)))
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert (line.outcome("new"), line.outcome("unchanged")) == (50, 50)
+
+
+@in_virtual_time
+async def test_a_healthy_batch_beside_a_poisoned_one_changes_nothing_about_it() -> None:
+    line = Line(size=10, writers=2)
+    line.sink.fail = refuse("5")
+    line.source.put(*bodies(*range(1, 21)))
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert line.letters.ids == ["5"]
+    assert len(line.sink.rows) == 19
+
+
+@in_virtual_time
+async def test_a_bug_in_a_sink_ends_the_pipeline_and_acknowledges_nothing() -> None:
+    line = Line()
+
+    def bug(records: Sequence[FakeRecord]) -> SinkError | None:
+        raise ZeroDivisionError
+
+    line.sink.fail = bug
+    line.source.put(*bodies(1, 2))
+
+    with pytest.raises(ExceptionGroup):
+        await line.pipeline.run()
+
+    assert line.source.acknowledged == []
+
+
+@pytest.mark.parametrize("steps", range(1, 60))
+def test_cancelled_at_any_step_nothing_is_acknowledged_that_is_not_stored(steps: int) -> None:
+    @in_virtual_time
+    async def check() -> None:
+        line = Line(size=5)
+        line.sink.fail = refuse("7")
+        line.source.put(*bodies(*range(1, 31)))
+        running = asyncio.create_task(line.pipeline.run())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+        kept = {*line.sink.rows, *line.letters.ids}
+        assert {
+            FakeRecord(str(number)).id for number in range(1, 31) if body(number) in line.source.acknowledged
+        } <= kept
+
+    check()
