@@ -1,0 +1,180 @@
+"""The settings that more than one program has: the broker, a store, and what every consumer needs."""
+
+import re
+from abc import abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import quote, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import SettingsConfigDict
+
+from common.environment import Settings
+from common.fields import Lower, choice, seconds, secret, selection, size, split, text, whole
+from common.kinds import DEFAULT_PREFIX, KINDS, Names, Service
+from common.servers import ServerSettings, address_of, check_url, netloc
+from common.stores import StoreSettings
+
+
+def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    if not kinds or not set(kinds) <= set(KINDS):
+        raise ValueError("unknown kind")
+    return kinds
+
+
+def _usable_prefix(prefix: str) -> str:
+    # 200 leaves room for what `Names` appends: AMQP names end at 255 bytes. "amq." is the broker's own.
+    if not re.fullmatch(r"(?!amq\.)[A-Za-z0-9._:-]{1,200}", prefix):
+        raise ValueError("not a prefix")
+    return prefix
+
+
+def _no_folder(vhost: str) -> str:
+    if vhost in (".", ".."):
+        raise ValueError("in a URL this is a folder")
+    return vhost
+
+
+Kinds = Annotated[tuple[str, ...], BeforeValidator(split), AfterValidator(_known_kinds)]
+
+
+class LogFormat(StrEnum):
+    """How a log line looks."""
+
+    LOGFMT = "logfmt"
+    CONSOLE = "console"
+    JSON = "json"
+
+
+def _amqp_url(data: dict[str, Any]) -> SecretStr:
+    return SecretStr(f"amqp://{netloc(data)}/{quote(data['vhost'], safe='')}")
+
+
+class BrokerSettings(ServerSettings):
+    """How to reach RabbitMQ. The URL, where it is given, replaces the parts."""
+
+    model_config = SettingsConfigDict(env_prefix="RABBITMQ_")
+
+    port: int = whole(5672, 1, 65535)
+    username: str = text("guest", "a user name")
+    password: SecretStr = secret("guest", "a password")
+    vhost: Annotated[str, AfterValidator(_no_folder)] = text("/", "the name of a virtual host, not . or ..")
+    heartbeat: int = whole(30, 1, 3600)
+    """Seconds."""
+    url: SecretStr = Field(
+        default_factory=_amqp_url,
+        description="amqp://user:password@host:port/vhost or amqps://…, special characters percent-encoded",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr) -> SecretStr:
+        if not urlsplit(url.get_secret_value()).hostname:
+            raise ValueError("no host")
+        return check_url(url, ("amqp", "amqps"))
+
+    @property
+    def address(self) -> str:
+        """Host and port, for logs."""
+        return address_of(self.url, 5672)
+
+
+class ProgramSettings(Settings):
+    """What every program reads."""
+
+    broker: BrokerSettings = BrokerSettings()
+    discogs_exchange_prefix: Annotated[str, AfterValidator(_usable_prefix)] = text(
+        DEFAULT_PREFIX,
+        "1 to 200 letters, digits, dots, colons, dashes and underscores, not beginning with amq.",
+    )
+    kinds: Kinds = selection(KINDS, KINDS)
+    drain_limit: float = seconds(8.0, 0.1, 3600)
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Lower] = choice(
+        "info", ("debug", "info", "warning", "error")
+    )
+    log_format: Annotated[LogFormat, Lower] | None = choice(None, list(LogFormat))
+    """None: console on a terminal, logfmt elsewhere."""
+
+    @property
+    def names(self) -> Names:
+        """The names of exchanges and queues."""
+        return Names(self.discogs_exchange_prefix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerSettings:
+    """What the runtime must know, whichever store is behind it. Durations are seconds, sizes bytes."""
+
+    service: Service
+    broker: BrokerSettings
+    names: Names
+    kinds: tuple[str, ...]
+    batch_size: int
+    batch_max_bytes: int
+    flush_interval: float
+    writers: int
+    prefetch: int
+    source_max_bytes: int
+    drain_limit: float
+    hold_limit: float
+    metrics_host: str
+    metrics_port: int
+    dead_letter_flood: Literal["hold", "allow"]
+
+
+class ConsumerProgramSettings(ProgramSettings):
+    """What every consumer reads; a service adds its store."""
+
+    service: ClassVar[Service]
+
+    batch_max_bytes: ByteSize = size("8MiB", "1KiB", "1GiB")
+    source_max_bytes: ByteSize = size("64MiB", "1KiB", "16GiB")
+    hold_limit: float = seconds(900.0, 1, 86400)
+    metrics_host: str = text("0.0.0.0", "an address of this machine")  # noqa: S104 - what scrapes is outside
+    metrics_port: int = whole(8000, 0, 65535)
+    dead_letter_flood: Annotated[Literal["hold", "allow"], Lower] = choice("hold", ("hold", "allow"))
+
+    @property
+    @abstractmethod
+    def store(self) -> StoreSettings:
+        """The settings of the service's store."""
+
+    @model_validator(mode="after")
+    def _check_bytes(self) -> Self:
+        # The source would stop reading before a batch could ever close by its bytes.
+        if self.source_max_bytes < self.batch_max_bytes:
+            raise ValueError(
+                f"SOURCE_MAX_BYTES is {self.source_max_bytes:d}, below BATCH_MAX_BYTES; "
+                f"allowed is {self.batch_max_bytes:d} or more."
+            )
+        return self
+
+    @property
+    def consumer(self) -> ConsumerSettings:
+        """The view that the runtime takes."""
+        return ConsumerSettings(
+            service=self.service,
+            broker=self.broker,
+            names=self.names,
+            kinds=self.kinds,
+            batch_size=self.store.batch_size,
+            batch_max_bytes=self.batch_max_bytes,
+            flush_interval=self.store.batch_flush_interval,
+            writers=self.store.writers,
+            prefetch=self.store.prefetch,
+            source_max_bytes=self.source_max_bytes,
+            drain_limit=self.drain_limit,
+            hold_limit=self.hold_limit,
+            metrics_host=self.metrics_host,
+            metrics_port=self.metrics_port,
+            dead_letter_flood=self.dead_letter_flood,
+        )

@@ -1,0 +1,26 @@
+"""What the extractor reads from its environment."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from common.fields import selection, split, whole
+from common.kinds import Service
+from common.settings import ProgramSettings
+
+
+def _required(value: object) -> object:
+    # An empty variable is an unset one, so that nothing needs a word.
+    words = split(value)
+    return () if words == ("none",) else words
+
+
+class ExtractorSettings(ProgramSettings):
+    """What the extractor reads."""
+
+    extractor_require: Annotated[tuple[Service, ...], BeforeValidator(_required)] = selection(
+        tuple(Service), tuple(Service), ", or none"
+    )
+    """The services whose queues must exist before the first record is published."""
+    extractor_max_backlog: int = whole(200_000, 1, 1_000_000_000)
+    extractor_max_unconfirmed: int = whole(4_000, 1, 1_000_000)

@@ -1,0 +1,58 @@
+"""What tableinator reads from its environment."""
+
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from common.fields import seconds, text, whole
+from common.kinds import Service
+from common.servers import address_of, check_url, netloc
+from common.settings import ConsumerProgramSettings
+from common.stores import StoreSettings
+
+
+def _dsn(data: dict[str, Any]) -> SecretStr:
+    return SecretStr(f"postgresql://{netloc(data)}/{quote(data['database'], safe='')}")
+
+
+class PostgresSettings(StoreSettings):
+    """How to reach PostgreSQL and write to it. The DSN, where it is given, replaces the parts."""
+
+    model_config = SettingsConfigDict(env_prefix="POSTGRES_")
+
+    port: int = whole(5432, 1, 65535)
+    username: str = text("spindle", "a user name")
+    database: str = text("spindle", "the name of a database")
+    writers: int = whole(2, 1, 64)
+    """Per kind."""
+    command_timeout: float = seconds(60.0, 0.1, 3600)
+    dsn: SecretStr = Field(
+        default_factory=_dsn,
+        description="postgresql://user:password@host:port/database, special characters percent-encoded",
+    )
+
+    @field_validator("dsn")
+    @classmethod
+    def _check_dsn(cls, dsn: SecretStr) -> SecretStr:
+        return check_url(dsn, ("postgresql", "postgres"))
+
+    @property
+    def address(self) -> str:
+        """Host and port, for logs."""
+        return address_of(self.dsn, 5432) or "a local socket"
+
+
+class TableinatorSettings(ConsumerProgramSettings):
+    """What tableinator reads."""
+
+    service: ClassVar[Service] = Service.TABLEINATOR
+
+    postgres: PostgresSettings = PostgresSettings()
+    metrics_port: int = whole(8002, 0, 65535)
+
+    @property
+    def store(self) -> PostgresSettings:
+        """The settings of the service's store."""
+        return self.postgres
