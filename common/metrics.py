@@ -3,12 +3,14 @@
 Counters move after the commit they count. Label values come from fixed sets: services, kinds, outcomes, reasons.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from common.delivery import Source
 from common.errors import Reason
 from common.sink import Outcomes
 
@@ -217,10 +219,18 @@ class KindMetrics:
         """Say which batch size is in use."""
         BATCH_SIZE_LIMIT.labels(self.service, self.kind).set(records)
 
-    def watch(
-        self, *, unsettled: Callable[[], int], oldest: Callable[[], float], connected: Callable[[], bool]
-    ) -> None:
+    def watch(self, source: Source) -> None:
         """Read the source's state whenever somebody scrapes."""
-        UNACKNOWLEDGED.labels(self.service, self.kind).set_function(unsettled)
-        OLDEST.labels(self.service, self.kind).set_function(oldest)
-        BROKER_CONNECTED.labels(self.service, self.kind).set_function(connected)
+        UNACKNOWLEDGED.labels(self.service, self.kind).set_function(lambda: source.unsettled)
+        BROKER_CONNECTED.labels(self.service, self.kind).set_function(lambda: source.connected)
+        OLDEST.labels(self.service, self.kind).set_function(lambda: _age(source.oldest))
+
+
+def watch_store(service: str, *, in_use: Callable[[], int], size: int) -> None:
+    """Read the pool's state whenever somebody scrapes."""
+    POOL_IN_USE.labels(service).set_function(in_use)
+    POOL_SIZE.labels(service).set(size)
+
+
+def _age(since: float | None) -> float:
+    return 0.0 if since is None else max(0.0, time.monotonic() - since)

@@ -236,7 +236,7 @@ async def test_beyond_the_hold_limit_deliveries_go_back_once_and_return_with_the
 async def test_stopping_while_holding_writes_nothing_and_ends_at_once() -> None:
     line = Line()
     line.sink.fail = lambda _: StoreUnavailable("away")
-    line.source.put(*bodies(*range(1, 301)), b'{"type":"file_complete","data_type":"artists"}')
+    line.source.put(*bodies(*range(1, 101)), b'{"type":"file_complete","data_type":"artists"}')
     loop = asyncio.get_running_loop()
 
     async with line.running():
@@ -244,7 +244,22 @@ async def test_stopping_while_holding_writes_nothing_and_ends_at_once() -> None:
         started = loop.time()
     assert loop.time() - started < 0.5
     assert line.source.acknowledged == []
-    assert len(line.source.ready) == 301
+    assert len(line.source.ready) == 101
+
+
+@in_virtual_time
+async def test_stopping_with_a_suspect_ends_at_once_and_leaves_it_to_come_again() -> None:
+    line = Line()
+    line.sink.fail = refuse("13", certain=False)
+    line.source.put(*bodies(*range(1, 51)), b'{"type":"file_complete","data_type":"artists"}')
+    loop = asyncio.get_running_loop()
+
+    async with line.running():
+        await asyncio.sleep(5)
+        started = loop.time()
+    assert loop.time() - started < 0.5
+    assert line.source.ready[0][0] == body(13)
+    assert line.letters.ids == []
 
 
 @in_virtual_time

@@ -1,0 +1,146 @@
+"""Put a service together: settings, store, broker, one pipeline per kind.
+
+The only place that knows all the rooms. A service gives its settings and how to open its store; the rest is the same.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from common.batching import BatchLimits
+from common.dead_letters import DeadLetter
+from common.decoding import Projection
+from common.health import Health, StoreState
+from common.loop import watch_loop
+from common.metrics import KindMetrics, watch_store
+from common.outage import Outage
+from common.pipeline import Pipeline, PipelineSettings
+from common.rabbitmq.dead_letters import DeadLetterPublisher
+from common.rabbitmq.source import AioPikaSource
+from common.service import Shutdown, run_program
+from common.settings import ConsumerProgramSettings, ConsumerSettings
+from common.sink import Sink
+
+S = TypeVar("S", bound=ConsumerProgramSettings)
+
+
+class Store(Protocol):
+    """A database, as a service opens it."""
+
+    @property
+    def name(self) -> str:
+        """Its name for logs, metrics and readiness."""
+
+    @property
+    def pool_size(self) -> int:
+        """Connections at the most."""
+
+    def pool_in_use(self) -> int:
+        """Connections in use now."""
+
+    def sink(self, kind: str) -> Sink[Any]:
+        """Where a kind's records go."""
+
+    def projection(self, kind: str) -> Projection[Any]:
+        """What a kind's sink needs of a message."""
+
+
+OpenStore = Callable[[S], AbstractAsyncContextManager[Store]]
+"""Connects, waiting while the server is not up; prepares the schema; raises StartRefused where that can't work."""
+
+
+def run_consumer(settings: type[S], open_store: OpenStore[S]) -> int:
+    """Run a service until it is told to stop. Returns: its exit code."""
+    return run_program(settings, partial(_consume, open_store))
+
+
+async def _consume(open_store: OpenStore[S], settings: S, shutdown: Shutdown) -> None:
+    consumer = Consumer(settings.consumer)
+    async with asyncio.TaskGroup() as around:
+        watching = around.create_task(watch_loop(consumer.service, beat=consumer.health.beat), name="loop watch")
+        consumer.health.start(settings.metrics_host, settings.metrics_port)
+        try:
+            async with open_store(settings) as store:
+                await consumer.run(store, shutdown)
+        finally:
+            consumer.health.stop()
+            watching.cancel()
+
+
+class Consumer:
+    """A service's pipelines and what they share: one breaker, one way for dead letters."""
+
+    def __init__(self, settings: ConsumerSettings) -> None:
+        self._settings = settings
+        self.service = settings.service
+        self.health = Health(settings.service, broker=self._broker, store=self._store)
+        self._outage: Outage | None = None
+        self._store_name = "store"
+        self._sources: dict[str, AioPikaSource] = {}
+        self._pipelines: dict[str, Pipeline[Any]] = {}
+
+    async def run(self, store: Store, shutdown: Shutdown) -> None:
+        """Carry records until the stop is asked for and everything is drained.
+
+        Raises: an ExceptionGroup with whatever ended a pipeline.
+        """
+        settings = self._settings
+        self._store_name = store.name
+        watch_store(self.service, in_use=store.pool_in_use, size=store.pool_size)
+        self._outage = outage = Outage(service=self.service, store=store.name)
+        letters = DeadLetterPublisher(
+            settings.broker, settings.names, self.service, on_confirmed=lambda letter: self._confirmed(letter)
+        )
+        for kind in settings.kinds:
+            self._add_pipeline(kind, store, outage, letters)
+        shutdown.on_stop(partial(self._stop, outage))
+        async with asyncio.TaskGroup() as around:
+            publishing = around.create_task(letters.run(), name="dead letters")
+            async with asyncio.TaskGroup() as flow:
+                for kind, pipeline in self._pipelines.items():
+                    flow.create_task(pipeline.run(), name=kind)
+            publishing.cancel()
+
+    def _add_pipeline(self, kind: str, store: Store, outage: Outage, letters: DeadLetterPublisher) -> None:
+        settings = self._settings
+        metrics = KindMetrics(self.service, kind)
+        source = AioPikaSource(settings, kind, metrics=metrics)
+        self._sources[kind] = source
+        self._pipelines[kind] = Pipeline(
+            PipelineSettings(
+                BatchLimits(settings.batch_size, settings.batch_max_bytes, settings.flush_interval),
+                settings.writers,
+                hold_limit=settings.hold_limit,
+                allow_flood=settings.dead_letter_flood == "allow",
+            ),
+            source=source,
+            project=store.projection(kind),
+            sink=store.sink(kind),
+            outage=outage,
+            dead_letters=letters,
+            metrics=metrics,
+        )
+        metrics.watch(source)
+
+    def _confirmed(self, letter: DeadLetter) -> None:
+        self._pipelines[letter.kind].confirmed(letter)
+
+    def _stop(self, outage: Outage) -> None:
+        for source in self._sources.values():
+            source.stop()
+        outage.stop()
+
+    # What readiness reads, from another thread.
+
+    def _broker(self) -> Mapping[str, bool]:
+        return {
+            kind: self._sources[kind].connected if kind in self._sources else False for kind in self._settings.kinds
+        }
+
+    def _store(self) -> StoreState:
+        if self._outage is None:
+            return StoreState(self._store_name, available=False, detail="not connected yet")
+        state = self._outage.state
+        return StoreState(self._store_name, available=state.available, detail=state.alarm or state.detail)
