@@ -45,7 +45,7 @@ class SinkHarness(ABC):
         """A second sink on the same kind of the same store, as another replica or writer has it."""
 
     @abstractmethod
-    def make(self, record_id: str, payload: str, *, hash: str, version: str | None) -> Any:  # noqa: A002 - its name
+    def make(self, record_id: str, payload: str, *, sha256: str, version: str | None) -> Any:
         """A record whose stored content can be told by `payload`, a short text (its title, its name)."""
 
     @abstractmethod
@@ -65,11 +65,11 @@ class SinkHarness(ABC):
 
     def record(self, record_id: str, payload: str = "first", *, version: str | None = VERSION) -> Any:
         """A record with the true hash of its payload."""
-        return self.make(record_id, payload, hash=hashlib.sha256(payload.encode()).hexdigest(), version=version)
+        return self.make(record_id, payload, sha256=hashlib.sha256(payload.encode()).hexdigest(), version=version)
 
     def unhashed(self, record_id: str, payload: str = "first", *, version: str | None = VERSION) -> Any:
         """A record whose producer left the hash empty."""
-        return self.make(record_id, payload, hash="", version=version)
+        return self.make(record_id, payload, sha256="", version=version)
 
     def records(self, count: int, payload: str = "first", *, version: str | None = VERSION) -> list[Any]:
         """Records "0", "1", … of one payload."""

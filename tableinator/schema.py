@@ -1,0 +1,88 @@
+"""Make the tables at start, where we may, or say what must be done.
+
+Several replicas start at once: one at a time makes what is missing, under an advisory lock; the others find it made.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+import structlog
+
+from common.errors import StartRefused
+from tableinator.connections import Connections, Transaction
+from tableinator.tables import PRIVILEGES, FoundColumn, FoundTable, creation, differences
+
+log = structlog.get_logger()
+
+_LOCK: Final = int.from_bytes(b"spindle")
+"""The advisory lock's key: one for the database, since making tables takes milliseconds."""
+
+_TABLES: Final = """
+SELECT name, relkind IN ('r', 'p') AS ordinary,
+    ARRAY(SELECT p FROM unnest($2::text[]) AS p WHERE has_table_privilege(pg_class.oid, p)) AS privileges,
+    EXISTS (
+        SELECT FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+        WHERE indrelid = pg_class.oid AND attname = 'data_id' AND indnkeyatts = 1
+        AND indisunique AND indimmediate AND indisvalid AND indpred IS NULL
+    ) AS unique_id
+FROM unnest($1::text[]) AS name JOIN pg_class ON pg_class.oid = to_regclass(name)
+"""
+
+_COLUMNS: Final = """
+SELECT name, attname, format_type(atttypid, atttypmod) AS type, attnotnull AS required,
+    atthasdef OR attidentity <> '' AS filled
+FROM unnest($1::text[]) AS name JOIN pg_attribute ON attrelid = to_regclass(name)
+WHERE attnum > 0 AND NOT attisdropped ORDER BY name, attnum
+"""
+
+# Asked of the settings, not tried: a failed attempt would end the transaction and stand in the server's log.
+_LZ4: Final = "SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)"
+
+
+async def prepare_tables(connections: Connections, kinds: Sequence[str]) -> None:
+    """See to it that every kind has a table that can be written to.
+
+    Raises: StartRefused with what differs, or with the statement to run; what the driver raises.
+    """
+    async with connections.transaction() as transaction:
+        found = await _find(transaction, kinds)
+    missing = [kind for kind in kinds if kind not in found]
+    if missing:
+        await _create(connections, missing)
+        async with connections.transaction() as transaction:
+            found = await _find(transaction, kinds)
+    problems = [f"{kind}: {problem}" for kind, table in found.items() for problem in differences(kind, table)]
+    if problems:
+        raise StartRefused("PostgreSQL's tables can't be used as they are: " + "; ".join(problems) + ".")
+
+
+async def _find(transaction: Transaction, kinds: Sequence[str]) -> dict[str, FoundTable]:
+    """Describe the tables that exist, wherever the user's search_path finds them."""
+    columns: dict[str, dict[str, FoundColumn]] = {}
+    for row in await transaction.fetch(_COLUMNS, list(kinds)):
+        found = FoundColumn(row["type"], row["required"], row["filled"])
+        columns.setdefault(row["name"], {})[row["attname"]] = found
+    return {
+        row["name"]: FoundTable(
+            row["ordinary"], row["unique_id"], frozenset(row["privileges"]), columns.get(row["name"], {})
+        )
+        for row in await transaction.fetch(_TABLES, list(kinds), list(PRIVILEGES))
+    }
+
+
+async def _create(connections: Connections, kinds: Sequence[str]) -> None:
+    async with connections.transaction() as transaction:
+        lz4 = bool(await transaction.fetch(_LZ4))
+        statements = [creation(kind, lz4=lz4) for kind in kinds]
+        await transaction.fetch("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        try:
+            for statement in statements:
+                await transaction.execute(statement)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise StartRefused(
+                f"Tables are missing in PostgreSQL, and this user may not create them ({error.args[0]}). "
+                f"Run, as one who may: {'; '.join(statements)}; and grant this user SELECT, INSERT and UPDATE on them."
+            ) from error
+        await transaction.commit()
+    log.info("Tables created", tables=",".join(kinds), compression="lz4" if lz4 else "none")

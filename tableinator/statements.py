@@ -1,0 +1,70 @@
+"""The statements that write and read a kind's table: fixed texts, with a name of a closed set put in."""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+from common.kinds import KINDS
+
+# The last condition is always true and never evaluated, but the server checks its types whenever it parses the
+# statement anew: each function takes text, or jsonb, only. So a column whose type an operator has changed raises 42883
+# here, before the binary COPY that follows could put jsonb's bytes into a column of another type and corrupt it. (The
+# type can't change in between: the look-up's lock on the table lasts as long as the transaction.)
+_LOOK_UP: Final = """
+SELECT data_id, hash, version FROM {table} WHERE data_id = ANY($1::text[])
+AND (TRUE OR ascii(data_id) + ascii(hash) + ascii(version) + ascii(jsonb_typeof(data)) = 0)
+"""
+
+_WRITE: Final = """
+INSERT INTO {table} AS stored (data_id, hash, data, version)
+SELECT * FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::text[])
+ON CONFLICT (data_id) DO UPDATE
+SET hash = excluded.hash, data = excluded.data, version = excluded.version, updated_at = now()
+"""
+
+# COLLATE "C" compares by code point, as Python does. Rows that the condition skips are locked all the same, so what
+# they hold can be read afterwards and is what they were skipped for.
+_IF_NEEDED: Final = """
+WHERE (stored.hash <> excluded.hash OR excluded.hash = '')
+AND (stored.version IS NULL OR excluded.version IS NULL OR stored.version COLLATE "C" <= excluded.version)
+RETURNING data_id, xmax = 0 AS is_new
+"""
+
+# An empty hash says nothing about the content, so there the content itself is compared: an older record must not come
+# back over a newer one.
+_REWRITE: Final = """
+UPDATE {table} SET hash = $2, data = $3::jsonb
+WHERE data_id = $1 AND hash = $2 AND ($2 <> '' OR data = $3::jsonb)
+"""
+
+_READ: Final = "SELECT data_id, hash, version, data FROM {table}"
+
+_COUNT: Final = "SELECT count(*) FROM {table}"
+
+COLUMNS: Final = ("data_id", "hash", "data", "version")
+"""What COPY fills, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """One kind's statements. Arguments: `look_up` (ids), `upsert` and `overwrite` (lists of ids, hashes, bodies,
+    versions), `rewrite` (id, hash, body); `read` and `count` take none.
+    """
+
+    table: str
+    look_up: str
+    upsert: str
+    overwrite: str
+    rewrite: str
+    read: str
+    count: str
+
+    @classmethod
+    def of(cls, kind: str) -> Self:
+        """The statements of a kind.
+
+        Raises: ValueError for a name that is not a kind: nothing else ever becomes part of a statement.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"{kind!r} is not a kind; there are {', '.join(KINDS)}")
+        texts = (_LOOK_UP, _WRITE + _IF_NEEDED, _WRITE, _REWRITE, _READ, _COUNT)
+        return cls(kind, *(text.replace("{table}", kind).strip() for text in texts))

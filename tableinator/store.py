@@ -1,0 +1,100 @@
+"""Open PostgreSQL as the service's store: wait for it, see to its tables, keep a pool of one connection per writer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import asyncpg
+import structlog
+
+from common.backoff import delays
+from common.decoding import Projection
+from common.errors import StartRefused
+from tableinator.classification import ERRORS, classify
+from tableinator.connections import Connections
+from tableinator.model import Row, project
+from tableinator.schema import prepare_tables
+from tableinator.settings import PostgresSettings, TableinatorSettings
+from tableinator.sink import TableSink
+
+log = structlog.get_logger()
+
+_SAY_AGAIN: Final = 10.0
+"""Seconds between two lines that say the same."""
+
+# Login, database, schema, what the tables are, what the server can do: no waiting mends these, and whoever has just
+# started the service is there to read it. While the service runs they are outages, with an alarm.
+_NOT_AWAITED: Final = frozenset({"28", "3D", "3F", "42", "0A"})
+
+
+class TableStore:
+    """PostgreSQL, as the runtime sees a store."""
+
+    name = "PostgreSQL"
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self.pool_size = connections.size
+
+    def pool_in_use(self) -> int:
+        """How many connections have a transaction under way."""
+        return self._connections.in_use
+
+    def sink(self, kind: str) -> TableSink:
+        """Where a kind's records go."""
+        return TableSink(self._connections, kind)
+
+    def projection(self, kind: str) -> Projection[Row]:
+        """How a message becomes a row: the same for every kind, because the body is not looked into."""
+        return project
+
+
+@asynccontextmanager
+async def open_store(settings: TableinatorSettings) -> AsyncIterator[TableStore]:
+    """Open the store, however long the server takes to come up.
+
+    Raises: StartRefused where a person must mend something first.
+    """
+    size = len(settings.kinds) * settings.postgres.writers
+    try:
+        connections = Connections(settings.postgres, size=size)
+    except ERRORS as error:
+        raise _start_refused(error) from error
+    async with connections:
+        await _wait_for(settings.postgres, lambda: prepare_tables(connections, settings.kinds))
+        yield TableStore(connections)
+
+
+async def _wait_for(settings: PostgresSettings, prepare: Callable[[], Awaitable[None]]) -> None:
+    """Prepare as soon as the server lets us; say that and why we wait, once and then every ten seconds."""
+    now = asyncio.get_running_loop().time
+    say_at = now()
+    for delay in delays():
+        try:
+            await prepare()
+        except ERRORS as error:
+            if not _may_pass(error):
+                raise _start_refused(error) from error
+            if now() >= say_at:
+                reason = str(classify(error, alone=True))
+                log.warning("Waiting for PostgreSQL", address=settings.address, reason=reason)
+                say_at = now() + _SAY_AGAIN
+        else:
+            return
+        await asyncio.sleep(delay)
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "")[:2] not in _NOT_AWAITED
+    return isinstance(error, OSError | asyncpg.InternalClientError)
+
+
+def _start_refused(error: Exception) -> StartRefused:
+    if isinstance(error, asyncpg.PostgresError):
+        problem = classify(error, alone=True)
+        return StartRefused(str(getattr(problem, "alarm", None) or problem))
+    return StartRefused(
+        f"PostgreSQL can't be connected to with these settings: {error}; see POSTGRES_DSN and its parts."
+    )
