@@ -7,107 +7,12 @@ a control message.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Iterable
 from typing import Generic
 
-import msgspec
-
-from common.delivery import Delivery
-from common.records import Control
+from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve
 from common.sink import R
-
-
-class Trigger(StrEnum):
-    """Why a batch was closed."""
-
-    SIZE = "size"
-    BYTES = "bytes"
-    INTERVAL = "interval"
-    IDLE = "idle"
-    BARRIER = "barrier"
-    DRAIN = "drain"
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLimits:
-    """What closes a batch. Times are in seconds."""
-
-    size: int = 500
-    max_bytes: int = 8 * 1024 * 1024
-    flush_interval: float = 2.0
-    idle: float = 0.010
-    """How long a first record waits for company while a writer is free."""
-    worth_waiting: float = 0.050
-    """How much longer it waits if the batch will be full by then, at the rate so far: a flood goes out in full ones."""
-    alone_after: int = 10
-    """A delivery given out more often may be what kills the process: it is written alone, after the others."""
-    alone_patience: float = 10.0
-    """How long it waits for the others to be gone."""
-
-
-class Item(msgspec.Struct, Generic[R], eq=False, gc=False):
-    """A record with the delivery that it came in."""
-
-    delivery: Delivery
-    record: R
-
-
-class Barrier(msgspec.Struct, eq=False, gc=False):
-    """A control message with its delivery: nothing earlier of its channel may be unsettled when it is handled."""
-
-    delivery: Delivery
-    control: Control
-
-
-@dataclass(slots=True, eq=False)
-class Batch(Generic[R]):
-    """Records flushed together: at most one per id, and those that lost to it."""
-
-    items: list[Item[R]]
-    trigger: Trigger
-    losers: dict[str, list[Item[R]]] = field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        """How many records it took from the stream."""
-        return len(self.items) + sum(map(len, self.losers.values()))
-
-    @property
-    def oldest(self) -> float:
-        """When its first delivery arrived."""
-        return self.items[0].delivery.received
-
-    @property
-    def expired(self) -> bool:
-        """Whether its channel has ended. A batch never spans two."""
-        return self.items[0].delivery.expired
-
-
-def resolve(items: list[Item[R]], trigger: Trigger) -> Batch[R]:
-    """Make a batch in which every id stands once: the highest version, in order of arrival where that says nothing."""
-    if len({item.record.id for item in items}) == len(items):
-        return Batch(items, trigger)
-    by_id: dict[str, list[Item[R]]] = {}
-    for item in items:
-        by_id.setdefault(item.record.id, []).append(item)
-    losers = {record_id: same for record_id, same in by_id.items() if len(same) > 1}
-    winners = [same[0] if len(same) == 1 else take_winner(same) for same in by_id.values()]
-    return Batch(winners, trigger, losers)
-
-
-def take_winner(same: list[Item[R]]) -> Item[R]:
-    """Remove and return the one of several records of one id that counts."""
-    best = 0
-    for position in range(1, len(same)):
-        if not _older(same[position].record.version, same[best].record.version):
-            best = position
-    return same.pop(best)
-
-
-def _older(version: str | None, other: str | None) -> bool:
-    return version is not None and other is not None and version < other
+from common.turns import Turns
 
 
 class Batcher(Generic[R]):
@@ -126,8 +31,7 @@ class Batcher(Generic[R]):
         self._barriers = 0
         self._alone: deque[Item[R]] = deque()
         self._in_flight: dict[str, int] = {}
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._turns = Turns(self.recheck)
         self._closed = False
         self._given_up = False
 
@@ -147,13 +51,13 @@ class Batcher(Generic[R]):
     def close(self) -> None:
         """Declare the stream ended: what is left goes out at once."""
         self._closed = True
-        self._wake_all()
+        self._turns.wake_all()
 
     def give_up(self) -> None:
         """If closed, wait no longer for what blocks the rest: it stays unsettled and comes again."""
         self._given_up = self._closed
         if self._closed:
-            self._wake_all()
+            self._turns.wake_all()
 
     async def take(self) -> Batch[R] | Barrier | None:
         """The next work for a free writer; None once the stream has ended and nothing of it is left."""
@@ -164,9 +68,9 @@ class Batcher(Generic[R]):
                 self.recheck()
                 return work
             if self._finished():
-                self._wake_all()
+                self._turns.wake_all()
                 return None
-            await self._wait()
+            await self._turns.wait()
 
     def done(self, items: Iterable[Item[R]]) -> None:
         """These are in flight no longer: a later record of the same id may be written."""
@@ -201,23 +105,18 @@ class Batcher(Generic[R]):
 
     def recheck(self) -> None:
         """See whether work is due for a waiting writer; set the clock where it will be."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if not self._waiting:
+        if not self._turns:
+            self._turns.set_clock(None)
             return
-        loop = asyncio.get_running_loop()
-        now = loop.time()
         if self._finished():
-            self._wake_all()
+            self._turns.wake_all()
             return
+        now = asyncio.get_running_loop().time()
         due = self._due(now)
-        if due is None:
-            return
-        if due <= now:
-            self._wake_one()
-        else:
-            self._timer = loop.call_at(due, self._ring)
+        if due is not None and due <= now:
+            self._turns.wake_one()
+            due = None
+        self._turns.set_clock(due)
 
     # When is something due?
 
@@ -326,41 +225,5 @@ class Batcher(Generic[R]):
         record_id = item.record.id
         self._in_flight[record_id] = self._in_flight.get(record_id, 0) + 1
 
-    # Waiting
-
     def _finished(self) -> bool:
         return self._closed and (self._given_up or not (self._pending or self._alone))
-
-    async def _wait(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        self.recheck()
-        try:
-            await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
-                self.recheck()  # it was this writer's turn: the next one's now
-            raise
-        finally:
-            if future in self._waiting:
-                self._waiting.remove(future)
-
-    def _ring(self) -> None:
-        self._timer = None
-        self.recheck()
-
-    def _wake_one(self) -> None:
-        while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(None)
-                return
-
-    def _wake_all(self) -> None:
-        while self._waiting:
-            self._wake_one()
-
-
-def deliveries(items: Sequence[Item[R] | Barrier]) -> list[Delivery]:
-    """The deliveries behind items."""
-    return [item.delivery for item in items]

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from common.batching import BatchLimits
+from common.batch import BatchLimits
 from common.dead_letters import DeadLetter
 from common.decoding import Projection
 from common.health import Health, StoreState

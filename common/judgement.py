@@ -12,7 +12,8 @@ from typing import Generic
 import structlog
 
 from common.backoff import delays
-from common.batching import Batcher, Item
+from common.batch import Item
+from common.batching import Batcher
 from common.dead_letters import DeadLetter, DeadLetters
 from common.errors import BatchTooLarge, Reason, RecordsRefused, Refusal
 from common.evidence import FAILURES, NEIGHBOUR, SPREAD, FloodGuard, Suspicion

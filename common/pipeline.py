@@ -13,7 +13,8 @@ from typing import Any, Generic
 
 import structlog
 
-from common.batching import Barrier, Batch, Batcher, BatchLimits, Item, Trigger, deliveries, resolve, take_winner
+from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, deliveries, resolve, take_winner
+from common.batching import Batcher
 from common.dead_letters import DeadLetter, DeadLetters
 from common.decoding import Projection, decode
 from common.delivery import Delivery, Source

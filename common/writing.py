@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from common.batching import Item
+from common.batch import Item
 from common.errors import BatchTooLarge, RecordsRefused, StoreUnavailable, WriteConflict
 from common.evidence import Witness
 from common.metrics import KindMetrics, Result

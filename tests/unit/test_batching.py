@@ -5,7 +5,8 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.batching import Barrier, Batch, Batcher, BatchLimits, Item, Trigger, resolve
+from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve
+from common.batching import Batcher
 from common.delivery import Delivery, Epoch, Properties
 from common.records import FileComplete
 from tests.fakes import FakeRecord
@@ -102,7 +103,7 @@ async def test_a_trickle_goes_out_within_tens_of_milliseconds() -> None:
 @in_virtual_time
 async def test_a_flood_waits_for_its_batch_to_be_full() -> None:
     stream = Stream(size=500)
-    taking = asyncio.create_task(stream.take())  # noqa: RUF006 - awaited below
+    taking = asyncio.create_task(stream.take())
 
     for number in range(100):  # 10,000 a second
         stream.put(*(f"{number}-{n}" for n in range(10)))

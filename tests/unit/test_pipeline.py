@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from common.batching import BatchLimits
+from common.batch import BatchLimits
 from common.errors import BatchTooLarge, Reason, Refusal, SinkError, StoreUnavailable
 from common.metrics import REGISTRY, KindMetrics
 from common.outage import Outage
