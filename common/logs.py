@@ -1,0 +1,104 @@
+"""One line per event, on standard error: logfmt for machines and grep, console for a terminal, JSON by choice.
+
+A logfmt line is `time level service event key=value …`: the event stands in plain words and the keys keep their order,
+so that what operators grep for is a piece of the line. What libraries log goes the same way, from warning up.
+"""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from structlog.typing import Processor
+
+from common.settings import LogFormat
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PLAIN = re.compile(r'[^\s"=\\\x00-\x1f\x7f]+')
+_SECRETS = (
+    # Up to the last @ of the word: a password may hold one.
+    (re.compile(r"://\S*@"), "://***@"),
+    (re.compile(r"\b(password|passwd|pwd)=[^\s&]+", re.IGNORECASE), r"\1=***"),
+)
+
+
+def configure(service: str, *, level: str = "info", log_format: LogFormat | None = None) -> None:
+    """Send everything that is logged to standard error, in one format."""
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _naming(service),
+    ]
+    ending: list[Processor] = [structlog.processors.format_exc_info, _renderer(log_format), _redact_line]
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*shared, *ending],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+    _configure_libraries(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
+        ),
+        max(threshold, logging.WARNING),
+    )
+
+
+def redact(text: str) -> str:
+    """Mask the logins of URLs and what follows `password=`. The second line of defence: nobody should log them."""
+    for pattern, mask in _SECRETS:
+        text = pattern.sub(mask, text)
+    return text
+
+
+def _configure_libraries(formatter: logging.Formatter, threshold: int) -> None:
+    libraries = logging.StreamHandler(sys.stderr)
+    libraries.setFormatter(formatter)
+    logging.basicConfig(handlers=[libraries], level=threshold, force=True)
+    logging.captureWarnings(True)
+    # The server's hints about queries: noise in production, and as many as there are transactions.
+    logging.getLogger("neo4j.notifications").setLevel(logging.ERROR)
+
+
+def _naming(service: str) -> Processor:
+    def name(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["service"] = service
+        return event
+
+    return name
+
+
+def _renderer(log_format: LogFormat | None) -> Processor:
+    if log_format is None:
+        log_format = LogFormat.CONSOLE if sys.stderr.isatty() else LogFormat.LOGFMT
+    match log_format:
+        case LogFormat.JSON:
+            return structlog.processors.JSONRenderer(ensure_ascii=False)
+        case LogFormat.CONSOLE:
+            # The default formatter would show local variables, and with them secrets.
+            return structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+            )
+        case LogFormat.LOGFMT:
+            return _render_logfmt
+
+
+def _render_logfmt(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    head = [event.pop(key) for key in ("timestamp", "level", "service")]
+    words = _CONTROL.sub(lambda match: repr(match[0])[1:-1], str(event.pop("event")))
+    return " ".join([*head, words, *(f"{key}={_logfmt_value(value)}" for key, value in event.items())])
+
+
+def _logfmt_value(value: object) -> str:
+    if value is None:
+        return ""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+def _redact_line(_: Any, __: str, line: Any) -> Any:
+    return redact(line)

@@ -1,0 +1,183 @@
+"""Run a program: from its settings to its exit code.
+
+Exit codes: 0 done or drained; 1 crashed, or the deadline came first; 2 it can't run like this, and a sentence says why.
+A second signal ends the process at once with 128 and the signal's number, as a shell would put it.
+"""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from types import FrameType, TracebackType
+from typing import Self, TypeVar
+
+import structlog
+
+from common import logs
+from common.environment import load, misspelt
+from common.errors import SettingsError, StartRefused
+from common.settings import ProgramSettings
+
+log = structlog.get_logger()
+
+P = TypeVar("P", bound=ProgramSettings)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_GRACE = 1.0  # seconds from the deadline to the hard end, for what cancellation has to close
+
+
+class Shutdown:
+    """The soft stop: asked for once, told to everyone who registered, and at once to whoever registers later."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._callbacks: list[Callable[[], None]] = []
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Call this when the stop begins, or now if it has begun."""
+        if self.begun:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    def begin(self) -> bool:
+        """Tell everyone to stop; the second time changes nothing.
+
+        Returns: whether anyone was told.
+        """
+        callbacks, self._callbacks = self._callbacks, []
+        self.begun = True
+        for callback in callbacks:
+            callback()
+        return bool(callbacks)
+
+
+def start(
+    name: str,
+    settings: type[P],
+    run: Callable[[P, Shutdown], Awaitable[int | None]],
+    *,
+    environ: Mapping[str, str],
+) -> int:
+    """Read a program's settings, begin to log, and serve.
+
+    Returns: the exit code.
+    """
+    logs.configure(name)
+    try:
+        loaded = load(settings, environ)
+    except SettingsError as error:
+        return _report(error)
+    logs.configure(name, level=loaded.log_level, log_format=loaded.log_format)
+    for sentence in misspelt(settings, environ):
+        log.warning(sentence)
+    return serve(partial(run, loaded), drain_limit=loaded.drain_limit)
+
+
+def serve(run: Callable[[Shutdown], Awaitable[int | None]], *, drain_limit: float) -> int:
+    """Run until it is done, or until a signal has drained it. What it returns is the exit code, None is 0.
+
+    Returns: the exit code.
+    """
+    try:
+        with _Ending(drain_limit) as ending, asyncio.Runner(loop_factory=_fast_loop()) as runner:
+            return ending.run(runner, run)
+    except KeyboardInterrupt:  # before or after our own handler was in place
+        return 128 + signal.SIGINT
+    except Exception as error:  # noqa: BLE001 - the end of the line: nobody above could do anything but this
+        return _report(error)
+
+
+class _Ending:
+    """What signals do to a run: a soft stop, then the deadline, then the hard end."""
+
+    def __init__(self, drain_limit: float) -> None:
+        self._drain_limit = drain_limit
+        self._shutdown = Shutdown()
+        self._signalled = False
+        self._cancelled_with: int | None = None
+        self._task: asyncio.Task[int] | None = None
+        # A thread, because what hangs may be the loop itself.
+        self._hard_end = threading.Timer(drain_limit + _GRACE, os._exit, (1,))
+        self._hard_end.daemon = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._hard_end.cancel()
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+
+    def run(self, runner: asyncio.Runner, run: Callable[[Shutdown], Awaitable[int | None]]) -> int:
+        """Run in this runner's loop, listening to signals."""
+        self._loop = runner.get_loop()
+        for number in _SIGNALS:
+            # Not the loop's own handlers: these are called, and the second signal obeyed, while the loop is stuck.
+            signal.signal(number, self._on_signal)
+        return runner.run(self._supervise(run))
+
+    async def _supervise(self, run: Callable[[Shutdown], Awaitable[int | None]]) -> int:
+        self._task = asyncio.current_task()
+        code: int | None = 0
+        try:
+            # A signal that came before this line has had nobody to cancel.
+            code = 0 if self._shutdown.begun else await run(self._shutdown)
+        except asyncio.CancelledError:
+            if self._cancelled_with is None:
+                raise
+        code = self._cancelled_with or code or 0
+        log.info("Stopped", exit_code=code)
+        return code
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self._signalled:
+            os._exit(128 + number)
+        self._signalled = True
+        self._loop.call_soon_threadsafe(self._drain, signal.Signals(number).name)
+
+    def _drain(self, name: str) -> None:
+        log.info("Draining", signal=name, drain_limit=self._drain_limit)
+        self._hard_end.start()
+        self._loop.call_later(self._drain_limit, self._meet_deadline)
+        if not self._shutdown.begin():
+            self._cancel(0)  # nothing has been begun that would have to be finished
+
+    def _meet_deadline(self) -> None:
+        log.warning("Not drained in time: what is not settled will be delivered again", drain_limit=self._drain_limit)
+        self._cancel(1)
+
+    def _cancel(self, code: int) -> None:
+        self._cancelled_with = code
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # it has no wheel for every platform; the standard loop does the same, slower
+        return None
+    return uvloop.new_event_loop
+
+
+def _report(error: BaseException) -> int:
+    """Say why it ended. Returns: the exit code."""
+    causes = list(_causes(error))
+    if not all(isinstance(cause, SettingsError | StartRefused) for cause in causes):
+        log.error("Crashed", exc_info=error)
+        return 1
+    # Four kinds that meet the same closed door say it once.
+    for sentence in dict.fromkeys(line for cause in causes for line in str(cause).splitlines()):
+        log.error(sentence)
+    return 2
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    else:
+        yield error
