@@ -1,0 +1,133 @@
+"""Read the graph back, for whoever verifies it: records with their properties and edges, in the shapes of a projection.
+
+Page by page along the unique index: memory is bounded by a page, no transaction lasts longer than one, and a page that
+failed can be asked for again. What a page shows is the graph of its moment, not of one moment for all.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from neo4j import READ_ACCESS, AsyncDriver, Record
+from neo4j.exceptions import DriverError, Neo4jError
+
+from graphinator.classification import classify
+from graphinator.model import EDGES, Edge, edges_of, node_labelled, node_of
+from graphinator.settings import Neo4jSettings
+from graphinator.store import open_driver
+
+_PAGE = 2000  # records; the largest known, with 2,500 credits, makes a page of some megabytes at the most
+
+
+class StoredRecord(msgspec.Struct, frozen=True):
+    """One node of a kind. `hash` is None for a stub; `properties` and `edges` are comparable with a `GraphRecord`'s."""
+
+    id: str
+    hash: str | None
+    version: str | None
+    properties: list[Any]
+    edges: list[list[Any]]
+
+
+class GraphReader:
+    """Reads; each question is a transaction with a limit of its own."""
+
+    def __init__(self, driver: AsyncDriver, *, database: str, timeout: float) -> None:
+        self._driver = driver
+        self._database = database
+        self._timeout = timeout
+
+    async def records(self, kind: str, *, page: int = _PAGE) -> AsyncIterator[list[StoredRecord]]:
+        """Every node of a kind in the order of their ids, a page at a time, stubs included.
+
+        Raises: a SinkError where the graph can't be read.
+        """
+        statement = page_statement(kind)
+        after = ""
+        while rows := (await self._ask(statement, {"after": after, "page": page}))[0]["page"]:
+            yield [_stored(kind, row) for row in rows]
+            after = rows[-1][0]
+
+    async def edge_counts(self) -> Mapping[tuple[str, str, str], int]:
+        """How many edges there are, by label of the start, type, and label of the end.
+
+        What is not of the model is counted too: that is how one sees that nothing else has been written.
+        """
+        rows = await self._ask(
+            "MATCH (a)-[e]->(b) RETURN labels(a)[0] AS start, type(e) AS type, labels(b)[0] AS end, count(*) AS count",
+            {},
+        )
+        return {(row["start"], row["type"], row["end"]): row["count"] for row in rows}
+
+    async def node_counts(self) -> Mapping[str, tuple[int, int]]:
+        """How many nodes there are by label: those that a record has filled, and the others."""
+        rows = await self._ask(
+            "MATCH (n) RETURN labels(n)[0] AS label, count(n.hash) AS filled, count(*) - count(n.hash) AS others", {}
+        )
+        return {row["label"]: (row["filled"], row["others"]) for row in rows}
+
+    async def names(self, label: str) -> list[str]:
+        """The keys of all nodes of a label that only edges make, such as genres."""
+        node = node_labelled(label)
+        rows = await self._ask(f"MATCH (n:{label}) RETURN n.{node.key} AS name ORDER BY name", {})
+        return [row["name"] for row in rows]
+
+    async def _ask(self, statement: str, parameters: Mapping[str, Any]) -> list[Record]:
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._driver.session(database=self._database, default_access_mode=READ_ACCESS) as session,
+            ):
+                # The text is generated from the model, never from a value.
+                result = await session.run(statement, dict(parameters))
+                return [record async for record in result]
+        except (Neo4jError, DriverError, OSError) as error:
+            raise classify(error) from error
+
+
+@asynccontextmanager
+async def open_reader(settings: Neo4jSettings) -> AsyncIterator[GraphReader]:
+    """Connect for reading; nothing is created, and nothing is waited for.
+
+    Raises: StartRefused where the URI can't be one.
+    """
+    async with open_driver(settings) as driver:
+        timeout = settings.connect_timeout + settings.transaction_timeout
+        yield GraphReader(driver, database=settings.database, timeout=timeout)
+
+
+def page_statement(kind: str) -> str:
+    """The statement for one page of a kind: one row with a list of [key, hash, load, properties…, edges…]."""
+    node = node_of(kind)
+    columns = [f"n.{name}" for name in (node.key, "hash", "load", *(each.name for each in node.properties))]
+    edges = edges_of(kind)
+    return "\n".join(
+        [
+            f"MATCH (n:{node.label}) WHERE n.{node.key} > $after WITH n ORDER BY n.{node.key} LIMIT $page",
+            *(_collect(edge, f"e{position}") for position, edge in enumerate(edges)),
+            f"WITH n, [{', '.join([*columns, *(f'e{position}' for position in range(len(edges)))])}] AS row",
+            f"ORDER BY n.{node.key}",
+            "RETURN collect(row) AS page",
+        ]
+    )
+
+
+def edge_names() -> Iterator[tuple[str, str, str]]:
+    """The edges of the model as `edge_counts` names them."""
+    for edge in EDGES:
+        ends = (edge.owner, edge.target) if edge.outgoing else (edge.target, edge.owner)
+        yield ends[0], edge.type, ends[1]
+
+
+def _collect(edge: Edge, name: str) -> str:
+    target = node_labelled(edge.target)
+    item = f"[t.{target.key}, e.{edge.key}]" if edge.key else f"t.{target.key}"
+    arrow = f"(n)-[e:{edge.type}]->(t:{target.label})" if edge.outgoing else f"(n)<-[e:{edge.type}]-(t:{target.label})"
+    return f"CALL (n) {{ MATCH {arrow} RETURN collect({item}) AS {name} }}"
+
+
+def _stored(kind: str, row: list[Any]) -> StoredRecord:
+    first_edge = 3 + len(node_of(kind).properties)
+    return StoredRecord(row[0], row[1], row[2], row[3:first_edge], [sorted(targets) for targets in row[first_edge:]])

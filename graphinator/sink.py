@@ -1,0 +1,108 @@
+"""Write batches of one kind to the graph: one transaction, four statements, conditional on hash and version.
+
+What needs work? Lock and look again. Delete what changed records own. Write. The first is an optimisation (of a batch
+of unchanged records it is all that happens), the second is the guard: it is decided under the records' locks.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from operator import attrgetter
+from typing import TypeVar
+
+from neo4j import AsyncTransaction
+from neo4j.exceptions import ClientError, DriverError, Neo4jError, TransientError
+
+from common.sink import Outcomes
+from graphinator.classification import Unpackable, classify, is_constraint_race
+from graphinator.projection import GraphRecord
+from graphinator.steps import Steps
+from graphinator.transactions import Transactions
+from graphinator.verdicts import WORK, LostAnswers, Verdict, outcomes_of
+
+T = TypeVar("T")
+
+_FROM_THE_STORE = (Neo4jError, DriverError, OSError, Unpackable)  # TimeoutError is an OSError
+
+
+class GraphSink:
+    """One kind's nodes and edges; passes the Sink contract."""
+
+    def __init__(self, kind: str, transactions: Transactions) -> None:
+        self._transactions = transactions
+        self._steps = Steps(kind)
+        self._lost = LostAnswers()
+
+    async def write(self, records: Sequence[GraphRecord]) -> Outcomes:
+        """Store every record or none, in one transaction.
+
+        Raises: RecordsRefused, BatchTooLarge, WriteConflict, StoreUnavailable.
+        """
+        if not records:
+            return Outcomes()
+        # Sorted, so that two writers of the same records lock them in the same order and neither waits for the other.
+        batch = sorted(records, key=attrgetter("id"))
+        verdicts = await self._transact(partial(self._store, batch), alone=len(batch) == 1)
+        return outcomes_of(self._lost.settle(batch, verdicts))
+
+    async def rewrite(self, record: GraphRecord) -> bool:
+        """Write a stored record over itself and commit.
+
+        Returns: False where the store no longer holds the record in this version.
+        Raises: as `write`.
+        """
+        return await self._transact(partial(self._overwrite, record), alone=True)
+
+    async def probe(self, record: GraphRecord) -> None:
+        """Write a record for real, whatever is stored, then roll back.
+
+        Raises: as `write`.
+        """
+        await self._transact(partial(self._force, record), alone=True)
+
+    async def _transact(self, work: Callable[[AsyncTransaction], Awaitable[T]], *, alone: bool) -> T:
+        """Run work in a transaction, and translate what the driver raises."""
+        try:
+            return await self._transactions.run(work)
+        except _FROM_THE_STORE as error:
+            if not (alone and is_constraint_race(error)):
+                raise classify(error, alone=alone) from error
+        # Once more: a race is over by now, and what is left is the record's.
+        try:
+            return await self._transactions.run(work)
+        except _FROM_THE_STORE as error:
+            raise classify(error, alone=alone, again=True) from error
+
+    async def _store(self, batch: Sequence[GraphRecord], transaction: AsyncTransaction) -> list[Verdict]:
+        verdicts = await self._steps.look_up(transaction, batch)
+        positions = [position for position, verdict in enumerate(verdicts) if verdict in WORK]
+        if not positions:
+            return verdicts
+        candidates = [batch[position] for position in positions]
+        locked = await self._steps.lock(transaction, candidates)
+        await self._steps.replace(transaction, candidates, locked)
+        await self._commit(transaction, candidates, locked)
+        for position, verdict in zip(positions, locked, strict=True):
+            verdicts[position] = verdict
+        return verdicts
+
+    async def _commit(
+        self, transaction: AsyncTransaction, records: Sequence[GraphRecord], verdicts: Sequence[Verdict]
+    ) -> None:
+        try:
+            await transaction.commit()
+        except (ClientError, TransientError):
+            raise  # an answer: it was not committed
+        except BaseException:  # a lost connection, a timeout, a cancellation: nobody knows
+            self._lost.remember(records, verdicts)
+            raise
+
+    async def _overwrite(self, record: GraphRecord, transaction: AsyncTransaction) -> bool:
+        if not await self._steps.hold(transaction, record):
+            return False
+        await self._force(record, transaction)
+        await transaction.commit()
+        return True
+
+    async def _force(self, record: GraphRecord, transaction: AsyncTransaction) -> None:
+        await self._steps.lock(transaction, [record])
+        await self._steps.replace(transaction, [record], [Verdict.CHANGED])

@@ -1,0 +1,64 @@
+"""The steps of a transaction on one kind: each sends a statement and reads what it says."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from neo4j import AsyncTransaction
+
+from common.errors import WriteConflict
+from graphinator.parameters import Targets, identities, row_of
+from graphinator.projection import GraphRecord
+from graphinator.statements import statements_of
+from graphinator.transactions import run
+from graphinator.verdicts import WORK, Verdict, verdicts_of
+
+
+class Steps:
+    """What a sink does within a transaction, in the order of the methods."""
+
+    def __init__(self, kind: str) -> None:
+        self._statements = statements_of(kind)
+        self._targets = Targets(kind)
+
+    async def look_up(self, transaction: AsyncTransaction, records: Sequence[GraphRecord]) -> list[Verdict]:
+        """Say which records need work, as far as one can know without their locks."""
+        return await self._ask(transaction, self._statements.look_up, records, identities(records))
+
+    async def lock(self, transaction: AsyncTransaction, records: Sequence[GraphRecord]) -> list[Verdict]:
+        """Make missing nodes, hold the records until the transaction ends, and say for certain which need work."""
+        parameters = identities(records) | self._targets.of(records)
+        return await self._ask(transaction, self._statements.lock, records, parameters)
+
+    async def hold(self, transaction: AsyncTransaction, record: GraphRecord) -> bool:
+        """Hold a stored record until the transaction ends. Returns: whether it is stored in this version."""
+        held = await (await run(transaction, self._statements.hold, {"id": record.id})).single()
+        return held is not None and (held["hash"], held["load"]) == (record.hash, record.version)
+
+    async def replace(
+        self, transaction: AsyncTransaction, records: Sequence[GraphRecord], verdicts: Sequence[Verdict]
+    ) -> None:
+        """Write the new and the changed ones of these locked records, and remove what the changed ones owned.
+
+        Raises: WriteConflict where a target has gone since it was made.
+        """
+        changed = [record.id for record, verdict in zip(records, verdicts, strict=True) if verdict is Verdict.CHANGED]
+        if changed:
+            await (await run(transaction, self._statements.delete, {"ids": changed})).consume()
+        work = [record for record, verdict in zip(records, verdicts, strict=True) if verdict in WORK]
+        if work:
+            parameters = {"rows": [row_of(record) for record in work]}
+            summary = await (await run(transaction, self._statements.write, parameters)).consume()
+            _check(summary.counters.relationships_created, work)
+
+    async def _ask(
+        self, transaction: AsyncTransaction, statement: str, records: Sequence[GraphRecord], parameters: dict[str, Any]
+    ) -> list[Verdict]:
+        row = await (await run(transaction, statement, parameters)).single(strict=True)
+        return verdicts_of(len(records), new=row["new"], changed=row["changed"], stale=row["stale"])
+
+
+def _check(created: int, records: Sequence[GraphRecord]) -> None:
+    """See that every edge has found its target: somebody may be removing nodes at this moment."""
+    expected = sum(len(targets) for record in records for targets in record.edges)
+    if created != expected:
+        raise WriteConflict(f"Neo4j: {created} edges created instead of {expected}: a target has been removed")

@@ -1,0 +1,137 @@
+"""Neo4j as graphinator opens it: connected, of a version that will do, with its constraints in place."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import structlog
+from neo4j import AsyncDriver, AsyncGraphDatabase, NotificationMinimumSeverity
+from neo4j.exceptions import ClientError, ConfigurationError, DriverError, Neo4jError
+
+from common.backoff import delays
+from common.decoding import Projection
+from common.errors import StartRefused, StoreUnavailable
+from graphinator.classification import classify
+from graphinator.projection import GraphRecord, projection_of
+from graphinator.schema import check_version, create_schema
+from graphinator.settings import GraphinatorSettings, Neo4jSettings
+from graphinator.sink import GraphSink
+from graphinator.transactions import Transactions
+
+log = structlog.get_logger()
+
+# A connection that nobody has used for so long is asked whether it still lives: firewalls forget silent ones.
+_IDLE_SECONDS = 30.0
+_SCHEMA_SECONDS = 360.0  # beyond what the server is given for its indexes
+_RATE_LIMIT_SECONDS = 5.5  # for so long Neo4j refuses the right password too, after several wrong ones
+
+
+class GraphStore:
+    """The graph, for the runtime."""
+
+    name = "Neo4j"
+
+    def __init__(self, transactions: Transactions, *, pool_size: int) -> None:
+        self._transactions = transactions
+        self.pool_size = pool_size
+
+    def pool_in_use(self) -> int:
+        """Transactions that run now; each has a connection of its own."""
+        return self._transactions.in_use
+
+    def sink(self, kind: str) -> GraphSink:
+        """Where a kind's records go."""
+        return GraphSink(kind, self._transactions)
+
+    def projection(self, kind: str) -> Projection[GraphRecord]:
+        """What a kind's sink takes of a message."""
+        return projection_of(kind)
+
+
+@asynccontextmanager
+async def open_store(settings: GraphinatorSettings) -> AsyncIterator[GraphStore]:
+    """Connect, however long that takes, and create the schema.
+
+    Raises: StartRefused where waiting would not help.
+    """
+    neo4j = settings.neo4j
+    async with open_driver(neo4j) as driver:
+        await _prepare(driver, neo4j)
+        transactions = Transactions(
+            driver,
+            database=neo4j.database,
+            writers=neo4j.writers,
+            connect_timeout=neo4j.connect_timeout,
+            transaction_timeout=neo4j.transaction_timeout,
+        )
+        yield GraphStore(transactions, pool_size=neo4j.writers)
+
+
+@asynccontextmanager
+async def open_driver(settings: Neo4jSettings) -> AsyncIterator[AsyncDriver]:
+    """Make a driver with as many connections as there are writers; it connects when it is first used.
+
+    Raises: StartRefused where the URI can't be one.
+    """
+    try:
+        driver = AsyncGraphDatabase.driver(
+            settings.uri,
+            auth=settings.auth,
+            max_connection_pool_size=settings.writers,
+            connection_timeout=settings.connect_timeout,
+            connection_acquisition_timeout=settings.connect_timeout,
+            liveness_check_timeout=_IDLE_SECONDS,
+            notifications_min_severity=NotificationMinimumSeverity.OFF,  # nobody reads them, and they cost a plan
+            telemetry_disabled=True,
+        )
+    except (DriverError, ValueError) as error:
+        raise StartRefused(f"NEO4J_URI is {settings.uri!r}, which can't be used: {error}") from error
+    try:
+        yield driver
+    finally:
+        await _close(driver, settings.connect_timeout)
+
+
+async def _close(driver: AsyncDriver, limit: float) -> None:
+    """Say goodbye; a server that does not take it is left without."""
+    try:
+        async with asyncio.timeout(limit):
+            await driver.close()
+    except (DriverError, OSError) as error:
+        log.debug("Neo4j was left without goodbye", error=type(error).__name__)
+
+
+async def _prepare(driver: AsyncDriver, settings: Neo4jSettings) -> None:
+    """Wait until the server answers, then see that it can be used.
+
+    Raises: StartRefused.
+    """
+    pauses = delays()
+    while True:
+        try:
+            async with asyncio.timeout(settings.connect_timeout):
+                await check_version(driver)
+            async with asyncio.timeout(_SCHEMA_SECONDS):
+                await create_schema(driver, settings.database)
+        except (Neo4jError, DriverError, OSError) as error:
+            pause = _pause(error, pauses)
+            log.warning("Waiting for Neo4j", address=settings.address, reason=str(classify(error)))
+            await asyncio.sleep(pause)
+        else:
+            log.info("Connected to Neo4j", address=settings.address, database=settings.database)
+            return
+
+
+def _pause(error: Exception, pauses: Iterator[float]) -> float:
+    """How long to wait before trying again, in seconds.
+
+    Raises: StartRefused where that would change nothing.
+    """
+    if isinstance(error, Neo4jError) and (error.code or "").endswith("AuthenticationRateLimit"):
+        return _RATE_LIMIT_SECONDS
+    meaning = classify(error)
+    # At the start there is nothing to hold, so what a person must mend is said at once; a server that is just
+    # starting answers with TransientErrors. Trying a wrong password again would lock the right one out.
+    if isinstance(error, ClientError | ConfigurationError) and isinstance(meaning, StoreUnavailable) and meaning.alarm:
+        raise StartRefused(f"{meaning.alarm}.") from error
+    return next(pauses)

@@ -1,0 +1,75 @@
+"""Transactions on Neo4j: a few at a time for the whole service, each with a limit, rolled back unless it ends well.
+
+Explicit transactions only: the driver's managed ones sleep for seconds and retry what can't succeed (a transaction too
+large for the server's memory is "retryable" to it).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from neo4j import AsyncDriver, AsyncResult, AsyncTransaction
+
+from graphinator.classification import Unpackable
+
+T = TypeVar("T")
+
+_SLACK = 5.0  # seconds beyond the limits of server and driver, so that those speak first: they know more
+
+
+class Transactions:
+    """A service's way to its database. Waiting writers are served in the order in which they came.
+
+    `connect_timeout` and `transaction_timeout` are seconds; the second is set on the server as well.
+    """
+
+    def __init__(
+        self, driver: AsyncDriver, *, database: str, writers: int, connect_timeout: float, transaction_timeout: float
+    ) -> None:
+        self._driver = driver
+        self._database = database
+        self._transaction_timeout = transaction_timeout
+        self._limit = connect_timeout + transaction_timeout + _SLACK
+        # FIFO: a kind with many batches doesn't starve the others. As many connections, so none is ever waited for.
+        self._writers = asyncio.Semaphore(writers)
+        self.in_use = 0
+
+    async def run(self, work: Callable[[AsyncTransaction], Awaitable[T]]) -> T:
+        """Give `work` a transaction, which it may commit; whatever it has not committed is rolled back.
+
+        Raises: whatever `work` or the driver raises; TimeoutError where the server said nothing.
+        """
+        async with self._writers:
+            self.in_use += 1
+            try:
+                # The limit is outermost: what it cancels must pass through the session, which then closes the
+                # connection instead of giving it back with an answer still to come.
+                async with asyncio.timeout(self._limit):
+                    return await self._run(work)
+            except TimeoutError as error:
+                raise TimeoutError(f"no answer within {self._limit:g} s") from error
+            finally:
+                self.in_use -= 1
+
+    async def _run(self, work: Callable[[AsyncTransaction], Awaitable[T]]) -> T:
+        # Leaving by an exception rolls back; by a cancellation, ends the connection.
+        async with (
+            self._driver.session(database=self._database) as session,
+            await session.begin_transaction(timeout=self._transaction_timeout) as transaction,
+        ):
+            result = await work(transaction)
+            if not transaction.closed():
+                await transaction.rollback()
+            return result
+
+
+async def run(transaction: AsyncTransaction, statement: str, parameters: Mapping[str, Any]) -> AsyncResult:
+    """Send one statement.
+
+    Raises: Unpackable where a value can't be sent; nothing has been sent then.
+    """
+    try:
+        # The text is generated from the model, never from a value.
+        return await transaction.run(statement, dict(parameters))
+    except (OverflowError, ValueError) as error:
+        raise Unpackable(f"{type(error).__name__} while packing") from error
