@@ -2,16 +2,20 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test
+.PHONY: help setup check test demo down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-# Everything Python, once; again when a pin changes.
+# Everything Python, once; again when a pin changes. Debian has the module that makes environments in a package apart.
 $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Spindle needs Python 3.11 or newer; set PYTHON=python3.x")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -q && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends python3-venv; } </dev/null || \
+	  { echo "$(PYTHON) can't make virtual environments, and python3-venv could not be installed: install it and try again" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
 	$(BIN)/python -m pip install -q --no-deps -e .
@@ -24,3 +28,21 @@ check: $(VENV)/.ready ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Without the servers (no root, no apt-get) the tests that need them say so, unless the environment names others.
+test: $(VENV)/.ready ## install the servers, run all tests on servers of their own (PYTEST_ARGS=…)
+	-$(BIN)/spindle stack install </dev/null
+	$(BIN)/python -m pytest $(PYTEST_ARGS) </dev/null
+
+demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, STACK=compose|native)
+	$(BIN)/spindle demo $(if $(DUMPS),--dumps '$(DUMPS)') $(if $(STACK),--stack '$(STACK)') $(DEMO_ARGS)
+
+down: $(VENV)/.ready ## stop what demo or stack-up started; the data stays
+	$(BIN)/spindle stack down
+	@if docker version >/dev/null 2>&1; then docker compose down; fi
+
+stack-up: $(VENV)/.ready ## start servers and services as native processes
+	$(BIN)/spindle stack up
+
+stack-down: $(VENV)/.ready ## stop them; the data stays
+	$(BIN)/spindle stack down

@@ -6,15 +6,25 @@ stopped, killed and frozen by the test that has them; `private_stack` is an empt
 
 import os
 import secrets
-import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
+from types import FrameType
 
 import pytest
 
 from spindle.stack.native import NativeStack
 from tests import containers, native, servers
 from tests.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
+
+
+def pytest_configure() -> None:
+    """End as on Ctrl-C when told to end, so that the servers end too."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="session")
@@ -104,8 +114,8 @@ def private_stack(request: pytest.FixtureRequest) -> Iterator[NativeStack]:
     """An empty native stack; whatever the test starts in it is stopped, and the data removed."""
     stack = _native(request, "postgres", otherwise=pytest.skip).stack(f"private-{secrets.token_hex(4)}")
     yield stack
-    stack.down()
-    shutil.rmtree(stack.home, ignore_errors=True)
+    stack.kill()
+    stack.erase()
 
 
 def _in_container(server: str) -> bool:

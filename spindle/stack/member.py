@@ -1,6 +1,5 @@
 """One server or service of a stack: start it, stop it, kill it, see how it is."""
 
-import shutil
 import signal
 import subprocess
 import threading
@@ -27,8 +26,9 @@ class Condition(StrEnum):
     RUNNING = "running"
     UNREADY = "not ready"
     PARTLY = "partly dead"
+    DEAD = "dead"  # started, and ended by something else than us
     STOPPED = "stopped"
-    ABSENT = "absent"
+    ABSENT = "absent"  # never started
 
 
 class Member:
@@ -38,6 +38,7 @@ class Member:
         self.recipe = recipe
         self._home = home
         self._state = state
+        self._mark = str(home / recipe.name)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -62,9 +63,11 @@ class Member:
         known = self._state.member(self.name)
         if not known.ports:
             return Condition.ABSENT
+        if not known.processes:
+            return Condition.STOPPED
         running = [processes.is_running(ref) for ref in known.processes.values()]
         if not any(running):
-            return Condition.STOPPED
+            return Condition.DEAD
         if not all(running):
             return Condition.PARTLY
         return Condition.RUNNING if self.recipe.is_ready(self.place) else Condition.UNREADY
@@ -85,12 +88,14 @@ class Member:
         signals = {command.name: command.stop_signal for command in self._commands()}
         for name, ref in reversed(self._state.member(self.name).processes.items()):
             processes.end(ref, signals.get(name, signal.SIGTERM), timeout=STOP_LIMIT)
+        processes.end_remains(self._mark, timeout=STOP_LIMIT)
         self._forget()
 
     def kill(self) -> None:
         """End every process at once, as a power cut would."""
         for ref in reversed(self._state.member(self.name).processes.values()):
             processes.kill(ref)
+        processes.end_remains(self._mark, timeout=0.0)
         self._forget()
 
     def freeze(self) -> None:
@@ -102,10 +107,6 @@ class Member:
         """Let a frozen server go on."""
         if (process := self.process) is not None:
             processes.thaw(process)
-
-    def erase(self) -> None:
-        """Remove the data of a stopped member."""
-        shutil.rmtree(self._home / self.name, ignore_errors=True)
 
     def _start(self, abandoned: threading.Event) -> None:
         self._state.change(self.name, self._settle_in)
@@ -125,7 +126,7 @@ class Member:
         return msgspec.structs.replace(known, ports=chosen, password=known.password or new_password())
 
     def _launch(self, command: Command) -> None:
-        ref, child = processes.launch(command)
+        ref, child = processes.launch(command, mark=self._mark)
         self._children[command.name] = child
         self._state.change(
             self.name, lambda known: msgspec.structs.replace(known, processes={**known.processes, command.name: ref})

@@ -1,11 +1,13 @@
 """A stack of native processes in one folder: up, down, and each member by name."""
 
+import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
+from spindle.stack import addresses
 from spindle.stack.files import locked, make_home
 from spindle.stack.installing import install
 from spindle.stack.member import Condition, Member
@@ -13,9 +15,11 @@ from spindle.stack.neo4j import Neo4j
 from spindle.stack.postgres import PostgreSQL
 from spindle.stack.rabbitmq import RabbitMQ
 from spindle.stack.recipe import Recipe
+from spindle.stack.service import Service
 from spindle.stack.state import StateFile
 
 SERVERS = ("rabbitmq", "postgres", "neo4j")
+SERVICES = ("graphinator", "tableinator")
 
 
 def _silent(_line: str) -> None:
@@ -29,37 +33,47 @@ class NativeStack:
         self.home = home
         self.state = StateFile(home)
         self._say = say
-        recipes: list[Recipe] = [RabbitMQ(), PostgreSQL(), Neo4j()]
-        self._members = {recipe.name: Member(recipe, home, self.state) for recipe in recipes}
+        services = [Service(name, self.environment) for name in SERVICES]
+        recipes: list[Recipe] = [RabbitMQ(), PostgreSQL(), Neo4j(), *services]
+        self.members = {recipe.name: Member(recipe, home, self.state) for recipe in recipes}
 
     def member(self, name: str) -> Member:
         """Return a server or service by name."""
-        return self._members[name]
+        return self.members[name]
 
-    def up(self, servers: Collection[str] = SERVERS) -> list[str]:
+    def up(self, servers: Collection[str] = SERVERS, services: Collection[str] = ()) -> list[str]:
         """Install and start what does not run yet; return the names of those started.
 
         Raises: StartRefused, StackFailed; then everything that this call started is stopped again.
         """
         make_home(self.home)
         with locked(self.home / "lock"):
-            resting = [name for name in servers if self.member(name).condition() is not Condition.RUNNING]
-            install(resting, self._say)
-            self._start([self.member(name) for name in resting])
-            return resting
+            resting = [self.member(name) for name in (*servers, *services) if not self._runs(name)]
+            install([member.name for member in resting if member.name in SERVERS], self._say)
+            with self._all_or_none(resting):
+                self._start([member for member in resting if member.name in SERVERS])
+                self._start([member for member in resting if member.name in SERVICES])
+            return [member.name for member in resting]
 
     def down(self) -> list[str]:
-        """Stop whatever runs, services first; return the names of those that did."""
-        if not self.state.exists():
-            return []
-        with locked(self.home / "lock"):
-            known = [member for name, member in self._members.items() if self.state.member(name).processes]
-            self._stop(known)
-            return [member.name for member in known]
+        """Stop whatever runs, services first; return the names of those that were started."""
+        return self._end(Member.stop)
 
-    def conditions(self) -> dict[str, Condition]:
-        """Look at every member."""
-        return {name: member.condition() for name, member in self._members.items()}
+    def kill(self) -> list[str]:
+        """End everything at once; for data that nobody needs any more."""
+        return self._end(Member.kill)
+
+    def erase(self) -> None:
+        """Remove a stopped stack with its data."""
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that lead a service, or a person, to the servers."""
+        broker, tables, graph = (self.member(name).place for name in SERVERS)
+        return addresses.environment(broker=broker, tables=tables, graph=graph)
+
+    def _runs(self, name: str) -> bool:
+        return self.member(name).condition() is Condition.RUNNING
 
     def _start(self, members: Collection[Member]) -> None:
         if not members:
@@ -67,27 +81,31 @@ class NativeStack:
         self._say(f"starting {', '.join(member.name for member in members)}")
         abandoned = threading.Event()
         with ThreadPoolExecutor(len(members)) as threads:
-            starts = [threads.submit(member.start, abandoned) for member in members]
-            with _all_or_none(abandoned, lambda: self._stop(members)):
-                _first_failure(starts)
+            try:
+                starts = [threads.submit(member.start, abandoned) for member in members]
+                for start in wait(starts, return_when=FIRST_EXCEPTION).done:
+                    start.result()
+            except BaseException:  # an interrupt too: the threads are waited for, and must not wait on
+                abandoned.set()
+                raise
 
-    def _stop(self, members: Collection[Member]) -> None:
-        if members:
-            with ThreadPoolExecutor(len(members)) as threads:
-                list(threads.map(Member.stop, members))
+    @contextmanager
+    def _all_or_none(self, members: Collection[Member]) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:  # an interrupt too: nothing half-started stays behind
+            self._each(Member.stop, members)
+            raise
 
+    def _end(self, how: Callable[[Member], None]) -> list[str]:
+        if not self.state.exists():
+            return []
+        with locked(self.home / "lock"):
+            started = [member for name, member in self.members.items() if self.state.member(name).processes]
+            self._each(how, [member for member in started if member.name in SERVICES])
+            self._each(how, [member for member in started if member.name not in SERVICES])
+            return [member.name for member in started]
 
-@contextmanager
-def _all_or_none(abandoned: threading.Event, undo: Callable[[], None]) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:  # also an interrupt: nothing half-started stays behind
-        abandoned.set()
-        undo()
-        raise
-
-
-def _first_failure(starts: Collection[Future[None]]) -> None:
-    done, _ = wait(starts, return_when=FIRST_EXCEPTION)
-    for start in done:
-        start.result()
+    def _each(self, how: Callable[[Member], None], members: Collection[Member]) -> None:
+        with ThreadPoolExecutor(max(1, len(members))) as threads:
+            list(threads.map(how, members))

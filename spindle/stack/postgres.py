@@ -29,6 +29,7 @@ class PostgreSQL:
     def prepare(self, place: Place) -> None:
         """Create the cluster and its database, the first time."""
         _give_to_server(place.folder)
+        self._check_reach(place)
         if (place.folder / "data" / "PG_VERSION").exists():
             return
         # A folder of its own until it is whole: an interrupted initdb leaves nothing that looks like a cluster.
@@ -58,6 +59,14 @@ class PostgreSQL:
         """Tell whether it takes connections."""
         argv = [_program("pg_isready"), "-q", "-h", LOOPBACK, "-p", str(place.ports["sql"]), "-t", "2"]
         return processes.run_once(self._command(place, "pg_isready", argv), timeout=10.0).returncode == 0
+
+    def _check_reach(self, place: Place) -> None:
+        reached = processes.run_once(self._command(place, "test", ["test", "-x", str(place.folder)]), timeout=10.0)
+        if reached.returncode != 0:
+            raise StartRefused(
+                f"PostgreSQL does not run as root, and the account {_account()} can't reach {place.folder}: "
+                "choose a --home that everybody may pass through, or leave it out"
+            )
 
     def _initialise(self, place: Place, draft: Path, secret: Path) -> None:
         initdb = [_program("initdb"), "-D", str(draft), "-U", USER, f"--pwfile={secret}"]

@@ -1,7 +1,7 @@
 """Start, recognise and end the stack's processes.
 
 A process is remembered by its id and the moment it began: an id alone may by now belong to a stranger, and a
-stranger is never signalled.
+stranger is never signalled. What a killed process leaves behind is found by a mark in its environment.
 """
 
 import os
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -16,6 +17,7 @@ from typing import TypedDict
 import msgspec
 import psutil
 
+_MARK = "SPINDLE_STACK_MEMBER"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -40,7 +42,7 @@ class Command:
     port: int | None = None  # the next command starts only once this one answers here
 
 
-def launch(command: Command) -> tuple[ProcessRef, subprocess.Popen[bytes]]:
+def launch(command: Command, *, mark: str) -> tuple[ProcessRef, subprocess.Popen[bytes]]:
     """Start a command in a session of its own, without input, so that it outlives the terminal and this process."""
     if command.log.exists():
         command.log.replace(command.log.with_suffix(".log.1"))
@@ -51,7 +53,7 @@ def launch(command: Command) -> tuple[ProcessRef, subprocess.Popen[bytes]]:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=command.folder,
-            env={**clean_environment(), **command.environment},
+            env={**clean_environment(), **command.environment, _MARK: mark},
             start_new_session=True,
             umask=0o077,
             **_identity(command.user),
@@ -129,12 +131,30 @@ def kill(ref: ProcessRef) -> None:
     family = _descendants(ref.pid)
     _signal(ref, signal.SIGKILL)
     for member in family:
-        try:
+        with suppress(psutil.NoSuchProcess):
             member.kill()
-        except psutil.NoSuchProcess:
-            continue
     psutil.wait_procs(family, timeout=5.0)
     wait_until_ended(ref, 5.0)
+
+
+def end_remains(mark: str, *, timeout: float) -> None:
+    """End the processes that carry this mark: children whose parent was killed, such as a supervised service."""
+    remains = [process for process in psutil.process_iter() if _mark_of(process) == mark]
+    for process in remains:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, deaf = psutil.wait_procs(remains, timeout=timeout)
+    for process in deaf:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(deaf, timeout=5.0)
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(_MARK)
+    except (psutil.Error, OSError):
+        return None  # somebody else's, or gone
 
 
 def freeze(ref: ProcessRef) -> None:
@@ -170,7 +190,5 @@ def _descendants(pid: int) -> list[psutil.Process]:
 
 def _signal(ref: ProcessRef, number: signal.Signals) -> None:
     if is_running(ref):
-        try:
+        with suppress(ProcessLookupError):
             os.kill(ref.pid, number)
-        except ProcessLookupError:
-            return
