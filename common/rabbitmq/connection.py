@@ -1,0 +1,207 @@
+"""Connect to the broker, plainly: one connection, its life and its end, with errors in the runtime's words.
+
+No robust connection: who owns one decides when to connect again, and what has expired by then.
+"""
+
+import asyncio
+import logging
+import re
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import aiormq.connection
+import pamqp.frame
+import structlog
+from aiormq.exceptions import AMQPError, ConnectionClosed
+from pamqp import commands
+from yarl import URL
+
+from common.errors import BrokerUnavailable, StartRefused
+from common.rabbitmq import tolerance
+from common.settings import BrokerSettings
+
+log = structlog.get_logger()
+
+# What aiormq has to say arrives here as exceptions too, and is logged once, in our words.
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+
+CLOSE_TIMEOUT = 3.0
+"""Seconds for a polite goodbye; after it the socket is cut, and the broker takes back what is unsettled anyway."""
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds for the broker to answer one request: declaring a quorum queue on a busy cluster takes several."""
+
+
+class _HandshakeRefused(ConnectionClosed):
+    """The broker closed the connection while it was being opened."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code, self.text = code, text
+
+
+class _Transports(aiormq.connection.TransportFactory):
+    """Open sockets as aiormq does, and remember the last: pausing and cutting it are not offered otherwise."""
+
+    transport: asyncio.Transport | None = None
+
+    async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        plain = url.scheme == "amqp"
+        factory = aiormq.connection.TCPTransportFactory() if plain else aiormq.connection.TLSTransportFactory()
+        reader, writer = await factory.create(url, **options)
+        self.transport = writer.transport  # type: ignore[assignment]  # StreamWriter's are always full transports
+        return reader, writer
+
+
+class Connection(aiormq.connection.Connection):
+    """An open connection that knows its broker's version, and whether the broker blocks publishing on it."""
+
+    def __init__(self, url: URL, address: str) -> None:
+        self._transports = _Transports()
+        super().__init__(url, transport_factory=self._transports)
+        self.address = address
+        self.blocked = False
+
+    @property
+    def broker_version(self) -> tuple[int, ...]:
+        """`(3, 10, 8)`."""
+        return tuple(int(part) for part in re.findall(r"\d+", str(self.server_properties.get("version", "0")))[:3])
+
+    def pause_reading(self) -> None:
+        """Leave what the broker sends in the socket. May be called again at any time."""
+        transport = self._transports.transport
+        if transport is not None and transport.is_reading():
+            transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read the socket again."""
+        transport = self._transports.transport
+        if transport is not None and not transport.is_closing():
+            transport.resume_reading()
+
+    def cut(self) -> None:
+        """Drop the socket without a word."""
+        if self._transports.transport is not None:
+            self._transports.transport.abort()
+
+    @staticmethod
+    async def _rpc(
+        request: Any,
+        writer: asyncio.StreamWriter,
+        frame_receiver: aiormq.connection.FrameReceiver,
+        wait_response: bool = True,
+    ) -> Any:
+        # aiormq reports a vhost that can't be opened as an invalid frame, without the broker's reason.
+        writer.write(pamqp.frame.marshal(request, 0))
+        await writer.drain()
+        if not wait_response:
+            return None
+        _, _, frame = await frame_receiver.get_frame()
+        if isinstance(frame, commands.Connection.Close):
+            raise _HandshakeRefused(frame.reply_code or 0, frame.reply_text or "")
+        return frame
+
+    # aiormq handles connection.blocked in private methods and tells nobody: their mangled names are the only seam.
+    async def _Connection__handle_connection_blocked(self, frame: commands.Connection.Blocked) -> None:
+        await super()._Connection__handle_connection_blocked(frame)  # type: ignore[misc]
+        self.blocked = True
+        log.warning("Broker blocks publishing", reason=frame.reason)
+
+    async def _Connection__handle_connection_unblocked(self, frame: commands.Connection.Unblocked) -> None:
+        await super()._Connection__handle_connection_unblocked(frame)  # type: ignore[misc]
+        self.blocked = False
+        log.info("Broker takes messages again")
+
+
+async def connect(broker: BrokerSettings, *, name: str) -> Connection:
+    """Open a connection; `name` is how the broker's management shows it.
+
+    Raises: BrokerUnavailable where waiting may help, StartRefused where only a person can.
+    """
+    tolerance.install()
+    url = URL(broker.url.get_secret_value()).update_query(heartbeat=str(broker.heartbeat), name=name)
+    connection = Connection(url, broker.address)
+    # A cancelled attempt waits for the peer's part of closing TLS, which a silent peer never plays: hence the cut.
+    cutting = asyncio.get_running_loop().call_later(broker.connect_timeout + 1.0, connection.cut)
+    try:
+        with broker_errors(broker.address):
+            async with asyncio.timeout(broker.connect_timeout):
+                await connection.connect()
+    finally:
+        cutting.cancel()
+    return connection
+
+
+@asynccontextmanager
+async def connected(broker: BrokerSettings, *, name: str) -> AsyncIterator[Connection]:
+    """Hold a connection for as long as the block lasts."""
+    connection = await connect(broker, name=name)
+    try:
+        yield connection
+    finally:
+        await close(connection)
+
+
+async def close(connection: Connection) -> None:
+    """Say goodbye, or hang up where the broker does not answer, or where our own task is being cancelled."""
+    if _is_cancelled():
+        connection.cut()
+        return
+    try:
+        with suppress(BrokerUnavailable), broker_errors(connection.address):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await connection.close()
+    finally:
+        connection.cut()
+
+
+@contextmanager
+def broker_errors(address: str, *passed: type[Exception]) -> Iterator[None]:
+    """Translate whatever goes wrong on a connection, but for the classes that are to be passed on.
+
+    Raises: BrokerUnavailable, StartRefused.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        # aiormq gives a connection's end to whoever waits on it, also as a cancellation that nobody asked for.
+        if _is_cancelled():
+            raise
+        raise BrokerUnavailable(f"RabbitMQ at {address}: connection closed") from error
+    except (AMQPError, OSError, RuntimeError) as error:
+        # The other way round: of a cancellation and an error that arrive together, aiormq keeps the error.
+        if _is_cancelled():
+            raise asyncio.CancelledError from error
+        if isinstance(error, passed):
+            raise
+        raise _translated(address, error) from error
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _translated(address: str, error: Exception) -> BrokerUnavailable | StartRefused:
+    if isinstance(error, TimeoutError):
+        return BrokerUnavailable(f"RabbitMQ at {address}: no answer in time")
+    if isinstance(error, _HandshakeRefused) and error.code == 403:
+        return StartRefused(
+            f"RabbitMQ at {address} refused the login; check RABBITMQ_USERNAME and RABBITMQ_PASSWORD, or RABBITMQ_URL."
+        )
+    # 530 is also the answer to one connection too many, which passes.
+    if isinstance(error, _HandshakeRefused) and error.code == 530 and "limit" not in error.text:
+        return StartRefused(
+            f"RabbitMQ at {address} refused the virtual host ({error.text}); check RABBITMQ_VHOST, or RABBITMQ_URL, "
+            "and the user's permissions."
+        )
+    if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        return StartRefused(f"RabbitMQ at {address} shows a certificate that is not trusted ({error.__cause__}).")
+    return BrokerUnavailable(f"RabbitMQ at {address}: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """The error's last argument: codes come before it, and it holds no secret."""
+    return str(error.args[-1]) if error.args else type(error).__name__

@@ -1,0 +1,237 @@
+"""One epoch: a channel that consumes a queue, what it has received, and what may be acknowledged.
+
+Everything here dies with the channel. The source begins the next one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeGuard
+
+from common.delivery import Delivery, Epoch
+from common.delivery import Properties as MessageProperties
+from common.errors import BrokerUnavailable
+from common.rabbitmq.changes import Changes
+from common.rabbitmq.channel import Channel, Properties
+from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors
+from common.settlement import Ack, AckLedger
+
+PAUSE_LIMIT = 10.0
+"""Seconds for which the socket may stay unread. A broker that can't write for 30 s drops the connection, and heartbeats
+arrive unread all the while: aiormq gives up after three of them."""
+
+
+class Consumption:
+    """A channel's life as a consumer."""
+
+    def __init__(
+        self, connection: Connection, channel: Channel, epoch: Epoch, *, prefetch: int, max_bytes: int, changes: Changes
+    ) -> None:
+        self.epoch = epoch
+        self.end_reason: str | None = None
+        """Why it is over; None while it isn't."""
+        self.overfull: int | None = None
+        """The prefetch to begin the next one with, where this one had to end because too many bytes were waiting."""
+        self._connection, self._channel = connection, channel
+        self._prefetch, self._max_bytes = prefetch, max_bytes
+        self._changes = changes
+        self._ledger = AckLedger(prefetch=prefetch)
+        self._burst: list[Delivery] = []
+        self._burst_at = 0.0
+        self._bytes = 0
+        self._consumer_tag = ""
+        self._settled = asyncio.Event()
+        self._acknowledging = asyncio.Lock()
+        self._finishing = asyncio.Lock()
+        self._giving_up: asyncio.TimerHandle | None = None
+        channel.on_delivery = self._arrive
+        channel.on_end(self.end)
+        channel.on_consumer_cancel_callbacks.add(lambda _: self.break_off("consumer cancelled by the broker"))
+
+    @property
+    def unsettled(self) -> int:
+        """How many deliveries await their answer."""
+        return self._ledger.unsettled + len(self._burst)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest of them arrived."""
+        oldest = self._ledger.oldest
+        return self._burst_at if oldest is None and self._burst else oldest
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries have arrived and were not taken yet."""
+        return len(self._burst)
+
+    async def start(self, queue: str, *, consumer_timeout: float) -> None:
+        """Begin to consume.
+
+        The timeout is the consumer's argument, not the queue's: a queue keeps its arguments for ever, a consumer takes
+        it from today's settings. RabbitMQ knows it since 3.12; before that, a node has one timeout for all.
+        """
+        knows_timeout = self._connection.broker_version >= (3, 12)
+        arguments: dict[str, Any] = {"x-consumer-timeout": int(consumer_timeout * 1000)} if knows_timeout else {}
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            await self._channel.basic_qos(prefetch_count=self._prefetch)
+            answer = await self._channel.basic_consume(queue, _unused, arguments=arguments)
+        self._consumer_tag = answer.consumer_tag or ""
+
+    def take(self) -> list[Delivery]:
+        """Everything that has arrived since the last time; nothing once it has expired."""
+        if self.epoch.ended:
+            return []
+        burst, self._burst = self._burst, []
+        if burst:
+            self._ledger.receive(burst[-1].tag, self._burst_at)
+        return burst
+
+    def settle(self, deliveries: Iterable[Delivery]) -> None:
+        """Mark those of this epoch as finished; the acknowledgement goes out at the end of this turn of the loop."""
+        if self.epoch.ended:
+            return
+        ours = [delivery for delivery in deliveries if delivery.epoch is self.epoch]
+        self._ledger.settle([delivery.tag for delivery in ours])
+        self._bytes -= sum(len(delivery.body) for delivery in ours)
+        if self._giving_up and self._bytes <= self._max_bytes:
+            self._read_on()
+        self._settled.set()
+
+    async def acknowledge(self) -> None:
+        """Send what is due whenever something was settled: one multiple acknowledgement per turn, at most."""
+        try:
+            with broker_errors(self._connection.address):
+                while True:
+                    await self._settled.wait()
+                    self._settled.clear()
+                    await self._send(self._ledger.take)
+        except BrokerUnavailable as error:
+            self.break_off(str(error))
+
+    async def cancel(self) -> None:
+        """Ask the broker for no more; what it had sent before its answer has arrived when this returns."""
+        tag, self._consumer_tag = self._consumer_tag, ""
+        try:
+            with broker_errors(self._connection.address):
+                async with asyncio.timeout(ANSWER_TIMEOUT):
+                    await self._channel.basic_cancel(tag)
+        except BrokerUnavailable as error:
+            self.break_off(str(error))
+
+    def break_off(self, reason: str) -> None:
+        """Have the source end this epoch: the channel is of no use any more, but still there."""
+        self.end_reason = self.end_reason or reason
+        self._changes.notify()
+
+    async def finish(self) -> None:
+        """Acknowledge all that is settled, close the channel and end the epoch, in bounded time whatever happens."""
+        try:
+            with suppress(BrokerUnavailable), broker_errors(self._connection.address):
+                async with asyncio.timeout(CLOSE_TIMEOUT), self._finishing:
+                    if self.epoch.ended:
+                        return
+                    # First of all no more: the acknowledgements would have the broker fill the prefetch once more, and
+                    # each of those messages would return with its count of deliveries raised for nothing.
+                    if self._consumer_tag:
+                        await self._channel.basic_cancel(self._consumer_tag, nowait=True)
+                    await self._send(self._ledger.take)
+                    await self._send(self._ledger.take_singly)
+                    # From here on deliveries are dropped unread: the broker's answer comes after all it had sent.
+                    self.end("closed")
+                    await self._channel.close()
+        finally:
+            self.end("closed")
+
+    def end(self, reason: str) -> None:
+        """Let everything of this epoch expire."""
+        self.end_reason = self.end_reason or reason
+        self.epoch.ended = True
+        self._read_on()
+        self._changes.notify()
+
+    def _arrive(self, tag: int, properties: Properties, body: bytes) -> None:
+        if self.epoch.ended:
+            return
+        if not self._burst:
+            self._burst_at = time.monotonic()
+            self._changes.notify()
+        self._burst.append(_delivery(tag, self.epoch, body, self._burst_at, properties))
+        self._bytes += len(body)
+        if self._bytes > self._max_bytes and self._prefetch > 1:
+            self._pause()
+
+    def _pause(self) -> None:
+        """Leave the rest in the socket until there is room.
+
+        Stopping the consumer instead would not do: the broker sends the whole prefetch nevertheless. Again for each
+        delivery, because the stream's own flow control may have begun to read again.
+        """
+        self._connection.pause_reading()
+        if self._giving_up is None:
+            limit = min(PAUSE_LIMIT, float(self._connection.heartbeat_timeout or PAUSE_LIMIT))
+            self._giving_up = asyncio.get_running_loop().call_later(limit, self._give_up)
+
+    def _read_on(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
+            self._connection.resume_reading()
+
+    def _give_up(self) -> None:
+        """Begin again with a prefetch that fits: nothing is settled, and the socket can't stay unread any longer."""
+        waiting = self.unsettled
+        fitting = self._max_bytes * waiting // max(self._bytes, 1)
+        self.overfull = max(1, min(self._prefetch // 2, fitting))
+        self.break_off("more bytes wait than may")
+
+    async def _send(self, due: Callable[[], list[Ack]]) -> None:
+        # One at a time: a lower tag sent after a higher one that covers it would close the channel.
+        async with self._acknowledging:
+            for ack in due():
+                await self._channel.basic_ack(ack.tag, multiple=ack.multiple, wait=False)
+
+
+def _delivery(tag: int, epoch: Epoch, body: bytes, received: float, properties: Properties) -> Delivery:
+    headers = properties.headers or {}
+    load = headers.get("load")
+    published = headers.get("timestamp_in_ms")
+    count = headers.get("x-delivery-count")
+    return Delivery(
+        tag,
+        epoch,
+        body,
+        received,
+        load if isinstance(load, str) else None,
+        published if _is_number(published) else None,
+        count if _is_number(count) else 0,
+        partial(_read, properties),
+    )
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _read(properties: Properties) -> MessageProperties:
+    stamp = properties.timestamp
+    return MessageProperties(
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        headers=properties.headers or {},
+        delivery_mode=properties.delivery_mode,
+        priority=properties.priority,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        expiration=properties.expiration,
+        message_id=properties.message_id,
+        timestamp=int(stamp.timestamp()) if stamp else None,
+        type=properties.message_type,
+        user_id=properties.user_id,
+        app_id=properties.app_id,
+    )
+
+
+async def _unused(_: object) -> None:
+    """Stand in for aiormq's callback per message, which the channel does without."""

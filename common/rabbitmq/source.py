@@ -1,0 +1,224 @@
+"""One kind's deliveries from RabbitMQ, over aio-pika's protocol layer.
+
+One connection is one channel is one epoch: whatever ends it, the way back is the same. Connect, declare, consume.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+import structlog
+
+from common.backoff import delays
+from common.delivery import Delivery, Epoch
+from common.errors import BrokerUnavailable, StartRefused
+from common.kinds import Names, Service
+from common.metrics import KindMetrics
+from common.rabbitmq.changes import Changes
+from common.rabbitmq.channel import open_channel
+from common.rabbitmq.connection import Connection, broker_errors, connected
+from common.rabbitmq.consumption import Consumption
+from common.rabbitmq.topology import declare
+from common.settings import BrokerSettings
+
+log = structlog.get_logger()
+
+_STEADY = 10.0
+"""Seconds that a connection must have lasted for the next one to be tried at once again."""
+
+
+class AioPikaSource:
+    """A `Source`. `run()` is its task and lasts until `close()`; everything else may be called at any time."""
+
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        names: Names,
+        service: Service,
+        kind: str,
+        *,
+        prefetch: int,
+        max_bytes: int,
+        consumer_timeout: float,
+        metrics: KindMetrics,
+    ) -> None:
+        """`max_bytes`: above this many unsettled bytes the socket is not read. `consumer_timeout`: seconds after which
+        the broker may take a delivery back; it must be longer than the hold limit."""
+        self._broker, self._names, self._service, self._kind = broker, names, service, kind
+        self._prefetch, self._max_bytes, self._consumer_timeout = prefetch, max_bytes, consumer_timeout
+        self._metrics = metrics
+        self._log = log.bind(data_type=kind)
+        self._changes = Changes()
+        self._consumption: Consumption | None = None
+        self._epochs = 0
+        self._lost = False
+        self._next_prefetch = prefetch
+        self._complaint = ""
+        self._differences: list[str] = []
+        self._is_away = False
+        self._is_stopped = False
+        self._is_drained = False
+        self._is_closed = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether deliveries can arrive now."""
+        return self._consumption is not None and not self._is_stopped
+
+    @property
+    def unsettled(self) -> int:
+        """How many deliveries of the current epoch await their answer."""
+        return self._consumption.unsettled if self._consumption else 0
+
+    @property
+    def oldest(self) -> float | None:
+        """`received` of the oldest unsettled delivery; None if there is none."""
+        return self._consumption.oldest if self._consumption else None
+
+    async def receive(self) -> Sequence[Delivery]:
+        """Everything that has arrived, at least one delivery; empty only once stopped and drained."""
+        await self._changes.until(lambda: self._has_arrived or self._is_drained)
+        return self._consumption.take() if self._consumption else []
+
+    def settle(self, deliveries: Iterable[Delivery]) -> None:
+        """Mark as finished; the source acknowledges. Those of an ended epoch are passed over."""
+        if self._consumption:
+            self._consumption.settle(deliveries)
+
+    async def hand_back(self) -> None:
+        """Give every unsettled delivery back, what is settled excepted."""
+        self._is_away = True
+        if self._consumption:
+            await self._consumption.finish()
+        self._changes.notify()
+
+    async def resume(self) -> None:
+        """Consume again, as a new epoch."""
+        self._is_away = False
+        self._changes.notify()
+
+    def stop(self) -> None:
+        """Ask the broker for no more: what has arrived can still be received and settled."""
+        self._is_stopped = True
+        self._is_drained = self._consumption is None
+        self._changes.notify()
+
+    async def close(self) -> None:
+        """Acknowledge what is settled, give the rest back, and let `run()` return. Takes a few seconds at most."""
+        self._is_stopped = self._is_drained = True
+        if self._consumption:
+            await self._consumption.finish()
+        self._is_closed = True
+        self._changes.notify()
+
+    async def run(self) -> None:
+        """Connect, consume and connect again, until closed.
+
+        Raises: StartRefused if the broker can't be used as it is; only before the first success.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            consuming = tasks.create_task(self._consume(), name=f"{self._kind} consumer")
+            await self._changes.until(lambda: self._is_closed)
+            consuming.cancel()  # it may be waiting for a broker that is not there
+
+    @property
+    def _has_arrived(self) -> bool:
+        consumption = self._consumption
+        return consumption is not None and consumption.waiting > 0 and not consumption.epoch.ended
+
+    async def _consume(self) -> None:
+        waits, loop = delays(), asyncio.get_running_loop()
+        while not self._is_stopped:
+            began = loop.time()
+            try:
+                await self._live()
+            except BrokerUnavailable as error:
+                self._complain("Broker unavailable", error)
+                waits = waits if loop.time() - began < _STEADY else delays()
+                await self._wait(next(waits))
+            except StartRefused as error:
+                if not self._epochs:
+                    raise
+                self._complain("Broker can't be used", error)
+                await self._wait(next(waits))
+            await self._changes.until(lambda: self._is_stopped or not self._is_away)
+        self._is_drained = True
+        self._changes.notify()
+
+    async def _live(self) -> None:
+        """Live through one epoch, if it is still wanted once it could begin.
+
+        Raises: BrokerUnavailable, also for an epoch that ended unasked; StartRefused.
+        """
+        async with connected(self._broker, name=f"spindle {self._service} {self._kind}") as connection:
+            self._note(await declare(connection, self._names, self._service, self._kind))
+            consumption = await self._begin(connection)
+            try:
+                if not self._is_idle:
+                    await self._attend(consumption)
+                await consumption.finish()
+            finally:
+                self._end(consumption)
+        if not self._is_idle:
+            raise BrokerUnavailable(consumption.end_reason)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether nothing is to be consumed now."""
+        return self._is_stopped or self._is_away
+
+    async def _begin(self, connection: Connection) -> Consumption:
+        epoch = Epoch(self._epochs + 1)
+        prefetch, self._next_prefetch = self._next_prefetch, self._prefetch
+        with broker_errors(connection.address):
+            channel = await open_channel(connection)
+            consumption = Consumption(
+                connection, channel, epoch, prefetch=prefetch, max_bytes=self._max_bytes, changes=self._changes
+            )
+            queue = self._names.queue(self._service, self._kind)
+            await consumption.start(queue, consumer_timeout=self._consumer_timeout)
+        return consumption
+
+    async def _attend(self, consumption: Consumption) -> None:
+        """Receive and acknowledge until the epoch ends; after a stop, acknowledge only."""
+        self._consumption = consumption
+        if self._lost:
+            self._metrics.reconnected()
+        self._epochs, self._lost, self._complaint = consumption.epoch.number, True, ""
+        self._log.info("Consuming", queue=self._names.queue(self._service, self._kind))
+        self._changes.notify()
+        async with asyncio.TaskGroup() as tasks:
+            acknowledging = tasks.create_task(consumption.acknowledge(), name=f"{self._kind} acknowledgements")
+            await self._changes.until(lambda: consumption.end_reason or self._is_stopped)
+            if consumption.end_reason is None:
+                await consumption.cancel()
+                self._is_drained = True
+                self._changes.notify()
+                await self._changes.until(lambda: consumption.end_reason)
+            acknowledging.cancel()
+
+    def _end(self, consumption: Consumption) -> None:
+        consumption.end("closed")
+        self._metrics.expired(consumption.waiting)  # nobody will ever receive them
+        self._consumption = None
+        self._next_prefetch = consumption.overfull or self._prefetch
+        self._lost = not self._is_idle
+        self._is_drained = self._is_stopped
+        self._changes.notify()
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changes.until(lambda: self._is_stopped)
+
+    def _note(self, differences: list[str]) -> None:
+        """Warn of a topology that is not as we would have made it; once, not at every reconnect."""
+        if differences and differences != self._differences:
+            self._log.warning("Topology differs", differences="; ".join(differences))
+        self._differences = differences
+
+    def _complain(self, event: str, reason: object) -> None:
+        """Say what is the matter, once for as long as it is the same."""
+        if str(reason) != self._complaint:
+            self._log.warning(event, reason=str(reason))
+        self._complaint = str(reason)
