@@ -1,0 +1,74 @@
+"""A dump file as chunks of uncompressed bytes, in constant memory.
+
+Where the bytes end before they should, that is a `Truncated`, with the uncompressed offset; a plain XML file that was
+cut is recognised by what it says (splitting.py), not here.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from common.errors import SpindleError
+
+CHUNK_BYTES = 1024 * 1024
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class Truncated(SpindleError):
+    """A dump ends before it should, or can't be decompressed any further; `offset` counts uncompressed bytes."""
+
+    def __init__(self, offset: int, text: str) -> None:
+        super().__init__(f"{text} (at byte {offset} of the uncompressed file)")
+        self.offset = offset
+
+
+class DumpStream:
+    """One dump file, read once from its start.
+
+    Use as a context manager and iterate; `position` of `size` bytes of the file itself have been read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("rb")
+        self.size = path.stat().st_size
+        self._compressed = is_gzip(path)
+
+    def __enter__(self) -> "DumpStream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def position(self) -> int:
+        """How far the file itself has been read, which for a compressed one is what an ETA can be taken from."""
+        return self._file.tell()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Raises: Truncated after the last chunk that could be had."""
+        if not self._compressed:
+            yield from iter(lambda: self._file.read(CHUNK_BYTES), b"")
+            return
+        offset = 0
+        with gzip.GzipFile(fileobj=self._file) as unpacked:
+            while chunk := _read(unpacked, offset):
+                offset += len(chunk)
+                yield chunk
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether the file begins like a gzip file, whatever its name says."""
+    with path.open("rb") as file:
+        return file.read(2) == _GZIP_MAGIC
+
+
+def _read(unpacked: gzip.GzipFile, offset: int) -> bytes:
+    """The next chunk. `read1` makes one step only, so that an error takes no bytes with it that were already there."""
+    try:
+        return unpacked.read1(CHUNK_BYTES)
+    except EOFError as error:
+        raise Truncated(offset, "the gzip file ends in the middle") from error
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise Truncated(offset, f"the gzip file can't be decompressed any further: {error}") from error

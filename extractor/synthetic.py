@@ -1,0 +1,90 @@
+"""Synthetic loads: records as real ones are distributed, reproducible one by one, and the same records months later.
+
+Record `i` of a kind has the id `i + 1` and depends on seed, kind, `i`, month and the size of the load alone: not on the
+Python version, the process, or any record before it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from common.kinds import KINDS
+from extractor import synthetic_months as months
+from extractor.dice import Dice, References, Space
+from extractor.hard_cases import harden
+from extractor.message import Record
+from extractor.synthetic_media import add_media
+from extractor.synthetic_names import MASTER_LINK, NAME_LINK, artist, label, master
+from extractor.synthetic_releases import LINK, release
+
+SHARES = {"artists": 0.295, "labels": 0.07, "masters": 0.075, "releases": 0.56}
+"""Of a load's records: as in the whole dump of 2026-09 (10.2 M, 2.42 M, 2.59 M and 19.4 M of 34.6 M)."""
+
+HUGE_EVERY, HUGE_FIRST = 40_000, 4956
+"""One release in 40,000, the first of them with id 4957, is as large as the largest known."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticLoad:
+    """`count` records over all kinds, in the proportions of a whole dump, as they are in month `month`."""
+
+    count: int
+    seed: int
+    month: int = 0
+    date: str = ""
+    """The load's version; 1 January 2026 and `month` months where none is given."""
+    kinds: tuple[str, ...] = KINDS
+
+    def __post_init__(self) -> None:
+        if not self.date:
+            year, month = divmod(self.month, 12)
+            object.__setattr__(self, "date", f"{2026 + year}{1 + month:02}01")
+
+    def file_name(self, kind: str) -> str:
+        """What the control message calls a kind's file."""
+        return f"synthetic_{self.date}_{kind}_seed{self.seed}"
+
+
+def base_counts(count: int) -> dict[str, int]:
+    """How many records of each kind month 0 has; they sum to `count`."""
+    counts = {kind: int(count * share) for kind, share in SHARES.items()}
+    # What rounding down left over goes to the kinds that lost most, so that small loads add up too.
+    lost = sorted(SHARES, key=lambda kind: counts[kind] - count * SHARES[kind])
+    for kind in lost[: count - sum(counts.values())]:
+        counts[kind] += 1
+    return counts
+
+
+def indices(load: SyntheticLoad, kind: str) -> range:
+    """The indices of a kind's records, those included that are gone by the load's month."""
+    return range(months.size(base_counts(load.count)[kind], load.month))
+
+
+def synthetic_record(load: SyntheticLoad, kind: str, index: int) -> Record | None:
+    """One record as it is in the load's month; None if it is gone by then."""
+    space = _space(load.count)
+    since = months.born(index, base_counts(load.count)[kind]) if load.month else 0
+    if months.is_gone(load.seed, kind, index, load.month, since=since):
+        return None
+    dice = Dice(f"{load.seed}:{kind}:{index}", link=_LINKS[kind])
+    record = _MAKERS[kind](dice, space, index + 1)
+    if kind == "releases":
+        add_media(record, dice, space, huge=index % HUGE_EVERY == HUGE_FIRST)
+    harden(record, kind, dice)
+    months.apply_changes(record, kind, space, seed=load.seed, index=index, since=since, month=load.month)
+    return record
+
+
+@cache
+def _space(count: int) -> Space:
+    counts = base_counts(count)
+    return Space(**{kind: References(max(1, counts[kind])) for kind in KINDS})
+
+
+_MAKERS: dict[str, Callable[[Dice, Space, int], Record]] = {
+    "artists": artist,
+    "labels": label,
+    "masters": master,
+    "releases": release,
+}
+_LINKS = {"artists": NAME_LINK, "labels": NAME_LINK, "masters": MASTER_LINK, "releases": LINK}

@@ -1,0 +1,28 @@
+"""What became of one kind's records while they were read: counts, what was skipped, and how far it has come."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from extractor.reading import Skip, SkipReason
+
+EXAMPLES = 20
+"""How many skipped records a report names."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Filled while messages are drawn."""
+
+    records: int = 0
+    body_bytes: int = 0
+    skipped: Counter[SkipReason] = field(default_factory=Counter)
+    examples: list[Skip] = field(default_factory=list)
+    done: int = 0
+    """Of `total`: bytes of the dump file as it lies on disk, or records of a synthetic load."""
+    total: int = 0
+
+    def skip(self, skip: Skip) -> None:
+        """Count a record that was passed over, and remember the first ones."""
+        self.skipped[skip.reason] += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(skip)
