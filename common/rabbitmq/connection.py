@@ -56,13 +56,16 @@ class _Transports(aiormq.connection.TransportFactory):
 
 
 class Connection(aiormq.connection.Connection):
-    """An open connection that knows its broker's version, and whether the broker blocks publishing on it."""
+    """A connection that knows its broker's version, and whether the broker blocks publishing on it."""
 
     def __init__(self, url: URL, address: str) -> None:
         self._transports = _Transports()
         super().__init__(url, transport_factory=self._transports)
         self.address = address
-        self.blocked = False
+        self.unblocked = asyncio.Event()
+        """Set unless the broker blocks publishing (memory or disk alarm); set for good when the connection ends."""
+        self.unblocked.set()
+        self.closing.add_done_callback(lambda _: self.unblocked.set())
 
     @property
     def broker_version(self) -> tuple[int, ...]:
@@ -106,12 +109,12 @@ class Connection(aiormq.connection.Connection):
     # aiormq handles connection.blocked in private methods and tells nobody: their mangled names are the only seam.
     async def _Connection__handle_connection_blocked(self, frame: commands.Connection.Blocked) -> None:
         await super()._Connection__handle_connection_blocked(frame)  # type: ignore[misc]
-        self.blocked = True
+        self.unblocked.clear()
         log.warning("Broker blocks publishing", reason=frame.reason)
 
     async def _Connection__handle_connection_unblocked(self, frame: commands.Connection.Unblocked) -> None:
         await super()._Connection__handle_connection_unblocked(frame)  # type: ignore[misc]
-        self.blocked = False
+        self.unblocked.set()
         log.info("Broker takes messages again")
 
 
@@ -142,6 +145,16 @@ async def connected(broker: BrokerSettings, *, name: str) -> AsyncIterator[Conne
         yield connection
     finally:
         await close(connection)
+
+
+@asynccontextmanager
+async def borrowed(broker: BrokerSettings | Connection, *, name: str) -> AsyncIterator[Connection]:
+    """Use an open connection, or one for the block alone."""
+    if isinstance(broker, Connection):
+        yield broker
+    else:
+        async with connected(broker, name=name) as connection:
+            yield connection
 
 
 async def close(connection: Connection) -> None:

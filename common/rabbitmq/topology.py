@@ -7,7 +7,7 @@ costs its channel.
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from aiormq.exceptions import (
@@ -20,8 +20,9 @@ from aiormq.exceptions import (
 from common.errors import StartRefused
 from common.kinds import Names, Service
 from common.rabbitmq.channel import Channel, open_channel
-from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors
+from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, borrowed, broker_errors
 from common.rabbitmq.declaration import Declaration
+from common.settings import BrokerSettings
 
 _ROUNDS = 20
 """Differences that one declaration may have; the broker knows fewer arguments than this."""
@@ -51,17 +52,22 @@ async def declare_dead_letters(connection: Connection, names: Names, service: Se
     return [*exchange.differences, *queue.differences]
 
 
-async def declare_exchanges(connection: Connection, names: Names, kinds: Iterable[str]) -> list[str]:
+async def declare_exchanges(broker: BrokerSettings | Connection, names: Names, kinds: Iterable[str]) -> list[str]:
     """Declare what a producer needs. Returns and raises as `declare`."""
     exchanges = [exchange_of(names.exchange(kind)) for kind in kinds]
-    for exchange in exchanges:
-        await _declare(connection, exchange)
+    async with borrowed(broker, name="spindle topology") as connection:
+        for exchange in exchanges:
+            await _declare(connection, exchange)
     return [difference for exchange in exchanges for difference in exchange.differences]
 
 
-async def queue_lengths(connection: Connection, queues: Sequence[str]) -> dict[str, int | None]:
-    """How many messages wait in each queue, those given out not counted; None where there is no such queue."""
-    return {queue: await _length(connection, queue) for queue in queues}
+async def queue_lengths(broker: BrokerSettings | Connection, queues: Iterable[str]) -> dict[str, int | None]:
+    """How many messages wait in each queue, those given out not counted; None where there is no such queue.
+
+    Raises: BrokerUnavailable, StartRefused.
+    """
+    async with borrowed(broker, name="spindle queue lengths") as connection:
+        return {queue: await _length(connection, queue) for queue in queues}
 
 
 def exchange_of(name: str) -> Declaration:
