@@ -1,6 +1,5 @@
 """One server or service of a stack: start it, stop it, kill it, see how it is."""
 
-import signal
 import subprocess
 import threading
 import time
@@ -13,11 +12,13 @@ import msgspec
 
 from spindle.stack import ports, processes
 from spindle.stack.files import last_lines
-from spindle.stack.processes import Command, ProcessRef
+from spindle.stack.launching import Command, launch
+from spindle.stack.processes import ProcessRef
 from spindle.stack.recipe import Place, Recipe, StackFailed
 from spindle.stack.state import MemberState, StateFile, new_password
 
 STOP_LIMIT = 20.0  # seconds; a service's own deadline is 8, Neo4j under load needs about as long
+GIVE_UP_LIMIT = 2.0  # for one that never answered: RabbitMQ does not hear SIGTERM while it boots
 
 
 class Condition(StrEnum):
@@ -55,8 +56,7 @@ class Member:
     @property
     def process(self) -> ProcessRef | None:
         """Return the server's own process as it was last started."""
-        started = self._state.member(self.name).processes
-        return started.get(self._main_name()) if started else None
+        return self._state.member(self.name).processes.get(self.name)
 
     def condition(self) -> Condition:
         """Look at the processes and ask the server."""
@@ -80,16 +80,12 @@ class Member:
         try:
             self._start(abandoned or threading.Event())
         except BaseException:
-            self.stop()
+            self._end(GIVE_UP_LIMIT)
             raise
 
     def stop(self) -> None:
         """Ask for a clean end, wait, and kill after a bound. Fine when nothing runs."""
-        signals = {command.name: command.stop_signal for command in self._commands()}
-        for name, ref in reversed(self._state.member(self.name).processes.items()):
-            processes.end(ref, signals.get(name, signal.SIGTERM), timeout=STOP_LIMIT)
-        processes.end_remains(self._mark, timeout=STOP_LIMIT)
-        self._forget()
+        self._end(STOP_LIMIT)
 
     def kill(self) -> None:
         """End every process at once, as a power cut would."""
@@ -115,18 +111,25 @@ class Member:
         place.logs.mkdir(mode=0o700, exist_ok=True)
         self.recipe.prepare(place)
         deadline = time.monotonic() + self.recipe.patience
-        for command in self._commands():
+        for command in self.recipe.commands(place):
             self._launch(command)
             if command.port is not None:
                 self._await(partial(ports.is_listening, command.port), command, deadline, abandoned)
         self._await(partial(self.recipe.is_ready, place), command, deadline, abandoned)
+        place.mark_of_use.touch()
+
+    def _end(self, limit: float) -> None:
+        for ref in reversed(self._state.member(self.name).processes.values()):
+            processes.end(ref, self.recipe.stop_signal, timeout=limit)
+        processes.end_remains(self._mark, timeout=limit)
+        self._forget()
 
     def _settle_in(self, known: MemberState) -> MemberState:
         chosen = ports.choose(self.recipe.ports, known.ports)
         return msgspec.structs.replace(known, ports=chosen, password=known.password or new_password())
 
     def _launch(self, command: Command) -> None:
-        ref, child = processes.launch(command, mark=self._mark)
+        ref, child = launch(command, mark=self._mark)
         self._children[command.name] = child
         self._state.change(
             self.name, lambda known: msgspec.structs.replace(known, processes={**known.processes, command.name: ref})
@@ -143,13 +146,6 @@ class Member:
 
     def _failed(self, command: Command, what: str) -> StackFailed:
         return StackFailed(f"{self.name}: {command.name} {what}; the end of {command.log}:\n{last_lines(command.log)}")
-
-    def _commands(self) -> list[Command]:
-        place = self.place
-        return list(self.recipe.commands(place)) if place.ports else []
-
-    def _main_name(self) -> str:
-        return self._commands()[-1].name
 
     def _forget(self) -> None:
         for child in self._children.values():

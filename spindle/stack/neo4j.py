@@ -3,16 +3,16 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import StartRefused
-from spindle.stack import processes
 from spindle.stack.files import write_private
+from spindle.stack.launching import Command, run_once
 from spindle.stack.maven import jars_folder
 from spindle.stack.ports import LOOPBACK, answer
-from spindle.stack.processes import Command
 from spindle.stack.recipe import Place, StackFailed
 
 USER = "neo4j"
@@ -45,6 +45,7 @@ class Neo4j:
     name = "neo4j"
     ports = ("bolt",)
     patience = 120.0
+    stop_signal = signal.SIGTERM
 
     def prepare(self, place: Place) -> None:
         """Write the configuration and, the first time, set the password; afterwards the data knows it."""
@@ -52,7 +53,8 @@ class Neo4j:
             (place.folder / name).mkdir(exist_ok=True)
         configuration = _CONFIGURATION.format(loopback=LOOPBACK, heap=HEAP, **dict(place.ports))
         write_private(place.folder / "conf/neo4j.conf", configuration)
-        if not (place.folder / "data/databases").exists():
+        if not place.mark_of_use.exists():  # a first start that was cut short may lack the password for ever
+            shutil.rmtree(place.folder / "data", ignore_errors=True)
             self._set_password(place)
 
     def commands(self, place: Place) -> Sequence[Command]:
@@ -81,7 +83,7 @@ class Neo4j:
             log=place.log("neo4j"),
             environment={"NEO4J_HOME": str(place.folder), "NEO4J_CONF": str(place.folder / "conf")},
         )
-        done = processes.run_once(command)
+        done = run_once(command)
         argument.unlink()
         if done.returncode != 0:
             raise StackFailed(f"neo4j: setting the password failed:\n{done.stdout}{done.stderr}")

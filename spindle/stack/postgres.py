@@ -7,11 +7,12 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 from common.errors import StartRefused
-from spindle.stack import processes
 from spindle.stack.files import write_private
+from spindle.stack.launching import Command, run_once
 from spindle.stack.ports import LOOPBACK
-from spindle.stack.processes import Command
 from spindle.stack.recipe import Place, StackFailed
 
 USER = "spindle"
@@ -25,12 +26,15 @@ class PostgreSQL:
     name = "postgres"
     ports = ("sql",)
     patience = 60.0
+    stop_signal = signal.SIGINT  # SIGTERM would wait for every client to leave
 
     def prepare(self, place: Place) -> None:
         """Create the cluster and its database, the first time."""
         _give_to_server(place.folder)
         self._check_reach(place)
-        if (place.folder / "data" / "PG_VERSION").exists():
+        data = place.folder / "data"
+        if (data / "PG_VERSION").exists():
+            _forget_the_dead(data)
             return
         # A folder of its own until it is whole: an interrupted initdb leaves nothing that looks like a cluster.
         draft = place.folder / "draft"
@@ -40,10 +44,10 @@ class PostgreSQL:
         _give_to_server(secret)
         self._initialise(place, draft, secret)
         secret.unlink()
-        draft.rename(place.folder / "data")
+        draft.rename(data)
 
     def commands(self, place: Place) -> Sequence[Command]:
-        """Return the server. SIGINT is its quick clean stop; SIGTERM would wait for every client to leave."""
+        """Return the server."""
         options = {
             "listen_addresses": LOOPBACK,
             "port": place.ports["sql"],
@@ -53,15 +57,15 @@ class PostgreSQL:
         }
         argv = [_program("postgres"), "-D", str(place.folder / "data")]
         argv += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        return [self._command(place, "postgres", argv, stop_signal=signal.SIGINT)]
+        return [self._command(place, "postgres", argv)]
 
     def is_ready(self, place: Place) -> bool:
         """Tell whether it takes connections."""
         argv = [_program("pg_isready"), "-q", "-h", LOOPBACK, "-p", str(place.ports["sql"]), "-t", "2"]
-        return processes.run_once(self._command(place, "pg_isready", argv), timeout=10.0).returncode == 0
+        return run_once(self._command(place, "pg_isready", argv), timeout=10.0).returncode == 0
 
     def _check_reach(self, place: Place) -> None:
-        reached = processes.run_once(self._command(place, "test", ["test", "-x", str(place.folder)]), timeout=10.0)
+        reached = run_once(self._command(place, "test", ["test", "-x", str(place.folder)]), timeout=10.0)
         if reached.returncode != 0:
             raise StartRefused(
                 f"PostgreSQL does not run as root, and the account {_account()} can't reach {place.folder}: "
@@ -75,13 +79,11 @@ class PostgreSQL:
         self._run(place, single, given=f"CREATE DATABASE {DATABASE}\n")
 
     def _run(self, place: Place, argv: Sequence[str], given: str = "") -> None:
-        done = processes.run_once(self._command(place, "prepare", argv), given=given)
+        done = run_once(self._command(place, "prepare", argv), given=given)
         if done.returncode != 0:
             raise StackFailed(f"postgres: {Path(argv[0]).name} failed:\n{done.stdout}{done.stderr}")
 
-    def _command(
-        self, place: Place, name: str, argv: Sequence[str], *, stop_signal: signal.Signals = signal.SIGTERM
-    ) -> Command:
+    def _command(self, place: Place, name: str, argv: Sequence[str]) -> Command:
         return Command(
             name=name,
             argv=argv,
@@ -89,7 +91,6 @@ class PostgreSQL:
             log=place.log(name),
             environment={"HOME": str(place.folder)},
             user=_account(),
-            stop_signal=stop_signal,
         )
 
 
@@ -123,3 +124,22 @@ def _give_to_server(path: Path) -> None:
     account = _account()
     if account is not None:
         shutil.chown(path, account, account)
+
+
+def _forget_the_dead(data: Path) -> None:
+    """Clear the way for a server whose predecessor was killed.
+
+    Its children notice that within moments. Its lock file counts as held for as long as its process id exists, even
+    as a zombie, which in a container without an init process is for ever.
+    """
+    orphans = [process for process in psutil.process_iter() if _works_in(process, data)]
+    _, alive = psutil.wait_procs(orphans, timeout=10.0)
+    if not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in alive):
+        (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _works_in(process: psutil.Process, data: Path) -> bool:
+    try:
+        return process.name() == "postgres" and process.cwd() == str(data)
+    except psutil.Error:
+        return False  # somebody else's, or gone

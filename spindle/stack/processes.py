@@ -1,4 +1,4 @@
-"""Start, recognise and end the stack's processes.
+"""Recognise and end the stack's processes.
 
 A process is remembered by its id and the moment it began: an id alone may by now belong to a stranger, and a
 stranger is never signalled. What a killed process leaves behind is found by a mark in its environment.
@@ -6,18 +6,14 @@ stranger is never signalled. What a killed process leaves behind is found by a m
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 import msgspec
 import psutil
 
-_MARK = "SPINDLE_STACK_MEMBER"
+MARK = "SPINDLE_STACK_MEMBER"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -26,73 +22,6 @@ class ProcessRef(msgspec.Struct, frozen=True):
 
     pid: int
     started: str
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What to run. `user` is the account to run as, None for the current one."""
-
-    name: str
-    argv: Sequence[str]
-    folder: Path
-    log: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-    user: str | None = None
-    stop_signal: signal.Signals = signal.SIGTERM
-    port: int | None = None  # the next command starts only once this one answers here
-
-
-def launch(command: Command, *, mark: str) -> tuple[ProcessRef, subprocess.Popen[bytes]]:
-    """Start a command in a session of its own, without input, so that it outlives the terminal and this process."""
-    if command.log.exists():
-        command.log.replace(command.log.with_suffix(".log.1"))
-    with os.fdopen(os.open(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
-        child = subprocess.Popen(  # noqa: S603  (the argument list is ours)
-            command.argv,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=command.folder,
-            env={**clean_environment(), **command.environment, _MARK: mark},
-            start_new_session=True,
-            umask=0o077,
-            **_identity(command.user),
-        )
-    found = identify(child.pid)
-    assert found is not None  # noqa: S101  (it is our child: at least a zombie until it is waited for)
-    return found, child
-
-
-def run_once(command: Command, *, timeout: float = 120.0, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a preparing command to its end with the same identity and environment as the server that it prepares."""
-    return subprocess.run(  # noqa: S603  (the argument list is ours)
-        command.argv,
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        cwd=command.folder,
-        env={**clean_environment(), **command.environment},
-        umask=0o077,
-        **_identity(command.user),
-    )
-
-
-def clean_environment() -> dict[str, str]:
-    """Return the environment without what would steer a server from outside (RABBITMQ_…, PG…, NEO4J_…)."""
-    foreign = ("RABBITMQ_", "PG", "POSTGRES_", "NEO4J_", "ERL_", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "NOTIFY_SOCKET")
-    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-
-
-class _Identity(TypedDict):
-    user: str | None
-    group: str | None
-    extra_groups: list[str | int] | None
-
-
-def _identity(user: str | None) -> _Identity:
-    return {"user": user, "group": user, "extra_groups": None if user is None else []}
 
 
 def identify(pid: int) -> ProcessRef | None:
@@ -128,7 +57,7 @@ def kill(ref: ProcessRef) -> None:
     """End a process and everything it started at once, as `kill -9` does."""
     if not is_running(ref):
         return
-    family = _descendants(ref.pid)
+    family = descendants(ref.pid)
     _signal(ref, signal.SIGKILL)
     for member in family:
         with suppress(psutil.NoSuchProcess):
@@ -152,14 +81,14 @@ def end_remains(mark: str, *, timeout: float) -> None:
 
 def _mark_of(process: psutil.Process) -> str | None:
     try:
-        return process.environ().get(_MARK)
+        return process.environ().get(MARK)
     except (psutil.Error, OSError):
         return None  # somebody else's, or gone
 
 
 def freeze(ref: ProcessRef) -> None:
     """Stop a process without ending it: its sockets stay open and say nothing."""
-    for member in _descendants(ref.pid):
+    for member in descendants(ref.pid):
         member.suspend()
     _signal(ref, signal.SIGSTOP)
 
@@ -167,7 +96,7 @@ def freeze(ref: ProcessRef) -> None:
 def thaw(ref: ProcessRef) -> None:
     """Let a frozen process go on."""
     _signal(ref, signal.SIGCONT)
-    for member in _descendants(ref.pid):
+    for member in descendants(ref.pid):
         member.resume()
 
 
@@ -181,7 +110,8 @@ def wait_until_ended(ref: ProcessRef, timeout: float) -> bool:
     return True
 
 
-def _descendants(pid: int) -> list[psutil.Process]:
+def descendants(pid: int) -> list[psutil.Process]:
+    """Return what a process started, and what that started; nothing if there is no such process."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:

@@ -1,14 +1,16 @@
 """RabbitMQ as a private node: its own name server, cookie, folders and ports, all of it on the loopback only."""
 
 import base64
+import shutil
+import signal
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 from spindle.stack.files import write_private
+from spindle.stack.launching import Command
 from spindle.stack.ports import LOOPBACK, answer
-from spindle.stack.processes import Command
 from spindle.stack.recipe import Place
 
 USER = "spindle"
@@ -38,9 +40,12 @@ class RabbitMQ:
     name = "rabbitmq"
     ports = ("amqp", "management", "prometheus", "distribution", "epmd")
     patience = 60.0
+    stop_signal = signal.SIGTERM
 
     def prepare(self, place: Place) -> None:
         """Write the configuration; the node makes its data itself, with our user and no guest."""
+        if not place.mark_of_use.exists():  # a first start that was cut short may lack the user for ever
+            shutil.rmtree(place.folder / "data", ignore_errors=True)
         configuration = _CONFIGURATION.format(
             loopback=LOOPBACK, user=USER, password=place.password, **dict(place.ports)
         )

@@ -1,12 +1,13 @@
 """What the stack must know of a server or service to run it."""
 
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from common.errors import SpindleError
-from spindle.stack.processes import Command
+from spindle.stack.launching import Command
 
 
 class StackFailed(SpindleError):
@@ -21,6 +22,11 @@ class Place:
     logs: Path
     ports: Mapping[str, int]
     password: str
+
+    @property
+    def mark_of_use(self) -> Path:
+        """Return the file that exists once the member has answered: only then is its data worth keeping."""
+        return self.folder / "used"
 
     def log(self, name: str) -> Path:
         """Return the log of one of the member's processes."""
@@ -42,11 +48,15 @@ class Recipe(Protocol):
     def patience(self) -> float:
         """Return for how long a start may last, in seconds."""
 
+    @property
+    def stop_signal(self) -> signal.Signals:
+        """Return what asks it for a quick clean end."""
+
     def prepare(self, place: Place) -> None:
         """Write configuration and, the first time, create the data. Raises: StackFailed."""
 
     def commands(self, place: Place) -> Sequence[Command]:
-        """Return its processes in the order of their start; the last one is the server itself."""
+        """Return its processes in the order of their start; the last one, named like the recipe, is it."""
 
     def is_ready(self, place: Place) -> bool:
         """Tell whether it answers in its own protocol."""

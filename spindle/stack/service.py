@@ -1,13 +1,14 @@
 """Our own services as members of the stack: a supervised process each, with the stack's addresses."""
 
 import os
+import signal
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 
+from spindle.stack.launching import Command
 from spindle.stack.ports import LOOPBACK
-from spindle.stack.processes import Command
 from spindle.stack.recipe import Place
 
 # Where the servers are is the stack's to say; everything else of these services' settings is the user's.
@@ -19,6 +20,7 @@ class Service:
 
     ports = ("metrics",)
     patience = 60.0
+    stop_signal = signal.SIGTERM
 
     def __init__(self, name: str, addresses: Callable[[], Mapping[str, str]]) -> None:
         self.name = name
