@@ -5,6 +5,7 @@
 # The servers take a password when their volume is new and never again: a folder that is lost while the volumes
 # stay locks everybody out (docker compose down -v starts anew).
 set -eu
+export LC_ALL=C # in other languages A-Z has letters that a URL has not
 
 folder=${1:-${SPINDLE_SECRETS:-$(dirname "$0")/../secrets}}
 

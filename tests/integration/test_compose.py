@@ -1,0 +1,242 @@
+"""What docker-compose.yml promises, read from the file as compose understands it; no engine is needed."""
+
+import re
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.environment import load
+from tests.compose import PROGRAMS, ROOT, config, reason_against_config, settings_of
+
+CONSUMERS = ("graphinator", "tableinator")
+SERVERS = ("rabbitmq", "postgres", "neo4j")
+SECRETS_SCRIPT = ROOT / "deploy/secrets.sh"
+
+# In a container these are the stack's own, whatever the operator's environment says.
+FIXED = r"RABBITMQ_(URL|HOST|PORT|USERNAME|PASSWORD|VHOST)|METRICS_(HOST|PORT)"
+FIXED += r"|NEO4J_(URI|HOST|PORT|USERNAME|PASSWORD|DATABASE)|POSTGRES_(DSN|HOST|PORT|USERNAME|PASSWORD|DATABASE)"
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict[str, Any]]:
+    """The file's services by name."""
+    reason = reason_against_config()
+    if reason is not None:
+        pytest.skip(reason)
+    found: dict[str, dict[str, Any]] = config()["services"]
+    return found
+
+
+def seconds(duration: str) -> float:
+    """Read compose's `1m30s`."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)([hms])", duration))
+
+
+def test_the_stack_has_three_servers_two_consumers_and_an_extractor_on_demand(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    assert set(services) == {*SERVERS, *CONSUMERS, "extractor"}
+    assert [name for name, service in services.items() if service.get("profiles")] == ["extractor"]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_may_drain_before_it_is_killed(services: dict[str, dict[str, Any]], name: str) -> None:
+    # One second after the limit the program ends itself; twice that, because the engine's clock is another one.
+    assert seconds(services[name]["stop_grace_period"]) >= load(PROGRAMS[name], {}).drain_limit + 2.0
+
+
+def test_consumers_are_restarted_ten_times_servers_always_loads_never(services: dict[str, dict[str, Any]]) -> None:
+    policies = {name: service["restart"] for name, service in services.items()}
+
+    assert policies == {
+        **dict.fromkeys(SERVERS, "unless-stopped"),
+        **dict.fromkeys(CONSUMERS, "on-failure:10"),
+        "extractor": "no",
+    }
+
+
+def test_no_secret_is_in_clear(services: dict[str, dict[str, Any]]) -> None:
+    for service in services.values():
+        for name, value in (service.get("environment") or {}).items():
+            if re.search("PASS|AUTH|SECRET|TOKEN|KEY", name):
+                assert name.endswith("_FILE"), name
+                assert value.startswith("/run/secrets/")
+            assert "@" not in (value or ""), name
+
+
+@pytest.mark.usefixtures("services")
+def test_secrets_come_from_files_that_git_and_images_do_not_hold() -> None:
+    folder = Path(config()["secrets"]["rabbitmq_password"]["file"]).parent
+
+    assert folder == ROOT / "secrets"
+    assert "secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+    assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_variable_of_a_program_is_one_of_its_settings(services: dict[str, dict[str, Any]], name: str) -> None:
+    known = settings_of(name) | {f"{setting}_FILE" for setting in settings_of(name)}
+
+    assert set(services[name]["environment"]) <= known
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_setting_but_the_stacks_own_can_be_set_from_outside(name: str) -> None:
+    adjustable = {setting for setting in settings_of(name) if not re.fullmatch(FIXED, setting)}
+
+    service = config(dict.fromkeys(settings_of(name), "7007"))["services"][name]  # (a port must look like one)
+
+    assert {key for key, value in service["environment"].items() if value == "7007"} == adjustable
+
+
+def test_ports_are_published_for_this_machine_alone(services: dict[str, dict[str, Any]]) -> None:
+    published = [port for service in services.values() for port in service.get("ports", [])]
+
+    assert published
+    assert {port["host_ip"] for port in published} == {"127.0.0.1"}
+
+
+def test_nothing_stands_in_the_way_of_replicas(services: dict[str, dict[str, Any]]) -> None:
+    assert not [name for name, service in services.items() if "container_name" in service]
+    assert {port["published"] for name in CONSUMERS for port in services[name]["ports"]} == {"0"}
+
+
+def test_the_metrics_port_is_the_one_that_is_published(services: dict[str, dict[str, Any]]) -> None:
+    for name in CONSUMERS:
+        assert [str(port["target"]) for port in services[name]["ports"]] == [
+            services[name]["environment"]["METRICS_PORT"]
+        ]
+
+
+def test_who_needs_a_server_waits_until_it_is_healthy(services: dict[str, dict[str, Any]]) -> None:
+    needed = {name: set(service.get("depends_on", {})) for name, service in services.items()}
+
+    assert needed["graphinator"] == {"rabbitmq", "neo4j"}
+    assert needed["tableinator"] == {"rabbitmq", "postgres"}
+    assert needed["extractor"] == {"rabbitmq", *CONSUMERS}
+    for service in services.values():
+        for name, how in service.get("depends_on", {}).items():
+            assert how["condition"] == "service_healthy"
+            assert services[name]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_can_change_nothing_but_its_temporary_folder(services: dict[str, dict[str, Any]], name: str) -> None:
+    service = services[name]
+
+    assert service["read_only"]
+    assert [mount.partition(":")[0] for mount in service["tmpfs"]] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"]
+    assert "volumes" not in service
+
+
+def test_every_container_has_limits(services: dict[str, dict[str, Any]]) -> None:
+    for service in services.values():
+        assert int(service["deploy"]["resources"]["limits"]["memory"]) > 0
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+        assert "no-new-privileges:true" in service["security_opt"]
+
+
+def test_the_brokers_watermark_is_half_of_its_memory_at_the_most(services: dict[str, dict[str, Any]]) -> None:
+    mebibytes = re.findall(r"^vm_memory_high_watermark.absolute = (\d+)MiB$", _read("deploy/rabbitmq.conf"), re.M)
+
+    limit = int(services["rabbitmq"]["deploy"]["resources"]["limits"]["memory"])
+    assert [int(each) * 2**20 * 2 <= limit for each in mebibytes] == [True]
+
+
+def test_servers_keep_their_data_in_named_volumes(services: dict[str, dict[str, Any]]) -> None:
+    for name in SERVERS:
+        assert {mount["type"] for mount in services[name]["volumes"]} == {"volume"}
+        assert all(mount["source"] for mount in services[name]["volumes"])
+
+
+def test_images_are_pinned_by_their_major_version(services: dict[str, dict[str, Any]]) -> None:
+    assert [services[name]["image"] for name in SERVERS] == [
+        "rabbitmq:4-management",
+        "postgres:17",
+        "neo4j:5-community",
+    ]
+
+
+@pytest.mark.usefixtures("services")
+def test_other_images_can_be_named() -> None:
+    images = {f"{name.upper()}_IMAGE": f"elsewhere/{name}" for name in SERVERS}
+
+    changed = config({**images, "PYTHON_IMAGE": "elsewhere/python"})["services"]
+
+    assert [changed[name]["image"] for name in SERVERS] == list(images.values())
+    assert {changed[name]["build"]["args"]["PYTHON_IMAGE"] for name in PROGRAMS} == {"elsewhere/python"}
+
+
+def test_every_variable_of_the_file_is_in_the_example() -> None:
+    used = set(re.findall(r"\$\{([A-Z0-9_]+)", _read("docker-compose.yml"))) | {"PIP_INDEX_URL"}
+
+    assert used <= set(re.findall(r"^# ?([A-Z0-9_]+)=", _read(".env.example"), re.MULTILINE))
+
+
+# -- deploy/secrets.sh
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that does not exist yet."""
+    yield tmp_path / "secrets"
+
+
+def make_secrets(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SECRETS_SCRIPT, folder], capture_output=True, text=True, timeout=10.0)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_secrets_are_made_once(folder: Path) -> None:
+    assert make_secrets(folder).returncode == 0
+    first = contents(folder)
+
+    assert make_secrets(folder).returncode == 0
+
+    assert contents(folder) == first
+    assert len({first[f"{server}_password"] for server in SERVERS}) == len(SERVERS)
+    assert all(len(first[f"{server}_password"].strip()) == 48 for server in SERVERS)
+
+
+def test_secrets_are_their_owners_and_their_containers_to_read(folder: Path) -> None:
+    make_secrets(folder)
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o644}
+
+
+def test_a_password_of_ones_own_reaches_the_servers_forms(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "rabbitmq_password").write_text("my-own.password\n")
+    (folder / "neo4j_password").write_text("my-other~password")
+
+    make_secrets(folder)
+
+    assert contents(folder)["rabbitmq.conf"] == "default_user = spindle\ndefault_pass = my-own.password\n"
+    assert contents(folder)["neo4j_auth"] == "neo4j/my-other~password\n"
+
+
+@pytest.mark.parametrize("password", ["seven77", "has a blank", "has#hash", "two\nlines", 'quo"ted1'])
+def test_a_password_that_a_server_would_read_otherwise_is_refused(folder: Path, password: str) -> None:
+    folder.mkdir()
+    (folder / "postgres_password").write_text(password)
+
+    done = make_secrets(folder)
+
+    assert done.returncode == 2
+    assert "postgres_password: allowed are" in done.stderr
+    assert password not in done.stderr
+
+
+def _read(path: str) -> str:
+    return (ROOT / path).read_text()
