@@ -93,7 +93,7 @@ def classify(error: Exception, *, alone: bool = False, again: bool = False) -> S
     `alone`: it was raised for a batch of one record; `again`: for the same batch a second time.
     """
     row = row_of(error)
-    refusal = Refusal(_class_of(error), _code_of(error), str(error.__cause__ if _wraps(error) else error))
+    refusal = _refusal(error)
     match row.meaning:
         case Meaning.RETRY:
             return WriteConflict(_sentence(refusal))
@@ -137,6 +137,13 @@ def _row_of_code(code: str, message: str) -> Row:
     return _UNKNOWN
 
 
+def _refusal(error: Exception) -> Refusal:
+    if isinstance(error, Neo4jError):
+        return Refusal(type(error).__name__, error.code or "", error.message or "")
+    said = error.__cause__ if isinstance(error, Unpackable) and error.__cause__ else error
+    return Refusal(type(said).__name__, "", str(said))
+
+
 def _refused(refusal: Refusal) -> RecordsRefused:
     return RecordsRefused(refusal, positions=None, certain=True)
 
@@ -149,15 +156,3 @@ def _sentence(refusal: Refusal) -> str:
     """What may be logged: of the server's errors class and code only, since their text may repeat the record's."""
     text = refusal.code or " ".join(refusal.text.split())[:200]
     return f"Neo4j: {refusal.error_class} {text}".rstrip()
-
-
-def _wraps(error: Exception) -> bool:
-    return isinstance(error, Unpackable) and error.__cause__ is not None
-
-
-def _class_of(error: Exception) -> str:
-    return type(error.__cause__ if _wraps(error) else error).__name__
-
-
-def _code_of(error: Exception) -> str:
-    return (error.code or "") if isinstance(error, Neo4jError) else ""

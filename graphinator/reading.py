@@ -130,4 +130,10 @@ def _collect(edge: Edge, name: str) -> str:
 
 def _stored(kind: str, row: list[Any]) -> StoredRecord:
     first_edge = 3 + len(node_of(kind).properties)
-    return StoredRecord(row[0], row[1], row[2], row[3:first_edge], [sorted(targets) for targets in row[first_edge:]])
+    edges = [sorted(targets, key=_order) for targets in row[first_edge:]]
+    return StoredRecord(row[0], row[1], row[2], row[3:first_edge], edges)
+
+
+def _order(target: Any) -> Any:
+    """What targets are sorted by: a null, which an edge that others have made may hold, can't be compared."""
+    return [part or "" for part in target] if isinstance(target, list) else target

@@ -1,0 +1,218 @@
+"""Every row of the table, and everything that has none. What can be provoked is provoked in test_graph_refusals.py."""
+
+import re
+import ssl
+
+import pytest
+from neo4j.exceptions import (
+    ConfigurationError,
+    ConnectionAcquisitionTimeoutError,
+    IncompleteCommit,
+    Neo4jError,
+    ResultNotSingleError,
+    ServiceUnavailable,
+    SessionExpired,
+    TransactionError,
+)
+
+from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
+from graphinator.classification import TABLE, Meaning, Unpackable, classify, row_of
+
+RETRY, OUTAGE, DATA, UNKNOWN = Meaning.RETRY, Meaning.OUTAGE, Meaning.DATA, Meaning.UNKNOWN
+MEMORY, SLOW, RACE = Meaning.TOO_LARGE_OR_DATA, Meaning.TOO_LARGE_OR_OUTAGE, Meaning.RETRY_THEN_DATA
+
+CODES = [
+    ("Neo.ClientError.Security.Unauthorized", "", OUTAGE),
+    ("Neo.ClientError.Security.AuthenticationRateLimit", "", OUTAGE),
+    ("Neo.ClientError.Security.Forbidden", "", OUTAGE),
+    ("Neo.ClientError.Security.AuthorizationExpired", "", OUTAGE),
+    ("Neo.ClientError.Security.CredentialsExpired", "", OUTAGE),
+    ("Neo.ClientError.Security.TokenExpired", "", OUTAGE),
+    ("Neo.ClientError.Database.DatabaseNotFound", "", OUTAGE),
+    ("Neo.TransientError.Database.DatabaseUnavailable", "", OUTAGE),
+    ("Neo.DatabaseError.Database.UnableToStartDatabase", "", OUTAGE),
+    ("Neo.TransientError.General.DatabaseUnavailable", "", OUTAGE),
+    ("Neo.ClientError.Cluster.NotALeader", "", OUTAGE),
+    ("Neo.ClientError.General.ForbiddenOnReadOnlyDatabase", "", OUTAGE),
+    ("Neo.ClientError.General.WriteOnReadOnlyAccessDatabase", "", OUTAGE),
+    ("Neo.ClientError.Statement.AccessMode", "", OUTAGE),
+    ("Neo.TransientError.Transaction.DeadlockDetected", "", RETRY),
+    ("Neo.TransientError.Transaction.LockClientStopped", "", RETRY),
+    ("Neo.ClientError.Transaction.LockClientStopped", "", RETRY),
+    ("Neo.TransientError.Transaction.LockAcquisitionTimeout", "", RETRY),
+    ("Neo.TransientError.Transaction.Outdated", "", RETRY),
+    ("Neo.TransientError.Transaction.Terminated", "", RETRY),
+    ("Neo.ClientError.Transaction.Terminated", "", RETRY),
+    ("Neo.TransientError.Transaction.ConstraintsChanged", "", RETRY),
+    ("Neo.TransientError.Network.CommunicationError", "", RETRY),
+    ("Neo.TransientError.General.OutOfMemoryError", "", RETRY),
+    ("Neo.TransientError.Request.NoThreadsAvailable", "", RETRY),
+    ("Neo.ClientError.Schema.ConstraintValidationFailed", "Node(1) already exists with label `Artist`", RACE),
+    (
+        "Neo.ClientError.Schema.ConstraintValidationFailed",
+        "Cannot delete node<1>, because it still has relationships",
+        RETRY,
+    ),
+    ("Neo.ClientError.Schema.ConstraintValidationFailed", "Node(1) must have the property `x`", UNKNOWN),
+    ("Neo.TransientError.General.MemoryPoolOutOfMemoryError", "", MEMORY),
+    ("Neo.TransientError.General.TransactionOutOfMemoryError", "", MEMORY),
+    ("Neo.TransientError.General.StackOverFlowError", "", MEMORY),
+    ("Neo.DatabaseError.General.StackOverFlowError", "", MEMORY),
+    ("Neo.ClientError.Transaction.TransactionTimedOut", "", SLOW),
+    ("Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration", "", SLOW),
+    ("Neo.ClientError.Statement.TypeError", "", DATA),
+    ("Neo.ClientError.Statement.SemanticError", "Cannot merge because of null property value for 'id'", DATA),
+    ("Neo.ClientError.Statement.SemanticError", "Cannot merge because of NaN property value for 'id'", DATA),
+    ("Neo.ClientError.Statement.SemanticError", "something else", UNKNOWN),
+    ("Neo.ClientError.Statement.ArithmeticError", "", DATA),
+    ("Neo.ClientError.Statement.PropertyTypeError", "", DATA),
+    ("Neo.DatabaseError.Statement.ExecutionFailed", "Property value is too large to index", DATA),
+    ("Neo.DatabaseError.Statement.ExecutionFailed", "No space left on device", UNKNOWN),
+    ("Neo.ClientError.Statement.SyntaxError", "", OUTAGE),
+    ("Neo.ClientError.Statement.ParameterMissing", "", OUTAGE),
+    ("Neo.ClientError.Procedure.ProcedureNotFound", "", OUTAGE),
+    ("Neo.ClientError.Schema.IndexNotFound", "", OUTAGE),
+    ("Neo.DatabaseError.Schema.IndexNotFound", "", OUTAGE),
+    ("Neo.DatabaseError.Transaction.TransactionCommitFailed", "", UNKNOWN),
+    ("Neo.DatabaseError.General.UnknownError", "", UNKNOWN),
+    ("Neo.ClientError.Request.Invalid", "", UNKNOWN),
+    ("Neo.ClientError.Nonsense.Security", "", UNKNOWN),
+    ("", "", UNKNOWN),
+]
+
+
+def server_error(code: str, message: str = "") -> Neo4jError:
+    """An error as the driver makes it of a server's answer."""
+    return Neo4jError._hydrate_neo4j(code=code, message=message)  # the driver offers no public way
+
+
+def meaning_of(error: Exception) -> Meaning:
+    return row_of(error).meaning
+
+
+@pytest.mark.parametrize(("code", "message", "meaning"), CODES)
+def test_a_code_means(code: str, message: str, meaning: Meaning) -> None:
+    assert meaning_of(server_error(code, message)) is meaning
+
+
+def test_every_row_of_the_table_is_claimed_by_a_code() -> None:
+    claimed = {id(row_of(server_error(code, message))) for code, message, _ in CODES}
+
+    assert [row for row in TABLE if id(row) not in claimed] == []
+
+
+def test_every_pattern_is_one() -> None:
+    for row in TABLE:
+        re.compile(row.code)
+        re.compile(row.message)
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (ServiceUnavailable("gone"), OUTAGE),
+        (IncompleteCommit("gone"), OUTAGE),
+        (SessionExpired("gone"), OUTAGE),
+        (ConnectionAcquisitionTimeoutError("none free"), OUTAGE),
+        (ConnectionResetError(), OUTAGE),
+        (ssl.SSLError(), OUTAGE),
+        (TimeoutError(), OUTAGE),
+        (ConfigurationError("no such scheme"), OUTAGE),
+        (Unpackable("OverflowError while packing"), DATA),
+        (TransactionError(None, "failed"), UNKNOWN),
+        (ResultNotSingleError(None, "two rows"), UNKNOWN),
+    ],
+)
+def test_a_driver_error_means(error: Exception, meaning: Meaning) -> None:
+    assert meaning_of(error) is meaning
+
+
+# What the meanings become
+
+
+def test_a_retry_is_a_conflict_for_a_record_alone_too() -> None:
+    assert isinstance(classify(server_error("Neo.TransientError.Transaction.Outdated"), alone=True), WriteConflict)
+
+
+@pytest.mark.parametrize(
+    ("alone", "again", "expected"),
+    [
+        (False, False, WriteConflict),
+        (False, True, WriteConflict),
+        (True, False, WriteConflict),
+        (True, True, RecordsRefused),
+    ],
+)
+def test_a_constraint_is_a_race_until_a_record_meets_it_alone_and_again(
+    alone: bool, again: bool, expected: type[SinkError]
+) -> None:
+    error = server_error("Neo.ClientError.Schema.ConstraintValidationFailed", "already exists")
+
+    assert type(classify(error, alone=alone, again=again)) is expected
+
+
+def test_memory_for_a_batch_is_too_large_and_for_a_record_alone_the_records() -> None:
+    error = server_error("Neo.TransientError.General.MemoryPoolOutOfMemoryError")
+    alone = classify(error, alone=True)
+
+    assert isinstance(classify(error), BatchTooLarge)
+    assert isinstance(alone, RecordsRefused)
+    assert alone.certain
+
+
+def test_a_timeout_for_a_batch_is_too_large_and_for_a_record_alone_an_outage_with_an_alarm() -> None:
+    error = server_error("Neo.ClientError.Transaction.TransactionTimedOut")
+    alone = classify(error, alone=True)
+
+    assert isinstance(classify(error), BatchTooLarge)
+    assert isinstance(alone, StoreUnavailable)
+    assert "NEO4J_TRANSACTION_TIMEOUT" in (alone.alarm or "")
+
+
+def test_data_is_refused_for_certain_and_names_class_code_and_text() -> None:
+    refused = classify(server_error("Neo.ClientError.Statement.TypeError", "Property values can only be of …"))
+
+    assert isinstance(refused, RecordsRefused)
+    assert (refused.certain, refused.positions) == (True, None)
+    assert refused.refusal.error_class == "CypherTypeError"
+    assert refused.refusal.code == "Neo.ClientError.Statement.TypeError"
+    assert "Property values can only be of" in refused.refusal.text
+
+
+def test_what_is_unknown_is_refused_with_doubt() -> None:
+    refused = classify(server_error("Neo.DatabaseError.General.UnknownError", "No space left on device"))
+
+    assert isinstance(refused, RecordsRefused)
+    assert (refused.certain, refused.positions) == (False, None)
+
+
+def test_a_login_that_is_refused_is_an_outage_that_names_the_variables() -> None:
+    outage = classify(server_error("Neo.ClientError.Security.Unauthorized"))
+
+    assert isinstance(outage, StoreUnavailable)
+    assert "NEO4J_USERNAME" in (outage.alarm or "")
+    assert "Neo.ClientError.Security.Unauthorized" in (outage.alarm or "")
+
+
+def test_a_lost_connection_is_an_outage_without_an_alarm() -> None:
+    outage = classify(ServiceUnavailable("Couldn't connect to\n127.0.0.1:7687"))
+
+    assert isinstance(outage, StoreUnavailable)
+    assert outage.alarm is None
+    assert "Couldn't connect to 127.0.0.1:7687" in str(outage)
+
+
+def test_what_the_server_says_of_a_record_is_not_in_the_sentence_for_the_log() -> None:
+    error = server_error("Neo.ClientError.Statement.TypeError", "name is 'a secret of the record'")
+
+    assert "secret" not in str(classify(error))
+
+
+def test_of_what_could_not_be_sent_the_refusal_tells_the_cause() -> None:
+    error = Unpackable("while packing")
+    error.__cause__ = OverflowError("Integer out of bounds")
+
+    refused = classify(error)
+
+    assert isinstance(refused, RecordsRefused)
+    assert (refused.refusal.error_class, refused.refusal.text) == ("OverflowError", "Integer out of bounds")
