@@ -1,0 +1,54 @@
+"""What a dead letter carries: the original's properties, and headers that say why it is one. Pure."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from common.dead_letters import DeadLetter
+from common.delivery import Properties
+from common.rabbitmq.frames import header_size, table
+
+PREFIX = "x-spindle-"
+
+# Characters, each up to four bytes: together with the short headers less than 16 KiB.
+_TEXT, _ID, _NAME = 2000, 1000, 200
+
+_BROKERS_OWN = ("x-delivery-count", "x-acquired-count")
+"""Of the delivery, not of the message: carried on, they would make a suspect of a record that is replayed."""
+
+
+def properties_of(letter: DeadLetter, *, service: str, at: datetime, frame_max: int) -> Properties:
+    """The original's properties with our headers behind its own.
+
+    Two properties become headers (`x-spindle-expiration`, `x-spindle-user-id`): with the first the letter would vanish
+    from its queue, with the second the broker would refuse it from anybody but that user. All headers must fit one
+    frame: where they don't, the original's largest are left out, one by one.
+    """
+    original = letter.delivery.read_properties()
+    headers = {key: value for key, value in original.headers.items() if key not in _BROKERS_OWN}
+    headers |= _reasons(letter, original, service=service, at=at)
+    properties = replace(original, headers=headers, expiration=None, user_id=None)
+    while header_size(properties) > frame_max and headers:
+        # Ours go last, and only where a broker's frames are unusually small.
+        del headers[max(headers, key=lambda key: (not key.startswith(PREFIX), len(table({key: headers[key]}))))]
+    return properties
+
+
+def _reasons(letter: DeadLetter, original: Properties, *, service: str, at: datetime) -> dict[str, Any]:
+    refusal = letter.refusal
+    replays = original.headers.get(f"{PREFIX}replays")
+    reasons = {
+        "reason": str(letter.reason),
+        "error-class": refusal.error_class[:_NAME],
+        "code": refusal.code[:_NAME],
+        "text": refusal.text[:_TEXT],
+        "service": service,
+        "kind": letter.kind,
+        "id": letter.record_id[:_ID],
+        "time": at.isoformat(timespec="milliseconds"),
+        "load": (letter.delivery.load or "")[:_NAME],
+        "replays": replays if isinstance(replays, int) else 0,
+        "expiration": original.expiration,
+        "user-id": original.user_id,
+    }
+    return {f"{PREFIX}{name}": value for name, value in reasons.items() if value is not None}
