@@ -7,8 +7,9 @@ from types import ModuleType
 
 from common.errors import SettingsError, SpindleError, StartRefused
 from spindle.stack import command as stack
+from spindle.verification import command as verification
 
-COMMANDS: tuple[ModuleType, ...] = (stack,)
+COMMANDS: tuple[ModuleType, ...] = (stack, verification)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

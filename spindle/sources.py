@@ -1,0 +1,71 @@
+"""Which load a command is about: made (`--synthetic`) or read (`--dumps`), the same way for every command."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.kinds import KINDS
+from extractor.loads import DumpLoad, Load, only, open_folder
+from extractor.synthetic import SyntheticLoad
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A load, what to call it, and how to ask the extractor for it; `folder` holds the dumps."""
+
+    load: Load
+    name: str
+    arguments: tuple[str, ...]
+    folder: Path | None = None
+
+
+def add_source_arguments(parser: argparse.ArgumentParser, *, records: int | None) -> None:
+    """Let a command take a load; `records` is how many to make where nothing is said; None: something must be."""
+    which = parser.add_mutually_exclusive_group(required=records is None)
+    which.add_argument(
+        "--synthetic", type=_whole(1), default=records, metavar="N", help="N made-up records, reproducible"
+    )
+    which.add_argument("--dumps", type=Path, metavar="FOLDER", help="the dump files in this folder")
+    parser.add_argument("--seed", type=int, default=1, help="of the made-up records (default: 1)")
+    parser.add_argument("--month", type=_whole(0), default=0, help="the same made-up records so many months later")
+    parser.add_argument("--date", metavar="YYYYMMDD", help="which dump, where the folder holds several")
+    parser.add_argument(
+        "--kinds", type=_kinds, default=KINDS, metavar="KIND,…", help=f"only these of {', '.join(KINDS)}"
+    )
+
+
+def open_source(arguments: argparse.Namespace) -> Source:
+    """The load that the arguments mean.
+
+    Raises: StartRefused.
+    """
+    if arguments.dumps is not None:
+        return _dumps(arguments)
+    load = SyntheticLoad(arguments.synthetic, arguments.seed, arguments.month, kinds=arguments.kinds)
+    made = ("--synthetic", str(load.count), "--seed", str(load.seed), "--month", str(load.month))
+    later = f", {load.month} months later" if load.month else ""
+    return Source(load, f"{load.count:,} synthetic records, seed {load.seed}{later}", made)
+
+
+def _dumps(arguments: argparse.Namespace) -> Source:
+    load: DumpLoad = open_folder(arguments.dumps, date=arguments.date)
+    if arguments.kinds != KINDS:
+        load = only(load, arguments.kinds)
+    return Source(load, f"the dump of {load.date} in {arguments.dumps}", ("--load", load.date), arguments.dumps)
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    words = text.split(",")
+    if not set(words) <= set(KINDS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a selection of {','.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in words)
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        return int(text)
+
+    return whole

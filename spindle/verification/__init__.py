@@ -1,0 +1,1 @@
+"""Compare what the stores hold with a load that is made or read again, without the broker."""

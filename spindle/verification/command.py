@@ -1,0 +1,75 @@
+"""`spindle verify`: do both stores hold what a load has published?"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+
+from rich.console import Console
+
+from common.environment import load as load_settings
+from common.errors import StartRefused
+from graphinator.settings import Neo4jSettings
+from spindle.sources import add_source_arguments, open_source
+from spindle.stack.files import default_home
+from spindle.stack.native import SERVERS, NativeStack
+from spindle.verification.findings import Verification, as_data
+from spindle.verification.showing import edges_table, problem_lines, records_table
+from spindle.verification.verifying import verify
+from tableinator.settings import PostgresSettings
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this command to the operator's."""
+    summary = "compare both stores with a load, which is made or read again"
+    parser = commands.add_parser("verify", help=summary, description=f"{summary}; exit code 0: they agree, 1: not")
+    add_source_arguments(parser, records=None)
+    parser.add_argument(
+        "--stack-env",
+        nargs="?",
+        const="default",
+        metavar="NAME",
+        help="the stores of the native stack (of this name), not those of the environment's variables",
+    )
+    parser.add_argument("--json", action="store_true", help="for a program")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Verify and show; return the exit code."""
+    source = open_source(arguments)
+    environ = os.environ if arguments.stack_env is None else stack_environment(arguments.stack_env)
+    postgres, neo4j = load_settings(PostgresSettings, environ), load_settings(Neo4jSettings, environ)
+    verification = asyncio.run(verify(source.load, name=source.name, postgres=postgres, neo4j=neo4j, say=_say))
+    if arguments.json:
+        print(json.dumps(as_data(verification), indent=2))
+    else:
+        show(verification, Console())
+    return 0 if verification.agrees else 1
+
+
+def stack_environment(name: str) -> Mapping[str, str]:
+    """The addresses and passwords of a native stack.
+
+    Raises: StartRefused where there is none.
+    """
+    stack = NativeStack(default_home(name))
+    if not all(stack.member(server).place.ports for server in SERVERS):
+        raise StartRefused(f"there is no stack in {stack.home}; start one with: spindle stack up")
+    return stack.environment()
+
+
+def show(verification: Verification, console: Console) -> None:
+    """Print everything that was found."""
+    console.print(f"[bold]{verification.load}[/]", highlight=False)
+    console.print(records_table(verification))
+    console.print(edges_table(verification))
+    for line in problem_lines(verification):
+        console.print(line, style="red", markup=False, highlight=False)
+    console.print("[green]verified[/]" if verification.agrees else "[bold red]NOT verified[/]")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,146 @@
+"""What a verification has found: counts, and a few ids to look at. Never content."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from spindle.verification.expected_graph import EdgeName
+
+EXAMPLES = 10
+
+
+@dataclass(slots=True)
+class Finding:
+    """Things of one sort that are not as they should be."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, example: str, count: int = 1) -> None:
+        """Count, and keep the first few."""
+        if count > 0:
+            self.count += count
+            if len(self.examples) < EXAMPLES:
+                self.examples.append(example)
+
+
+@dataclass(slots=True, kw_only=True)
+class StoreFindings:
+    """One kind in one store, compared with a load."""
+
+    store: str
+    kind: str
+    expected: int
+    """Records of the load, each id once."""
+    agreeing: int = 0
+    newer: int = 0
+    """Stored from a later load, so that nothing can be said about them here."""
+    others: int = 0
+    """Stored, and not of this load."""
+    missing: Finding = field(default_factory=Finding)
+    different: Finding = field(default_factory=Finding)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every record is there with exactly its content."""
+        return not any(finding.count for _, finding in self.problems())
+
+    def problems(self) -> Iterator[tuple[str, Finding]]:
+        """What can be wrong, and how much of it is."""
+        yield "missing", self.missing
+        yield "different", self.different
+
+
+@dataclass(slots=True, kw_only=True)
+class EdgeCount:
+    """Edges of one sort: those that a load's records must own, those they own, and all in the store."""
+
+    expected: int = 0
+    stored: int = 0
+    all: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class GraphFindings(StoreFindings):
+    """One kind in the graph. `different` counts nodes whose properties differ; edges are counted one by one."""
+
+    stubs: int = 0
+    missing_edges: Finding = field(default_factory=Finding)
+    extra_edges: Finding = field(default_factory=Finding)
+    edges: dict[EdgeName, EdgeCount] = field(default_factory=dict)
+
+    def problems(self) -> Iterator[tuple[str, Finding]]:
+        """What can be wrong, and how much of it is."""
+        yield from StoreFindings.problems(self)
+        yield "missing edges", self.missing_edges
+        yield "extra edges", self.extra_edges
+
+
+@dataclass(slots=True)
+class Verification:
+    """A load compared with both stores. `published` counts messages by kind, ids that come again included."""
+
+    load: str
+    published: dict[str, int] = field(default_factory=dict)
+    stores: list[StoreFindings] = field(default_factory=list)
+    unowned_edges: Finding = field(default_factory=Finding)
+    """Edges in the graph that no record's node accounts for: of no type, direction or label that the graph has."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both stores hold the load's records with exactly their content."""
+        return not self.unowned_edges.count and all(found.agrees for found in self.stores)
+
+    def of(self, store: str, kind: str) -> StoreFindings:
+        """What was found about a kind in a store."""
+        return next(found for found in self.stores if (found.store, found.kind) == (store, kind))
+
+    def edges(self) -> dict[EdgeName, EdgeCount]:
+        """The edges of all kinds."""
+        return {
+            name: count
+            for found in self.stores
+            if isinstance(found, GraphFindings)
+            for name, count in found.edges.items()
+        }
+
+
+def edge_text(name: EdgeName) -> str:
+    """An edge as Cypher draws it."""
+    start, type_, end = name
+    return f"(:{start})-[:{type_}]->(:{end})"
+
+
+def as_data(verification: Verification) -> dict[str, Any]:
+    """The findings for a program."""
+    return {
+        "load": verification.load,
+        "verified": verification.agrees,
+        "published": verification.published,
+        "stores": [_store_as_data(found) for found in verification.stores],
+        "edges": {
+            edge_text(name): {"expected": count.expected, "stored": count.stored, "in_store": count.all}
+            for name, count in verification.edges().items()
+        },
+        "unowned_edges": _finding_as_data(verification.unowned_edges),
+    }
+
+
+def _store_as_data(found: StoreFindings) -> dict[str, Any]:
+    counts = {"expected": found.expected, "agreeing": found.agreeing, "newer": found.newer, "others": found.others}
+    stubs = {"stubs": found.stubs} if isinstance(found, GraphFindings) else {}
+    problems = {name.replace(" ", "_"): _finding_as_data(finding) for name, finding in found.problems()}
+    return {"store": found.store, "kind": found.kind, "verified": found.agrees, **counts, **stubs, **problems}
+
+
+def _finding_as_data(finding: Finding) -> dict[str, Any]:
+    return {"count": finding.count, "examples": finding.examples}
+
+
+def totals(counts: dict[EdgeName, EdgeCount]) -> Counter[str]:
+    """Stored edges by type."""
+    sums: Counter[str] = Counter()
+    for (_, type_, _), count in counts.items():
+        sums[type_] += count.stored
+    return sums

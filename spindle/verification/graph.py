@@ -1,0 +1,137 @@
+"""Compare one kind's nodes, and the edges that they own, with a load."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from graphinator.model import Edge, edges_of, node_of
+from graphinator.reading import GraphReader, StoredRecord
+from spindle.verification.expectation import Expectation, Roll, node_digest
+from spindle.verification.expected_graph import OWNED, EdgeName, Far, GraphNode
+from spindle.verification.findings import EdgeCount, Finding, GraphFindings, edge_text
+
+STORE = "neo4j"
+_LOOKED_INTO = 10_000
+"""Differing nodes whose edges are compared one by one. Where there are more, something else is wrong."""
+
+
+class GraphComparison:
+    """One kind's comparison; give it every page, then ask for the findings."""
+
+    def __init__(self, expectation: Expectation) -> None:
+        kind = expectation.kind
+        self._expectation = expectation
+        self._roll = Roll(expectation)
+        self._layout = _Layout(kind)
+        self._differing: dict[str, GraphNode] = {}
+        self.owned: Counter[EdgeName] = Counter()
+        """Edges of every node of the kind, whichever load it is from."""
+        self._stored: Counter[EdgeName] = Counter()
+        self._found = GraphFindings(store=STORE, kind=kind, expected=len(expectation.records))
+
+    def take(self, page: list[StoredRecord]) -> None:
+        """Compare a page's nodes by their digests; keep those that differ."""
+        for stored in page:
+            node = self._layout.node(stored)
+            edges = Counter(
+                {name: len(ends) for name, ends in zip(OWNED[self._expectation.kind], node.edges, strict=True)}
+            )
+            self.owned.update(edges)
+            if self._compare(stored, node):
+                self._stored.update(edges)
+
+    def findings(self) -> GraphFindings:
+        """Look into what differs, and sum up."""
+        kind, found = self._expectation.kind, self._found
+        expected = self._expectation.nodes_of(set(self._differing)) if self._differing else {}
+        for record_id, node in self._differing.items():
+            self._explain(f"{kind} {record_id}", expected[record_id], node)
+        for record_id in self._roll.missing():
+            found.missing.add(f"{kind} {record_id}")
+        counts = self._expectation.edge_counts()
+        found.edges = {
+            name: EdgeCount(expected=counts[name], stored=self._stored[name], all=self.owned[name])
+            for name in OWNED[kind]
+        }
+        return found
+
+    def _compare(self, stored: StoredRecord, node: GraphNode) -> bool:
+        """Compare one node. Returns: whether its edges are those of a record of this load."""
+        found, name = self._found, f"{self._expectation.kind} {stored.id}"
+        fingerprint = self._expectation.records.get(stored.id)
+        if stored.hash is None:
+            found.stubs += 1
+            found.extra_edges.add(name, sum(map(len, node.edges)))  # a node that no record has filled owns none
+            return False
+        if fingerprint is None:
+            found.others += 1
+            return False
+        self._roll.tick_off(fingerprint)
+        if node_digest(node) == fingerprint.node:
+            found.agreeing += 1
+        elif stored.version is not None and stored.version > self._expectation.load.date:
+            found.newer += 1
+            return False
+        elif len(self._differing) < _LOOKED_INTO:
+            self._differing[stored.id] = node
+        else:
+            found.different.add(name)
+        return True
+
+    def _explain(self, name: str, expected: GraphNode, stored: GraphNode) -> None:
+        found = self._found
+        if stored.properties != expected.properties:
+            found.different.add(name)
+        for edge, must, has in zip(OWNED[self._expectation.kind], expected.edges, stored.edges, strict=True):
+            # As multisets: one edge too many is one too many, also where it leads to where another does.
+            found.missing_edges.add(f"{name} {edge_text(edge)}", (Counter(must) - Counter(has)).total())
+            found.extra_edges.add(f"{name} {edge_text(edge)}", (Counter(has) - Counter(must)).total())
+
+
+async def compare_graph(expectation: Expectation, reader: GraphReader) -> tuple[GraphFindings, Counter[EdgeName]]:
+    """Read every node of a kind and compare it. Returns: what was found, and the edges that the kind's nodes own.
+
+    Raises: StoreUnavailable.
+    """
+    comparison = GraphComparison(expectation)
+    async for page in reader.records(expectation.kind):
+        comparison.take(page)
+    return comparison.findings(), comparison.owned
+
+
+def unowned_edges(counts: Mapping[EdgeName, int], owned: Mapping[EdgeName, int], kinds: tuple[str, ...]) -> Finding:
+    """Edges in the graph that are on no node where they belong; those of kinds that were not read are passed over."""
+    passed_over = {name for kind, names in OWNED.items() if kind not in kinds for name in names}
+    finding = Finding()
+    for name in counts.keys() - passed_over:
+        finding.add(edge_text(name), abs(counts[name] - owned.get(name, 0)))
+    return finding
+
+
+class _Layout:
+    """Where graphinator's reading has which property and which edge."""
+
+    def __init__(self, kind: str) -> None:
+        self._properties = [each.name for each in node_of(kind).properties]
+        columns = {_name(edge): (position, edge) for position, edge in enumerate(edges_of(kind))}
+        self._columns = [columns.get(name) for name in OWNED[kind]]
+
+    def node(self, stored: StoredRecord) -> GraphNode:
+        values = zip(self._properties, stored.properties, strict=True)
+        return GraphNode(
+            {name: value for name, value in values if value is not None},
+            tuple(_ends(column, stored) for column in self._columns),
+        )
+
+
+def _name(edge: Edge) -> EdgeName:
+    return (edge.owner, edge.type, edge.target) if edge.outgoing else (edge.target, edge.type, edge.owner)
+
+
+def _ends(column: tuple[int, Edge] | None, stored: StoredRecord) -> list[Far]:
+    if column is None:
+        return []
+    position, edge = column
+    if edge.key is None:
+        return sorted((end, "") for end in stored.edges[position])
+    # One without its property is none of ours, and not the same as one with an empty property.
+    return sorted((end or "(none)", "(none)" if value is None else value) for end, value in stored.edges[position])

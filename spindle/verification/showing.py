@@ -1,0 +1,55 @@
+"""The findings of a verification, for a person."""
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from spindle.verification.findings import Finding, GraphFindings, Verification, edge_text
+
+
+def records_table(verification: Verification) -> Table:
+    """A row per kind and store."""
+    table = Table("kind", "store", box=None, pad_edge=False)
+    for heading in ("expected", "agreeing", "missing", "different", "newer", "other records", "edges missing", "extra"):
+        table.add_column(heading, justify="right")
+    table.add_column("verified")
+    for found in verification.stores:
+        counts = (found.expected, found.agreeing, found.missing.count, found.different.count, found.newer, found.others)
+        edges = (found.missing_edges.count, found.extra_edges.count) if isinstance(found, GraphFindings) else ("", "")
+        table.add_row(found.kind, found.store, *map(number, (*counts, *edges)), yes_or_no(found.agrees))
+    return table
+
+
+def edges_table(verification: Verification) -> Table:
+    """A row per sort of edge."""
+    table = Table("edge", box=None, pad_edge=False)
+    for heading in ("expected", "stored", "all in the graph"):
+        table.add_column(heading, justify="right")
+    for name, count in verification.edges().items():
+        table.add_row(edge_text(name), *map(number, (count.expected, count.stored, count.all)))
+    return table
+
+
+def problem_lines(verification: Verification) -> Iterator[str]:
+    """A line per sort of problem, with the first few ids."""
+    for found in verification.stores:
+        for name, finding in found.problems():
+            if finding.count:
+                yield f"{found.store}: {finding.count:,} {name}: {_examples(finding)}"
+    if verification.unowned_edges.count:
+        finding = verification.unowned_edges
+        yield f"neo4j: {finding.count:,} edges that no record owns: {_examples(finding)}"
+
+
+def number(value: int | str) -> str:
+    """With separators; what is no number as it is."""
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def yes_or_no(agrees: bool) -> str:
+    """In colour."""
+    return "[green]yes[/]" if agrees else "[bold red]NO[/]"
+
+
+def _examples(finding: Finding) -> str:
+    return ", ".join(finding.examples) + ("" if len(finding.examples) == finding.count else ", …")
