@@ -6,6 +6,7 @@ attributes read at that moment: a request asks neither the broker nor the store,
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -161,6 +162,7 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128  # the default of 5 makes a probe wait seconds behind a burst of strangers
 
     def __init__(self, host: str, port: int, health: Health) -> None:
         self.health = health
@@ -191,8 +193,9 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what went wrong with an answer."""
-        log.debug("Health request failed", exc_info=True)
+        """Log what is our own fault: whoever asked may have gone."""
+        if not isinstance(sys.exception(), OSError):
+            log.exception("No answer to a health request")
 
     def _end(self, connection: socket.socket) -> None:
         self._opened.pop(connection, None)

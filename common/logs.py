@@ -16,8 +16,8 @@ from structlog.typing import Processor
 
 from common.settings import LogFormat
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_PLAIN = re.compile(r'[^\s"=\\\x00-\x1f\x7f]+')
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # whatever ends a line or moves a cursor
+_PLAIN = re.compile(r'[^\s"=\\]+')
 _SECRETS = (
     # Up to the last @ of the word: a password may hold one.
     (re.compile(r"://\S*@"), "://***@"),
@@ -32,6 +32,7 @@ def configure(service: str, *, level: str = "info", log_format: LogFormat | None
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _naming(service),
     ]
+    # Exceptions become text here: the console's own way would show local variables, and with them secrets.
     ending: list[Processor] = [structlog.processors.format_exc_info, _renderer(log_format), _redact_line]
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -79,25 +80,27 @@ def _renderer(log_format: LogFormat | None) -> Processor:
         case LogFormat.JSON:
             return structlog.processors.JSONRenderer(ensure_ascii=False)
         case LogFormat.CONSOLE:
-            # The default formatter would show local variables, and with them secrets.
-            return structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
-            )
+            return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
         case LogFormat.LOGFMT:
             return _render_logfmt
 
 
 def _render_logfmt(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     head = [event.pop(key) for key in ("timestamp", "level", "service")]
-    words = _CONTROL.sub(lambda match: repr(match[0])[1:-1], str(event.pop("event")))
-    return " ".join([*head, words, *(f"{key}={_logfmt_value(value)}" for key, value in event.items())])
+    return " ".join(
+        [*head, _escape(str(event.pop("event"))), *(f"{key}={_logfmt_value(value)}" for key, value in event.items())]
+    )
 
 
 def _logfmt_value(value: object) -> str:
     if value is None:
         return ""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    return _escape(text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False))
+
+
+def _escape(text: str) -> str:
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def _redact_line(_: Any, __: str, line: Any) -> Any:

@@ -99,6 +99,7 @@ class _Ending:
         self._signalled = False
         self._cancelled_with: int | None = None
         self._task: asyncio.Task[int] | None = None
+        self._previous: dict[signal.Signals, signal._HANDLER] = {}
         # A thread, because what hangs may be the loop itself.
         self._hard_end = threading.Timer(drain_limit + _GRACE, os._exit, (1,))
         self._hard_end.daemon = True
@@ -108,15 +109,14 @@ class _Ending:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._hard_end.cancel()
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
 
     def run(self, runner: asyncio.Runner, run: Callable[[Shutdown], Awaitable[int | None]]) -> int:
         """Run in this runner's loop, listening to signals."""
         self._loop = runner.get_loop()
-        for number in _SIGNALS:
-            # Not the loop's own handlers: these are called, and the second signal obeyed, while the loop is stuck.
-            signal.signal(number, self._on_signal)
+        # Not the loop's own handlers: these are called, and the second signal obeyed, while the loop is stuck.
+        self._previous = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         return runner.run(self._supervise(run))
 
     async def _supervise(self, run: Callable[[Shutdown], Awaitable[int | None]]) -> int:

@@ -1,0 +1,289 @@
+"""Health: what it says, and that it says it while the loop is stuck and strangers are silent."""
+
+import asyncio
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from common import health as health_module
+from common.errors import StartRefused
+from common.health import STUCK_AFTER, Health, StoreState
+from common.loop import Rates, watch_loop
+from common.metrics import LOOP_LAG, RECORDS_PER_SECOND, REGISTRY, KindMetrics
+from common.sink import Outcomes
+
+
+class Service:
+    """What a service would tell its health, and a clock."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.connected = {"artists": True, "labels": True}
+        self.store = StoreState("PostgreSQL", available=True)
+        self.health = Health(
+            "tableinator", broker=lambda: self.connected, store=lambda: self.store, clock=lambda: self.now
+        )
+        self.port = self.health.start("127.0.0.1", 0)
+
+    def ask(self, path: str, method: str = "GET") -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def ask_json(self, path: str) -> tuple[int, Any]:
+        status, body = self.ask(path)
+        return status, json.loads(body)
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    service = Service()
+    yield service
+    service.health.stop()
+
+
+def test_live_is_green_while_the_loop_turns(service: Service) -> None:
+    service.now += 1000
+    service.health.beat()
+    service.now += STUCK_AFTER
+
+    assert service.ask_json("/health/live") == (200, {"status": "ok", "service": "tableinator"})
+
+
+def test_live_is_red_once_the_loop_is_stuck(service: Service) -> None:
+    service.now += STUCK_AFTER + 2
+
+    status, state = service.ask_json("/health/live")
+
+    assert status == 503
+    assert state["detail"] == "the event loop has not turned for 12 s"
+
+
+def test_live_is_green_while_broker_and_store_are_away(service: Service) -> None:
+    service.connected["artists"] = False
+    service.store = StoreState("PostgreSQL", available=False)
+
+    assert service.ask("/health/live")[0] == 200
+
+
+def test_ready_is_green_with_broker_and_store(service: Service) -> None:
+    assert service.ask_json("/health/ready") == (
+        200,
+        {
+            "status": "ok",
+            "service": "tableinator",
+            "broker": {"status": "ok"},
+            "store": {"name": "PostgreSQL", "status": "ok"},
+        },
+    )
+
+
+def test_ready_names_the_store_that_is_away(service: Service) -> None:
+    service.store = StoreState("PostgreSQL", available=False, detail="held for 4 s: connection refused")
+
+    status, state = service.ask_json("/health/ready")
+
+    assert (status, state["status"], state["broker"]["status"]) == (503, "unavailable", "ok")
+    assert state["store"] == {
+        "name": "PostgreSQL",
+        "status": "unavailable",
+        "detail": "held for 4 s: connection refused",
+    }
+
+
+def test_ready_names_the_kinds_that_are_away(service: Service) -> None:
+    service.connected["labels"] = False
+
+    status, state = service.ask_json("/health/ready")
+
+    assert (status, state["status"], state["store"]["status"]) == (503, "unavailable", "ok")
+    assert state["broker"] == {"status": "unavailable", "disconnected": ["labels"]}
+
+
+def test_ready_is_red_before_there_is_any_source(service: Service) -> None:
+    service.connected.clear()
+
+    assert service.ask("/health/ready")[0] == 503
+
+
+def test_ready_shows_no_login(service: Service) -> None:
+    service.store = StoreState("Neo4j", available=False, detail="no route to bolt://neo4j:hush@graph:7687")
+
+    assert b"hush" not in service.ask("/health/ready")[1]
+
+
+def test_metrics_are_those_of_the_services(service: Service) -> None:
+    KindMetrics("tableinator", "artists").settled(Outcomes(new=3), superseded=0)
+
+    status, body = service.ask("/metrics")
+
+    assert status == 200
+    assert b'spindle_records_total{kind="artists",outcome="new",service="tableinator"}' in body
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("HEAD", "/health/live", 200),
+        ("GET", "/health/live?verbose", 200),
+        ("GET", "/", 404),
+        ("GET", "/metrics/", 404),
+        ("POST", "/health/live", 405),
+        ("DELETE", "/metrics", 405),
+    ],
+)
+def test_only_reading_is_answered(service: Service, method: str, path: str, status: int) -> None:
+    answered, body = service.ask(path, method)
+
+    assert answered == status
+    assert bool(body) is (method != "HEAD")
+
+
+async def test_an_answer_comes_while_the_loop_is_stuck(service: Service) -> None:
+    with ThreadPoolExecutor() as elsewhere:
+        # Waiting for a thread like this blocks the loop.
+        status, _ = elsewhere.submit(service.ask, "/health/live").result(timeout=5)
+
+    assert status == 200
+
+
+def test_silent_clients_block_nobody_and_the_oldest_make_room(service: Service) -> None:
+    with ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=2)) for _ in range(100)
+        ]
+
+        assert service.ask("/health/live")[0] == 200
+        assert silent[0].recv(1) == b""
+
+
+def test_a_client_that_never_finishes_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
+    monkeypatch.setattr(health_module, "_CONNECTION_SECONDS", 0.2)
+
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as slow:
+        slow.sendall(b"GET /health/live HTTP/1.1\r\nX-Slow: ")
+
+        assert slow.recv(1) == b""
+
+
+def test_our_own_fault_is_logged_and_the_next_request_answered(service: Service) -> None:
+    connected, service.connected = service.connected, None  # type: ignore[assignment]  # a bug of ours
+    with capture_logs() as logged, pytest.raises(http.client.RemoteDisconnected):
+        service.ask("/health/ready")
+
+    service.connected = connected
+
+    assert [(line["event"], line["log_level"]) for line in logged] == [("No answer to a health request", "error")]
+    assert service.ask("/health/ready")[0] == 200
+
+
+def test_a_port_in_use_is_a_sentence(service: Service) -> None:
+    other = Health("graphinator", broker=dict, store=lambda: service.store)
+
+    with pytest.raises(
+        StartRefused, match=rf"METRICS_PORT {service.port} can't be listened on \(Address already in use"
+    ):
+        other.start("127.0.0.1", service.port)
+
+
+def test_an_address_of_another_machine_is_a_sentence() -> None:
+    health = Health("graphinator", broker=dict, store=lambda: StoreState("Neo4j", available=True))
+
+    with pytest.raises(StartRefused, match=r"METRICS_HOST 192\.0\.2\.1 with METRICS_PORT 0 can't be listened on"):
+        health.start("192.0.2.1", 0)
+
+
+def test_a_stopped_health_gives_its_port_back() -> None:
+    health = Health("graphinator", broker=dict, store=lambda: StoreState("Neo4j", available=True))
+    port = health.start("127.0.0.1", 0)
+
+    health.stop()
+
+    assert health.start("127.0.0.1", port) == port
+    health.stop()
+
+
+# -- the loop
+
+
+async def test_the_watch_beats_and_measures_how_late_the_loop_is() -> None:
+    beaten = asyncio.Event()
+
+    async with asyncio.TaskGroup() as group:
+        watch = group.create_task(watch_loop("lagging", beat=beaten.set))
+        await beaten.wait()
+        watch.cancel()
+
+    assert REGISTRY.get_sample_value("spindle_event_loop_lag_seconds", {"service": "lagging"}) is not None
+    LOOP_LAG.remove("lagging")
+
+
+async def test_a_blocking_call_shows_as_lag() -> None:
+    beats: asyncio.Queue[None] = asyncio.Queue()
+
+    async with asyncio.TaskGroup() as group:
+        watch = group.create_task(watch_loop("blocked", beat=lambda: beats.put_nowait(None)))
+        await beats.get()
+        await asyncio.sleep(0)
+        block(0.3)
+        await beats.get()
+        watch.cancel()
+
+    lag = REGISTRY.get_sample_value("spindle_event_loop_lag_seconds", {"service": "blocked"})
+    assert lag is not None and lag > 0.15
+    LOOP_LAG.remove("blocked")
+
+
+def block(seconds: float) -> None:
+    """What must not happen on a loop: wait for a network without giving way."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        nobody.settimeout(seconds)
+        with pytest.raises(TimeoutError):
+            nobody.recv(1)
+
+
+async def test_the_rate_counts_every_outcome_of_a_kind() -> None:
+    KindMetrics("rated", "labels").settled(Outcomes(new=3, unchanged=2), superseded=1)
+    beats: asyncio.Queue[None] = asyncio.Queue()
+
+    async with asyncio.TaskGroup() as group:
+        watch = group.create_task(watch_loop("rated", beat=lambda: beats.put_nowait(None)))
+        await beats.get()
+        KindMetrics("rated", "labels").settled(Outcomes(changed=50), superseded=50)
+        for _ in range(11):
+            await beats.get()
+        watch.cancel()
+
+    rate = REGISTRY.get_sample_value("spindle_records_per_second", {"service": "rated", "kind": "labels"})
+    assert rate == pytest.approx(100, rel=0.2)
+    RECORDS_PER_SECOND.remove("rated", "labels")
+
+
+def test_a_rate_is_that_of_the_last_ten_seconds() -> None:
+    rates = Rates()
+
+    seen = [rates.observe(float(at), {"artists": 10.0 * min(at, 20)})["artists"] for at in range(41)]
+
+    assert seen[0] == 0.0
+    assert seen[5] == seen[20] == 10.0
+    assert seen[25] == 5.0
+    assert seen[30] == seen[40] == 0.0
+
+
+def test_a_kind_that_appears_later_grows_from_nothing() -> None:
+    rates = Rates()
+    rates.observe(0.0, {})
+
+    assert rates.observe(4.0, {"labels": 8.0}) == {"labels": 2.0}
