@@ -13,6 +13,17 @@ from extractor.streams import DumpStream
 from extractor.synthetic import SyntheticLoad, indices, synthetic_record
 from extractor.tally import Tally
 
+__all__ = [
+    "DumpLoad",
+    "Load",
+    "SyntheticLoad",
+    "messages",
+    "only",
+    "open_files",
+    "open_folder",
+    "records",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class DumpLoad:

@@ -139,7 +139,7 @@ def test_a_record_that_is_too_large_is_let_go_in_constant_memory(monkeypatch: py
 def test_a_file_that_was_cut_gives_its_whole_records_and_then_ends_in_an_error(kept: float, root: bytes) -> None:
     document = root + b"".join(release(number) for number in range(1000)) + root.replace(b"<", b"</")
     cut = document[: int(len(document) * kept)]
-    whole = []
+    whole: list[Piece | Skip] = []
 
     with pytest.raises(Truncated) as error:
         whole.extend(split([cut], "releases"))
@@ -160,7 +160,7 @@ def test_a_gzip_file_that_was_cut_says_how_far_it_could_be_read(tmp_path: Path, 
     document = b"<releases>" + b"".join(release(number, f"<title>{number * 7919}</title>") for number in range(9000))
     path = tmp_path / "dump.xml.gz"
     path.write_bytes(gzip.compress(document + b"</releases>")[:-lost])
-    whole = []
+    whole: list[Piece | Skip] = []
 
     with DumpStream(path) as stream, pytest.raises(Truncated) as error:
         whole.extend(split(stream, "releases"))
