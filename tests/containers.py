@@ -1,25 +1,41 @@
 """Servers in containers, where an engine runs and has the images or can pull them."""
 
+import json
 import os
+import re
+import secrets
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
+from spindle.stack.processes import ProcessRef, identify, is_running
 from tests.servers import Neo4j, Postgres, RabbitMQ
 
-IMAGES = {
-    "rabbitmq": os.environ.get("TEST_RABBITMQ_IMAGE", "rabbitmq:4-management"),
-    "postgres": os.environ.get("TEST_POSTGRES_IMAGE", "postgres:17"),
-    "neo4j": os.environ.get("TEST_NEO4J_IMAGE", "neo4j:5.26-community"),
-}
-PASSWORD = "container-of-a-test-run"  # reachable on the loopback only, for as long as the run lasts
+_Container = TypeVar("_Container", bound="DockerContainer")
+
+if TYPE_CHECKING:
+    from testcontainers.core.container import DockerContainer
+
+COMPOSE_FILE = Path(__file__).parents[1] / "docker-compose.yml"
+OWNER = "spindle.test-run"  # the label that says which pytest process a container belongs to
+PASSWORD = secrets.token_hex(16)
+
+
+def image(server: str) -> str:
+    """Return the image that docker-compose.yml names, or the variable that it asks first."""
+    variable = f"{server.upper()}_IMAGE"
+    default = re.search(rf"\${{{variable}:-([^}}]+)}}", COMPOSE_FILE.read_text())
+    assert default is not None, f"docker-compose.yml has no image: ${{{variable}:-…}}"
+    return os.environ.get(variable) or default.group(1)
 
 
 def has_container(server: str) -> bool:
     """Tell whether this server can run in a container here."""
-    return _engine_runs() and _has_image(IMAGES[server])
+    return _engine_runs() and _has_image(image(server))
 
 
 @contextmanager
@@ -27,8 +43,7 @@ def rabbitmq_container() -> Iterator[RabbitMQ]:
     """Run a broker."""
     from testcontainers.core.container import DockerContainer  # (its own RabbitMQ class needs one more client library)
 
-    _settle_ryuk()
-    container = DockerContainer(IMAGES["rabbitmq"]).with_exposed_ports(5672, 15672)
+    container = _owned(DockerContainer(image("rabbitmq"))).with_exposed_ports(5672, 15672)
     container.with_env("RABBITMQ_DEFAULT_USER", "spindle").with_env("RABBITMQ_DEFAULT_PASS", PASSWORD)
     with container:
         host = container.get_container_host_ip()
@@ -43,11 +58,10 @@ def postgres_container() -> Iterator[Postgres]:
     """Run PostgreSQL."""
     from testcontainers.community.postgres import PostgresContainer
 
-    _settle_ryuk()
     container = PostgresContainer(
-        IMAGES["postgres"], username="spindle", password=PASSWORD, dbname="spindle", driver=None
+        image("postgres"), username="spindle", password=PASSWORD, dbname="spindle", driver=None
     )
-    with container:
+    with _owned(container):
         yield Postgres(container.get_connection_url())
 
 
@@ -56,11 +70,10 @@ def neo4j_container() -> Iterator[Neo4j]:
     """Run Neo4j."""
     from testcontainers.community.neo4j import Neo4jContainer
 
-    _settle_ryuk()
-    container = Neo4jContainer(IMAGES["neo4j"], username="neo4j", password=PASSWORD)
+    container = Neo4jContainer(image("neo4j"), username="neo4j", password=PASSWORD)
     container.with_env("NEO4J_server_memory_heap_max__size", "1G")
     container.with_env("NEO4J_server_memory_pagecache_size", "256M")
-    with container:
+    with _owned(container):
         yield Neo4j(container.get_connection_url(), "neo4j", PASSWORD)
 
 
@@ -80,24 +93,43 @@ def _await_vhosts(broker: RabbitMQ) -> None:
 @cache
 def _engine_runs() -> bool:
     try:
-        return subprocess.run(["docker", "version"], capture_output=True, timeout=10.0).returncode == 0
+        return _docker("version", timeout=10.0).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
 
 @cache
 def _has_image(name: str) -> bool:
-    if subprocess.run(["docker", "image", "inspect", name], capture_output=True, timeout=30.0).returncode == 0:
+    if _docker("image", "inspect", name).returncode == 0:
         return True
     try:
-        return subprocess.run(["docker", "pull", "-q", name], capture_output=True, timeout=600.0).returncode == 0
+        return _docker("pull", "-q", name, timeout=600.0).returncode == 0
     except subprocess.TimeoutExpired:
         return False
 
 
-def _settle_ryuk() -> None:
-    """Do without the container that cleans up after a killed run, where its image can't be had."""
+def _owned(container: _Container) -> _Container:
+    """Mark a container as this run's; before, remove those of runs that were killed."""
     from testcontainers.core.config import testcontainers_config
 
+    # Ryuk cleans up too, but its image can't be had everywhere.
     if not testcontainers_config.ryuk_disabled and not _has_image(testcontainers_config.ryuk_image):
         testcontainers_config.ryuk_disabled = True
+    _remove_dead_runs()
+    own = identify(os.getpid())
+    assert own is not None
+    return container.with_kwargs(labels={OWNER: json.dumps({"pid": own.pid, "started": own.started})})
+
+
+@cache
+def _remove_dead_runs() -> None:
+    # A run of another machine that uses the same engine can't be told from a dead one here: one machine, one engine.
+    listed = _docker("ps", "--all", "--filter", f"label={OWNER}", "--format", '{{.ID}} {{.Label "' + OWNER + '"}}')
+    for line in listed.stdout.splitlines():
+        container, _, owner = line.partition(" ")
+        if not is_running(ProcessRef(**json.loads(owner))):
+            _docker("rm", "--force", "--volumes", container)
+
+
+def _docker(*arguments: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False)
