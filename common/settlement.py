@@ -29,6 +29,7 @@ class AckLedger:
         self._prefix = 0  # every tag up to here is settled
         self._beyond: set[int] = set()  # settled above the prefix, not yet acknowledged
         self._singly: set[int] = set()  # settled above the prefix and acknowledged singly
+        self._passed: set[int] = set()  # acknowledged singly, and since the last acknowledgements part of the prefix
         self._acknowledged = 0  # the highest tag a multiple acknowledgement has covered
         self._arrivals: deque[tuple[int, float]] = deque()  # (last tag of a burst, when it arrived)
 
@@ -57,7 +58,7 @@ class AckLedger:
         if highest:
             acks.append(Ack(highest, multiple=True))
         self._acknowledged = self._prefix
-        self._singly = {tag for tag in self._singly if tag > self._prefix}
+        self._passed.clear()
         # Behind a gap (a suspect, a dead letter without its confirm) settled deliveries would fill the prefetch and
         # stop the stream; single frames cost the broker more, so only when half of the prefetch is at stake.
         if len(self._beyond) * 2 > self._prefetch:
@@ -87,7 +88,10 @@ class AckLedger:
         while True:
             if tag in self._beyond:
                 self._beyond.discard(tag)
-            elif tag not in self._singly:
+            elif tag in self._singly:
+                self._singly.discard(tag)
+                self._passed.add(tag)
+            else:
                 break
             tag += 1
         self._prefix = tag - 1
@@ -100,6 +104,6 @@ class AckLedger:
         A tag acknowledged singly is unknown to the broker, and naming it would close the channel (406).
         """
         tag = self._prefix
-        while tag > self._acknowledged and tag in self._singly:
+        while tag > self._acknowledged and tag in self._passed:
             tag -= 1
         return tag if tag > self._acknowledged else 0

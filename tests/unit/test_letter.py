@@ -1,0 +1,104 @@
+"""What a dead letter carries."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pamqp.frame
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.dead_letters import DeadLetter
+from common.delivery import Delivery, Epoch, Properties
+from common.errors import Reason, Refusal
+from common.rabbitmq.frames import content_frames, header_size, table
+from common.rabbitmq.letter import properties_of
+
+AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+
+
+def letter(
+    properties: Properties = Properties(),  # noqa: B008 - frozen
+    *,
+    text: str = "no",
+    record_id: str = "1",
+    load: str | None = "20260301",
+) -> DeadLetter:
+    delivery = Delivery(1, Epoch(1), b"{}", 0.0, load, None, 0, lambda: properties)
+    return DeadLetter(delivery, "artists", record_id, Reason.REFUSED, Refusal("DataError", "22021", text))
+
+
+def make(original: DeadLetter, frame_max: int = 131072) -> Properties:
+    return properties_of(original, service="graphinator", at=AT, frame_max=frame_max)
+
+
+def test_the_headers_say_what_was_wrong_with_which_record() -> None:
+    headers = make(letter(text="invalid byte")).headers
+
+    assert headers == {
+        "x-spindle-reason": "refused",
+        "x-spindle-error-class": "DataError",
+        "x-spindle-code": "22021",
+        "x-spindle-text": "invalid byte",
+        "x-spindle-service": "graphinator",
+        "x-spindle-kind": "artists",
+        "x-spindle-id": "1",
+        "x-spindle-time": "2026-03-01T12:30:00.000+00:00",
+        "x-spindle-load": "20260301",
+        "x-spindle-replays": 0,
+    }
+
+
+def test_the_originals_properties_are_kept() -> None:
+    original = Properties(
+        content_type="application/json", headers={"load": "20260301", "own": [1]}, message_id="artists:1", timestamp=7
+    )
+
+    kept = make(letter(original))
+
+    assert (kept.content_type, kept.message_id, kept.timestamp) == ("application/json", "artists:1", 7)
+    assert kept.headers["own"] == [1]
+    assert list(kept.headers)[:2] == ["load", "own"]
+
+
+def test_what_would_make_the_letter_vanish_or_be_refused_becomes_a_header() -> None:
+    kept = make(letter(Properties(expiration="1000", user_id="somebody")))
+
+    assert (kept.expiration, kept.user_id) == (None, None)
+    assert kept.headers["x-spindle-expiration"] == "1000"
+    assert kept.headers["x-spindle-user-id"] == "somebody"
+
+
+def test_the_count_of_deliveries_is_not_carried_on() -> None:
+    kept = make(letter(Properties(headers={"x-delivery-count": 11, "x-acquired-count": 3})))
+
+    assert not {"x-delivery-count", "x-acquired-count"} & set(kept.headers)
+
+
+def test_a_letter_that_was_replayed_keeps_its_count_and_says_the_new_reason() -> None:
+    kept = make(letter(Properties(headers={"x-spindle-replays": 2, "x-spindle-reason": "not_json"})))
+
+    assert (kept.headers["x-spindle-replays"], kept.headers["x-spindle-reason"]) == (2, "refused")
+
+
+@given(st.text(max_size=3000), st.text(max_size=2000), st.text(max_size=500))
+def test_our_headers_stay_below_16_kib(text: str, record_id: str, load: str) -> None:
+    headers = make(letter(text=text * 50, record_id=record_id * 50, load=load * 50)).headers
+
+    assert len(table(headers)) <= 16 * 1024
+    assert len(headers["x-spindle-text"]) <= 2000
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=50).map(lambda t: t * 40), max_size=30))
+def test_the_header_fits_a_frame_and_the_reason_is_among_what_is_left(headers: dict[str, Any]) -> None:
+    kept = make(letter(Properties(headers=headers), text="x" * 5000), frame_max=16_384)
+
+    assert header_size(kept) <= 16_384
+    assert {"x-spindle-reason", "x-spindle-text", "x-spindle-id"} <= set(kept.headers)
+    assert set(kept.headers) - set(headers) == {key for key in kept.headers if key.startswith("x-spindle-")}
+
+
+def test_a_text_with_half_a_character_can_be_written() -> None:
+    frames = content_frames(1, make(letter(text="half \ud83d of it")), b"", frame_max=131072)
+
+    _, _, header = pamqp.frame.unmarshal(frames)
+    assert header.properties.headers["x-spindle-text"] == "half ? of it"  # type: ignore[union-attr]
