@@ -4,6 +4,7 @@ The only place that knows all the rooms. A service gives its settings and how to
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -13,15 +14,19 @@ from common.batch import BatchLimits
 from common.dead_letters import DeadLetter
 from common.decoding import Projection
 from common.health import Health, StoreState
+from common.kinds import Service
 from common.loop import watch_loop
 from common.metrics import KindMetrics, watch_store
 from common.outage import Outage
 from common.pipeline import Pipeline, PipelineSettings
 from common.rabbitmq.dead_letters import DeadLetterPublisher
 from common.rabbitmq.source import AioPikaSource
-from common.service import Shutdown, run_program
+from common.service import Shutdown, start
 from common.settings import ConsumerProgramSettings, ConsumerSettings
 from common.sink import Sink
+
+HOLD_TO_CONSUMER_TIMEOUT = 2
+"""The hold limit is half of the broker's consumer timeout: time to hand back before it takes away."""
 
 S = TypeVar("S", bound=ConsumerProgramSettings)
 
@@ -51,22 +56,26 @@ OpenStore = Callable[[S], AbstractAsyncContextManager[Store]]
 """Connects, waiting while the server is not up; prepares the schema; raises StartRefused where that can't work."""
 
 
-def run_consumer(settings: type[S], open_store: OpenStore[S]) -> int:
+def run_consumer(service: Service, settings: type[S], open_store: OpenStore[S]) -> int:
     """Run a service until it is told to stop. Returns: its exit code."""
-    return run_program(settings, partial(_consume, open_store))
+
+    async def consume(loaded: S, shutdown: Shutdown) -> None:
+        await _consume(loaded, open_store, shutdown)
+
+    return start(service, settings, consume, environ=os.environ)
 
 
-async def _consume(open_store: OpenStore[S], settings: S, shutdown: Shutdown) -> None:
+async def _consume(settings: S, open_store: OpenStore[S], shutdown: Shutdown) -> None:
     consumer = Consumer(settings.consumer)
-    async with asyncio.TaskGroup() as around:
-        watching = around.create_task(watch_loop(consumer.service, beat=consumer.health.beat), name="loop watch")
-        consumer.health.start(settings.metrics_host, settings.metrics_port)
-        try:
+    consumer.health.start(settings.metrics_host, settings.metrics_port)
+    try:
+        async with asyncio.TaskGroup() as around:
+            watching = around.create_task(watch_loop(consumer.service, beat=consumer.health.beat), name="loop watch")
             async with open_store(settings) as store:
                 await consumer.run(store, shutdown)
-        finally:
-            consumer.health.stop()
             watching.cancel()
+    finally:
+        consumer.health.stop()
 
 
 class Consumer:
@@ -106,7 +115,16 @@ class Consumer:
     def _add_pipeline(self, kind: str, store: Store, outage: Outage, letters: DeadLetterPublisher) -> None:
         settings = self._settings
         metrics = KindMetrics(self.service, kind)
-        source = AioPikaSource(settings, kind, metrics=metrics)
+        source = AioPikaSource(
+            settings.broker,
+            settings.names,
+            self.service,
+            kind,
+            prefetch=settings.prefetch,
+            max_bytes=settings.source_max_bytes,
+            consumer_timeout=HOLD_TO_CONSUMER_TIMEOUT * settings.hold_limit,
+            metrics=metrics,
+        )
         self._sources[kind] = source
         self._pipelines[kind] = Pipeline(
             PipelineSettings(

@@ -1,13 +1,14 @@
 """Run graphinator: records from RabbitMQ into Neo4j."""
 
 from common.consumer import run_consumer
+from common.kinds import Service
 from graphinator.settings import GraphinatorSettings
 from graphinator.store import open_store
 
 
 def main() -> int:
     """Run until told to stop; return the exit code."""
-    return run_consumer(GraphinatorSettings, open_store)
+    return run_consumer(Service.GRAPHINATOR, GraphinatorSettings, open_store)
 
 
 if __name__ == "__main__":
