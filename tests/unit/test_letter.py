@@ -80,12 +80,15 @@ def test_a_letter_that_was_replayed_keeps_its_count_and_says_the_new_reason() ->
     assert (kept.headers["x-spindle-replays"], kept.headers["x-spindle-reason"]) == (2, "refused")
 
 
-@given(st.text(max_size=3000), st.text(max_size=2000), st.text(max_size=500))
+long_texts = st.text(min_size=1, max_size=10).map(lambda text: text * 2500)
+
+
+@given(long_texts, long_texts, long_texts)
 def test_our_headers_stay_below_16_kib(text: str, record_id: str, load: str) -> None:
-    headers = make(letter(text=text * 50, record_id=record_id * 50, load=load * 50)).headers
+    headers = make(letter(text=text, record_id=record_id, load=load)).headers
 
     assert len(table(headers)) <= 16 * 1024
-    assert len(headers["x-spindle-text"]) <= 2000
+    assert len(headers["x-spindle-text"]) == 2000
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=50).map(lambda t: t * 40), max_size=30))
