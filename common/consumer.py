@@ -5,9 +5,11 @@ The only place that knows all the rooms. A service gives its settings and how to
 
 import asyncio
 import os
+import platform
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from importlib import metadata
 from typing import Any, Protocol, TypeVar
 
 from common.batch import BatchLimits
@@ -16,7 +18,7 @@ from common.decoding import Projection
 from common.health import Health, StoreState
 from common.kinds import Service
 from common.loop import watch_loop
-from common.metrics import KindMetrics, watch_store
+from common.metrics import BUILD, KindMetrics, watch_store
 from common.outage import Outage
 from common.pipeline import Pipeline, PipelineSettings
 from common.rabbitmq.dead_letters import DeadLetterPublisher
@@ -84,6 +86,9 @@ class Consumer:
     def __init__(self, settings: ConsumerSettings) -> None:
         self._settings = settings
         self.service = settings.service
+        BUILD.labels(settings.service).info(
+            {"version": metadata.version("spindle"), "python": platform.python_version()}
+        )
         self.health = Health(settings.service, broker=self._broker, store=self._store)
         self._outage: Outage | None = None
         self._store_name = "store"

@@ -173,7 +173,7 @@ class FakeSink:
     async def rewrite(self, record: FakeRecord) -> bool:
         await self._attempt([record])
         stored = self.rows.get(record.id)
-        if stored is None or stored.hash != record.hash:
+        if stored is None or stored.hash != record.hash or (not record.hash and stored != record):
             return False
         self.rewrites.append(record.id)
         return True
