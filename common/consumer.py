@@ -9,9 +9,9 @@ import platform
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from importlib import metadata
 from typing import Any, Protocol, TypeVar
 
+from common import VERSION
 from common.batch import BatchLimits
 from common.dead_letters import DeadLetter
 from common.decoding import Projection
