@@ -86,9 +86,7 @@ class Consumer:
     def __init__(self, settings: ConsumerSettings) -> None:
         self._settings = settings
         self.service = settings.service
-        BUILD.labels(settings.service).info(
-            {"version": metadata.version("spindle"), "python": platform.python_version()}
-        )
+        BUILD.labels(settings.service).info({"version": VERSION, "python": platform.python_version()})
         self.health = Health(settings.service, broker=self._broker, store=self._store)
         self._outage: Outage | None = None
         self._store_name = "store"
