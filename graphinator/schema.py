@@ -19,11 +19,18 @@ async def check_version(driver: AsyncDriver) -> None:
 
     Raises: StartRefused.
     """
-    agent = (await driver.get_server_info()).agent
+    require_version((await driver.get_server_info()).agent)
+
+
+def require_version(agent: str) -> None:
+    """Read the version of what a server calls itself, such as `Neo4j/5.26.30` or `Neo4j/2025.11.2`.
+
+    Raises: StartRefused.
+    """
     match = re.match(r"Neo4j/(\d+)\.(\d+)", agent)
     if match is None or (int(match[1]), int(match[2])) < LEAST_VERSION:
         least = ".".join(map(str, LEAST_VERSION))
-        raise StartRefused(f"The graph's server is {agent}; Neo4j {least} or newer is needed (it knows CALL () {{…}}).")
+        raise StartRefused(f"The server calls itself {agent!r}; needed is Neo4j {least} or newer, for CALL () {{…}}.")
 
 
 async def create_schema(driver: AsyncDriver, database: str) -> None:
@@ -32,13 +39,16 @@ async def create_schema(driver: AsyncDriver, database: str) -> None:
     Raises: StartRefused with the statements to run, where the user may not create constraints or the data forbids it.
     """
     async with driver.session(database=database) as session:
-        try:
-            for node in await _missing(session):
-                await (await session.run(statement_of(node))).consume()
-        except (ClientError, DatabaseError) as error:
-            # What another replica has created in the same moment is an error too, and no matter.
-            if missing := await _still_missing(session):
-                raise StartRefused(_refusal(error, missing)) from error
+        missing = await _missing(session)
+        while missing:
+            try:
+                for node in missing:
+                    await (await session.run(statement_of(node))).consume()
+                break
+            except (ClientError, DatabaseError) as error:
+                tried, missing = missing, await _missing(session)
+                if missing == tried:  # else another replica has created some in the same moment, which is no matter
+                    raise StartRefused(_refusal(error, missing)) from error
         await (await session.run("CALL db.awaitIndexes($seconds)", seconds=_AWAIT_SECONDS)).consume()
 
 
@@ -57,13 +67,6 @@ async def _missing(session: AsyncSession) -> list[Node]:
     )
     present = {(row["label"], *row["properties"]) async for row in constraints}
     return [node for node in NODES if (node.label, node.key) not in present]
-
-
-async def _still_missing(session: AsyncSession) -> list[Node]:
-    try:
-        return await _missing(session)
-    except ClientError:  # who may not look may not create either
-        return list(NODES)
 
 
 def _refusal(error: Neo4jError, missing: list[Node]) -> str:

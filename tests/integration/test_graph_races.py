@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
-from neo4j import AsyncDriver
+from neo4j import AsyncDriver, AsyncTransaction
+from neo4j.exceptions import TransientError
 
 from common.errors import StoreUnavailable, WriteConflict
 from common.sink import Outcomes
@@ -158,11 +159,9 @@ async def _write_or_conflict(sink: GraphSink, batch: list[GraphRecord]) -> Outco
         return None
 
 
-async def _lock_or_give_up(transaction: object, steps: Steps, release: GraphRecord) -> None:
-    from neo4j.exceptions import TransientError
-
+async def _lock_or_give_up(transaction: AsyncTransaction, steps: Steps, release: GraphRecord) -> None:
     try:
-        await steps.lock(transaction, [release])  # type: ignore[arg-type]
+        await steps.lock(transaction, [release])
     except TransientError:
         return
 

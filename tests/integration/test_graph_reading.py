@@ -1,0 +1,112 @@
+"""What a verification reads back is what was projected."""
+
+import pytest
+
+from common.errors import StoreUnavailable
+from graphinator.model import node_of
+from graphinator.projection import GraphRecord
+from graphinator.reading import StoredRecord, edge_names, open_reader
+from tests.integration.graphs import fetch, opened, record, settings
+from tests.servers import Neo4j
+
+RELEASES = [
+    record(
+        "releases",
+        str(number),
+        title=f"T {number}",
+        released="1999-03-00",
+        master_id="77",
+        artists=[{"id": "1"}, {"id": str(number)}],
+        labels=[{"id": "5", "catno": "C2"}, {"id": "5", "catno": "C1"}, {"id": "50", "catno": ""}],
+        extraartists=[{"id": "2", "role": "Producer"}, {"id": "10", "role": "Mixed By"}],
+        genres=["Rock"],
+        styles=["Ska", "Dub"],
+    )
+    for number in range(1, 26)
+]
+RECORDS = {
+    "artists": [record("artists", "1", name="A", aliases=[{"id": "3"}, {"id": "20"}], groups=[{"id": "4"}])],
+    "labels": [record("labels", "5", name="L", parentLabel={"id": "6"})],
+    "masters": [record("masters", "77", title="M", year="1999", artists=[{"id": "1"}], genres=["Rock"])],
+    "releases": RELEASES,
+}
+
+
+async def written(server: Neo4j) -> None:
+    async with opened(server) as store:
+        for kind, records in RECORDS.items():
+            await store.sink(kind).write(records)
+
+
+def comparable(records: list[GraphRecord]) -> dict[str, StoredRecord]:
+    return {each.id: StoredRecord(each.id, each.hash, each.version, each.properties, each.edges) for each in records}
+
+
+@pytest.mark.parametrize("page", [1, 7, 25, 1000])
+async def test_every_record_is_read_back_as_it_was_projected(empty_neo4j: Neo4j, page: int) -> None:
+    await written(empty_neo4j)
+
+    async with open_reader(settings(empty_neo4j).neo4j) as reader:
+        for kind, records in RECORDS.items():
+            pages = [found async for found in reader.records(kind, page=page)]
+            stored = {each.id: each for found in pages for each in found if each.hash is not None}
+
+            assert stored == comparable(records)
+            assert max(map(len, pages)) <= page
+
+
+async def test_stubs_are_read_as_such(empty_neo4j: Neo4j) -> None:
+    await written(empty_neo4j)
+
+    async with open_reader(settings(empty_neo4j).neo4j) as reader:
+        stubs = [each async for page in reader.records("labels") for each in page if each.hash is None]
+
+        assert stubs == [
+            StoredRecord("50", None, None, [None], [[]]),
+            StoredRecord("6", None, None, [None], [[]]),
+        ]
+        assert (await reader.node_counts())["Label"] == (1, 2)
+
+
+async def test_edges_are_counted_by_their_ends_and_type(empty_neo4j: Neo4j) -> None:
+    await written(empty_neo4j)
+    await fetch(empty_neo4j, "CREATE (:Artist {id: 'x'})-[:OF_NO_MODEL]->(:Genre {name: 'y'})")
+
+    async with open_reader(settings(empty_neo4j).neo4j) as reader:
+        counts = await reader.edge_counts()
+
+    assert counts == {
+        ("Artist", "ALIAS_OF", "Artist"): 2,
+        ("Artist", "CREDITED_ON", "Release"): 50,
+        ("Artist", "MEMBER_OF", "Artist"): 1,
+        ("Artist", "OF_NO_MODEL", "Genre"): 1,
+        ("Label", "SUBLABEL_OF", "Label"): 1,
+        ("Master", "BY", "Artist"): 1,
+        ("Master", "IS", "Genre"): 1,
+        ("Release", "BY", "Artist"): 49,
+        ("Release", "DERIVED_FROM", "Master"): 25,
+        ("Release", "IS", "Genre"): 25,
+        ("Release", "IS", "Style"): 50,
+        ("Release", "ON", "Label"): 75,
+    }
+    assert set(counts) - set(edge_names()) == {("Artist", "OF_NO_MODEL", "Genre")}
+
+
+async def test_names_are_read(empty_neo4j: Neo4j) -> None:
+    await written(empty_neo4j)
+
+    async with open_reader(settings(empty_neo4j).neo4j) as reader:
+        assert await reader.names("Style") == ["Dub", "Ska"]
+
+
+async def test_an_empty_graph_has_no_pages(empty_neo4j: Neo4j) -> None:
+    async with open_reader(settings(empty_neo4j).neo4j) as reader:
+        assert [page async for page in reader.records(node_of("artists").kind or "")] == []
+
+
+async def test_a_server_that_is_away_is_said_to_be() -> None:
+    nowhere = Neo4j("bolt://127.0.0.1:1", "neo4j", "a password")
+
+    async with open_reader(settings(nowhere).neo4j) as reader:
+        with pytest.raises(StoreUnavailable):
+            await reader.edge_counts()

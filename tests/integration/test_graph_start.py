@@ -1,0 +1,160 @@
+"""What happens before the first write: waiting, refusing, and the schema."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from common.errors import StartRefused
+from graphinator.model import NODES
+from graphinator.schema import require_version
+from graphinator.store import open_store
+from tests.contract.proxy import cuttable_proxy
+from tests.integration.graphs import address, fetch, opened, record, settings
+from tests.servers import Neo4j
+
+CONSTRAINTS = (
+    "SHOW CONSTRAINTS YIELD name, labelsOrTypes, properties RETURN name, labelsOrTypes[0] + '.' + properties[0]"
+)
+
+
+@pytest.fixture
+async def bare_neo4j(empty_neo4j: Neo4j) -> AsyncIterator[Neo4j]:
+    """The shared Neo4j without nodes and constraints; afterwards it has them again."""
+    for name, _ in await fetch(empty_neo4j, CONSTRAINTS):
+        await fetch(empty_neo4j, f"DROP CONSTRAINT {name}")
+    yield empty_neo4j
+    empty_neo4j.empty()
+    async with opened(empty_neo4j):
+        pass
+
+
+# Schema
+
+
+async def test_the_constraints_exist_before_the_first_write(bare_neo4j: Neo4j) -> None:
+    async with opened(bare_neo4j):
+        pass
+
+    unique = {what for _, what in await fetch(bare_neo4j, CONSTRAINTS)}
+    assert unique == {f"{node.label}.{node.key}" for node in NODES}
+    states = await fetch(bare_neo4j, "SHOW INDEXES YIELD type, state WHERE type = 'RANGE' RETURN DISTINCT state")
+    assert states == [["ONLINE"]]
+
+
+async def test_replicas_that_start_together_all_start(bare_neo4j: Neo4j) -> None:
+    for _ in range(3):
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(stack.enter_async_context(opened(bare_neo4j)))
+        for name, _ in await fetch(bare_neo4j, CONSTRAINTS):
+            await fetch(bare_neo4j, f"DROP CONSTRAINT {name}")
+
+
+async def test_a_constraint_of_another_name_will_do(bare_neo4j: Neo4j) -> None:
+    await fetch(bare_neo4j, "CREATE CONSTRAINT by_another_name FOR (a:Artist) REQUIRE a.id IS UNIQUE")
+
+    async with opened(bare_neo4j) as store:
+        assert (await store.sink("artists").write([record("artists", "1")])).new == 1
+
+
+async def test_data_that_forbids_a_constraint_refuses_the_start_with_the_statements(bare_neo4j: Neo4j) -> None:
+    await fetch(bare_neo4j, "CREATE (:Artist {id: '1'}), (:Artist {id: '1'})")
+
+    with pytest.raises(StartRefused) as refused:
+        async with opened(bare_neo4j):
+            pass
+
+    assert "CREATE CONSTRAINT artist_id IF NOT EXISTS FOR (n:Artist) REQUIRE n.id IS UNIQUE" in str(refused.value)
+
+
+@pytest.mark.parametrize("agent", ["Neo4j/5.22.0", "Neo4j/4.4.30", "Neo4j/5.9.0", "Memgraph/2.0", ""])
+def test_a_server_that_does_not_know_our_cypher_refuses_the_start(agent: str) -> None:
+    with pytest.raises(StartRefused, match=r"5\.23"):
+        require_version(agent)
+
+
+@pytest.mark.parametrize("agent", ["Neo4j/5.23.0", "Neo4j/5.26.30", "Neo4j/2025.11.2", "Neo4j/5.27.0-aura"])
+def test_a_server_that_knows_our_cypher_will_do(agent: str) -> None:
+    require_version(agent)
+
+
+# Refusing
+
+
+async def test_a_wrong_password_refuses_the_start_after_one_try(empty_neo4j: Neo4j) -> None:
+    with pytest.raises(StartRefused) as refused:
+        async with opened(empty_neo4j, password="not-this-one"):
+            pass
+
+    assert "NEO4J_PASSWORD" in str(refused.value)
+    assert "not-this-one" not in str(refused.value)
+    # Four wrong tries would lock the right password out.
+    async with opened(empty_neo4j):
+        pass
+
+
+async def test_a_database_that_does_not_exist_refuses_the_start(empty_neo4j: Neo4j) -> None:
+    with pytest.raises(StartRefused, match="NEO4J_DATABASE"):
+        async with opened(replace(empty_neo4j, database="nosuch")):
+            pass
+
+
+async def test_after_too_many_wrong_logins_of_others_the_right_one_waits_and_starts(empty_neo4j: Neo4j) -> None:
+    for _ in range(4):
+        with pytest.raises(StartRefused):
+            async with opened(empty_neo4j, password="not-this-one"):
+                pass
+
+    with capture_logs() as logs:
+        async with opened(empty_neo4j) as store:
+            assert (await store.sink("artists").write([record("artists", "1")])).new == 1
+
+    assert any("AuthenticationRateLimit" in str(line.get("reason")) for line in logs)
+
+
+# Waiting
+
+
+async def test_a_server_that_is_not_up_yet_is_waited_for_and_the_log_says_so(empty_neo4j: Neo4j) -> None:
+    async with cuttable_proxy(*address(empty_neo4j)) as proxy:
+        proxy.cut()
+        waiting = asyncio.Event()
+        with capture_logs(processors=[lambda logger, name, line: waiting.set() or line]) as logs:
+            async with asyncio.TaskGroup() as group:
+                opening = group.create_task(_open_and_write(empty_neo4j, proxy.port))
+                await waiting.wait()
+                assert not opening.done()
+                proxy.mend()
+
+    assert logs[0]["event"] == "Waiting for Neo4j"
+    assert logs[0]["address"] == f"127.0.0.1:{proxy.port}"
+    assert logs[0]["log_level"] == "warning"
+    assert logs[-1]["event"] == "Connected to Neo4j"
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_waited_for_too(empty_neo4j: Neo4j) -> None:
+    async with cuttable_proxy(*address(empty_neo4j)) as proxy:
+        proxy.freeze()
+        waiting = asyncio.Event()
+        with capture_logs(processors=[lambda logger, name, line: waiting.set() or line]):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_open_and_write(empty_neo4j, proxy.port, connect_timeout=1.0))
+                await waiting.wait()
+                proxy.mend()
+
+
+async def test_waiting_can_be_cancelled() -> None:
+    nowhere = Neo4j("bolt://127.0.0.1:1", "neo4j", "a password")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5), open_store(settings(nowhere)):
+            pass
+
+
+async def _open_and_write(server: Neo4j, port: int, **limits: float) -> None:
+    async with opened(server, port=port, **limits) as store:
+        await store.sink("artists").write([record("artists", "1")])
