@@ -1,10 +1,12 @@
 """PostgreSQL with a data folder of its own, by TCP on the loopback only, with a password."""
 
+import hashlib
 import os
 import re
 import shutil
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -13,6 +15,7 @@ from common.errors import StartRefused
 from spindle.stack.files import write_private
 from spindle.stack.launching import Command, run_once
 from spindle.stack.ports import LOOPBACK
+from spindle.stack.processes import ProcessRef, identify, wait_until_ended
 from spindle.stack.recipe import Place, StackFailed
 
 USER = "spindle"
@@ -34,7 +37,7 @@ class PostgreSQL:
         self._check_reach(place)
         data = place.folder / "data"
         if (data / "PG_VERSION").exists():
-            _forget_the_dead(data)
+            _forget_the_dead(place)
             return
         # A folder of its own until it is whole: an interrupted initdb leaves nothing that looks like a cluster.
         draft = place.folder / "draft"
@@ -53,7 +56,7 @@ class PostgreSQL:
             "port": place.ports["sql"],
             "unix_socket_directories": "",  # a socket's path has little room, and TCP is what clients use
             "logging_collector": "off",
-            "cluster_name": "spindle",
+            "cluster_name": _cluster_name(place),  # in the title of each of its processes
         }
         argv = [_program("postgres"), "-D", str(place.folder / "data")]
         argv += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
@@ -126,20 +129,24 @@ def _give_to_server(path: Path) -> None:
         shutil.chown(path, account, account)
 
 
-def _forget_the_dead(data: Path) -> None:
+def _forget_the_dead(place: Place) -> None:
     """Clear the way for a server whose predecessor was killed.
 
     Its children notice that within moments. Its lock file counts as held for as long as its process id exists, even
     as a zombie, which in a container without an init process is for ever.
     """
-    orphans = [process for process in psutil.process_iter() if _works_in(process, data)]
-    _, alive = psutil.wait_procs(orphans, timeout=10.0)
-    if not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in alive):
-        (data / "postmaster.pid").unlink(missing_ok=True)
+    left = [ref for process in psutil.process_iter() if (ref := _recognise(process, _cluster_name(place))) is not None]
+    if all(wait_until_ended(ref, 10.0) for ref in left):
+        (place.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _works_in(process: psutil.Process, data: Path) -> bool:
-    try:
-        return process.name() == "postgres" and process.cwd() == str(data)
-    except psutil.Error:
-        return False  # somebody else's, or gone
+def _recognise(process: psutil.Process, cluster: str) -> ProcessRef | None:
+    # By the command line, which anybody may read: it begins with the options, or is the title of a server's child.
+    with suppress(psutil.Error):
+        if process.name() == "postgres" and cluster in " ".join(process.cmdline()):
+            return identify(process.pid)
+    return None
+
+
+def _cluster_name(place: Place) -> str:
+    return f"spindle-{hashlib.sha256(str(place.folder).encode()).hexdigest()[:12]}"

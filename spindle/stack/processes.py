@@ -55,49 +55,30 @@ def end(ref: ProcessRef, ask: signal.Signals, *, timeout: float) -> None:
 
 def kill(ref: ProcessRef) -> None:
     """End a process and everything it started at once, as `kill -9` does."""
-    if not is_running(ref):
-        return
-    family = descendants(ref.pid)
-    _signal(ref, signal.SIGKILL)
+    family = [ref, *descendants(ref)]
     for member in family:
-        with suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(family, timeout=5.0)
-    wait_until_ended(ref, 5.0)
+        _signal(member, signal.SIGKILL)
+    for member in family:
+        wait_until_ended(member, 5.0)
 
 
 def end_remains(mark: str, *, timeout: float) -> None:
     """End the processes that carry this mark: children whose parent was killed, such as a supervised service."""
-    remains = [process for process in psutil.process_iter() if _mark_of(process) == mark]
-    for process in remains:
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, deaf = psutil.wait_procs(remains, timeout=timeout)
-    for process in deaf:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(deaf, timeout=5.0)
-
-
-def _mark_of(process: psutil.Process) -> str | None:
-    try:
-        return process.environ().get(MARK)
-    except (psutil.Error, OSError):
-        return None  # somebody else's, or gone
+    for process in psutil.process_iter():
+        if _mark_of(process) == mark and (ref := identify(process.pid)) is not None:
+            end(ref, signal.SIGTERM, timeout=timeout)
 
 
 def freeze(ref: ProcessRef) -> None:
     """Stop a process without ending it: its sockets stay open and say nothing."""
-    for member in descendants(ref.pid):
-        member.suspend()
-    _signal(ref, signal.SIGSTOP)
+    for member in (*descendants(ref), ref):
+        _signal(member, signal.SIGSTOP)
 
 
 def thaw(ref: ProcessRef) -> None:
     """Let a frozen process go on."""
-    _signal(ref, signal.SIGCONT)
-    for member in descendants(ref.pid):
-        member.resume()
+    for member in (ref, *descendants(ref)):
+        _signal(member, signal.SIGCONT)
 
 
 def wait_until_ended(ref: ProcessRef, timeout: float) -> bool:
@@ -110,12 +91,21 @@ def wait_until_ended(ref: ProcessRef, timeout: float) -> bool:
     return True
 
 
-def descendants(pid: int) -> list[psutil.Process]:
-    """Return what a process started, and what that started; nothing if there is no such process."""
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
+def descendants(ref: ProcessRef) -> list[ProcessRef]:
+    """Return what a process started, and what that started; nothing once it has ended."""
+    if not is_running(ref):
         return []
+    with suppress(psutil.NoSuchProcess):
+        children = psutil.Process(ref.pid).children(recursive=True)
+        return [found for child in children if (found := identify(child.pid)) is not None]
+    return []
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK)
+    except (psutil.Error, OSError):
+        return None  # somebody else's, or gone
 
 
 def _signal(ref: ProcessRef, number: signal.Signals) -> None:

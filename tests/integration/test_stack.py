@@ -21,7 +21,7 @@ from neo4j import GraphDatabase
 from spindle.stack import ports, processes
 from spindle.stack.member import Condition, Member
 from spindle.stack.native import SERVERS, NativeStack
-from spindle.stack.processes import ProcessRef, identify, is_running
+from spindle.stack.processes import ProcessRef, is_running
 from spindle.stack.recipe import StackFailed
 from spindle.stack.service import Service
 from tests import native
@@ -69,19 +69,14 @@ def test_status_names_every_server_for_a_program(stack: NativeStack) -> None:
 
 
 def test_everything_listens_on_the_loopback_only(stack: NativeStack) -> None:
-    owned = [pid for name in SERVERS for ref in stack.state.member(name).processes.values() for pid in family(ref)]
+    known = {port for name in SERVERS for port in stack.member(name).place.ports.values()}
+    owned = {pid for name in SERVERS for ref in stack.state.member(name).processes.values() for pid in family(ref)}
 
-    listening = {
-        (connection.laddr.port, ip_address(connection.laddr.ip))
-        for pid in owned
-        for connection in psutil.Process(pid).net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    sockets = [found for found in psutil.net_connections("inet") if found.status == psutil.CONN_LISTEN]
+    listening = [found.laddr for found in sockets if found.pid in owned or found.laddr.port in known]
 
-    assert {port for port, _ in listening} == {
-        port for name in SERVERS for port in stack.member(name).place.ports.values()
-    }
-    assert {address for _, address in listening if not _is_loopback(address)} == set()
+    assert {address.port for address in listening} == known
+    assert [address for address in listening if not _is_loopback(ip_address(address.ip))] == []
 
 
 def test_secrets_are_in_private_files_and_on_no_command_line(stack: NativeStack) -> None:
@@ -209,9 +204,9 @@ def test_a_service_gets_addresses_is_restarted_and_ends_with_its_killed_supervis
     member.start()
     supervisor = member.process
     assert supervisor is not None
-    first = processes.descendants(supervisor.pid)[0]
-    first.kill()
-    second = _until(10, lambda: _child_but(first.pid, supervisor))
+    first = processes.descendants(supervisor)[0]
+    processes.kill(first)
+    second = _until(10, lambda: next((ref for ref in processes.descendants(supervisor) if ref != first), None))
     _until(10, lambda: member.condition() is Condition.RUNNING or None)
     told = json.loads((tmp_path / "environment.json").read_text())
     os.kill(supervisor.pid, signal.SIGKILL)
@@ -235,7 +230,7 @@ http.server.HTTPServer((os.environ["METRICS_HOST"], int(os.environ["METRICS_PORT
 
 
 def family(ref: ProcessRef) -> list[int]:
-    return [ref.pid, *(child.pid for child in processes.descendants(ref.pid))]
+    return [ref.pid, *(child.pid for child in processes.descendants(ref))]
 
 
 def conditions(stack: NativeStack) -> set[Condition]:
@@ -288,11 +283,6 @@ def _cypher(stack: NativeStack, statement: str) -> list[str]:
     server = native.neo4j_at(stack.member("neo4j").place)
     with GraphDatabase.driver(server.uri, auth=(server.username, server.password)) as driver:
         return [str(record[0]) for record in driver.execute_query(statement).records]
-
-
-def _child_but(former: int, supervisor: ProcessRef) -> ProcessRef | None:
-    others = [child.pid for child in processes.descendants(supervisor.pid) if child.pid != former]
-    return identify(others[0]) if others else None
 
 
 def _until(seconds: float, found: Callable[[], _T | None]) -> _T:
