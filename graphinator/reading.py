@@ -135,5 +135,5 @@ def _stored(kind: str, row: list[Any]) -> StoredRecord:
 
 
 def _order(target: Any) -> Any:
-    """What targets are sorted by: a null, which an edge that others have made may hold, can't be compared."""
-    return [part or "" for part in target] if isinstance(target, list) else target
+    """Targets sort as a projection's do; what somebody else has written may lack a key or a property."""
+    return target if isinstance(target, str) else [value or "" for value in target]
