@@ -20,7 +20,7 @@ ERRORS: Final = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,  # with TimeoutError, and errors of TLS and of name resolution
-    ValueError,  # the driver's packing: a text that UTF-8 can't express
+    UnicodeError,  # the driver's packing: a text that UTF-8 can't express
 )
 """What the driver raises, and `classify` understands."""
 

@@ -18,7 +18,7 @@ from tableinator.settings import PostgresSettings
 
 log = structlog.get_logger()
 
-_SERVERS_SHARE: Final = 0.9
+_SERVERS_SHARE: Final = 0.8
 """The server's limit for a statement, as a share of ours: it needs the rest to say that its limit was reached."""
 
 _CLOSING: Final = 2.0

@@ -19,7 +19,7 @@ _LOCK: Final = int.from_bytes(b"spindle")
 """The advisory lock's key: one for the database, since making tables takes milliseconds."""
 
 _TABLES: Final = """
-SELECT name, relkind IN ('r', 'p') AS ordinary,
+SELECT name, relkind = 'r' AS ordinary,
     ARRAY(SELECT p FROM unnest($2::text[]) AS p WHERE has_table_privilege(pg_class.oid, p)) AS privileges,
     EXISTS (
         SELECT FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]

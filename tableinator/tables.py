@@ -45,7 +45,10 @@ class FoundColumn:
 
 @dataclass(frozen=True, slots=True)
 class FoundTable:
-    """What the server has under a kind's name. `ordinary`: a table, partitioned or not, rather than a view."""
+    """What the server has under a kind's name. `ordinary`: no view, no foreign table, not partitioned.
+
+    A partitioned table can't tell which rows of an upsert were new.
+    """
 
     ordinary: bool
     unique_id: bool
@@ -69,7 +72,7 @@ def creation(kind: str, *, lz4: bool) -> str:
 def differences(kind: str, found: FoundTable) -> list[str]:
     """What makes a found table unusable, a sentence each, with the statement that mends it where there is one."""
     if not found.ordinary:
-        return [f"{kind} is not a table"]
+        return [f"{kind} is not an ordinary table"]
     problems = [problem for column in COLUMNS for problem in _differs(kind, column, found.columns.get(column.name))]
     problems += _surplus(found.columns)
     if not found.unique_id and "data_id" in found.columns:

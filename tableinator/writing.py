@@ -24,7 +24,7 @@ async def store(
     Without `copying` new rows go the upsert's way too, which is slower and takes any race.
     Raises: Outrun, only when copying; RecordsRefused with the position that a COPY names; what the driver raises.
     """
-    outcomes = await _look_up(transaction, statements, rows)
+    outcomes = await look_up(transaction, statements, rows)
     upserted = positions(outcomes, Outcome.CHANGED)
     # What is copied comes before what is upserted in every replica, and both are sorted: two writers that meet wait for
     # one another in one direction only.
@@ -32,7 +32,7 @@ async def store(
         await _copy(transaction, statements, rows, by_id(rows, positions(outcomes, Outcome.NEW)))
     else:
         upserted += positions(outcomes, Outcome.NEW)
-    for position, outcome in (await _upsert(transaction, statements, rows, by_id(rows, upserted))).items():
+    for position, outcome in (await upsert(transaction, statements, rows, by_id(rows, upserted))).items():
         outcomes[position] = outcome
     return outcomes
 
@@ -47,12 +47,30 @@ def columns_of(rows: Sequence[Row]) -> tuple[list[str], list[str], list[bytes], 
     )
 
 
-async def _look_up(transaction: Transaction, statements: Statements, rows: Sequence[Row]) -> list[Outcome]:
+async def look_up(transaction: Transaction, statements: Statements, rows: Sequence[Row]) -> list[Outcome]:
+    """Decide about each row by what is stored at this moment."""
     found = {
         data_id: StoredState(stored_hash, version)
         for data_id, stored_hash, version in await transaction.fetch(statements.look_up, [row.id for row in rows])
     }
     return [decide(row, found.get(row.id)) for row in rows]
+
+
+async def upsert(
+    transaction: Transaction, statements: Statements, rows: Sequence[Row], chosen: Sequence[int]
+) -> dict[int, Outcome]:
+    """Write rows on their conditions; what the server did with each is the truth, whatever the look-up said."""
+    if not chosen:
+        return {}
+    answer = await transaction.fetch(statements.upsert, *columns_of([rows[position] for position in chosen]))
+    written = {data_id: Outcome.NEW if is_new else Outcome.CHANGED for data_id, is_new in answer}
+    skipped = [position for position in chosen if rows[position].id not in written]
+    outcomes = {position: written[rows[position].id] for position in chosen if rows[position].id in written}
+    if skipped:
+        # The upsert has locked them, so this sees what they were skipped for: unchanged or stale.
+        reasons = await look_up(transaction, statements, [rows[position] for position in skipped])
+        outcomes.update(zip(skipped, reasons, strict=True))
+    return outcomes
 
 
 async def _copy(transaction: Transaction, statements: Statements, rows: Sequence[Row], chosen: Sequence[int]) -> None:
@@ -68,20 +86,3 @@ async def _copy(transaction: Transaction, statements: Statements, rows: Sequence
         raise Outrun from error
     except ERRORS as error:
         raise classify(error, alone=len(rows) == 1, copied=chosen) from error
-
-
-async def _upsert(
-    transaction: Transaction, statements: Statements, rows: Sequence[Row], chosen: Sequence[int]
-) -> dict[int, Outcome]:
-    """Write rows on their conditions; what the server did with each is the truth, whatever the look-up said."""
-    if not chosen:
-        return {}
-    answer = await transaction.fetch(statements.upsert, *columns_of([rows[position] for position in chosen]))
-    written = {data_id: Outcome.NEW if is_new else Outcome.CHANGED for data_id, is_new in answer}
-    skipped = [position for position in chosen if rows[position].id not in written]
-    outcomes = {position: written[rows[position].id] for position in chosen if rows[position].id in written}
-    if skipped:
-        # The upsert has locked them, so this sees what they were skipped for: unchanged or stale.
-        reasons = await _look_up(transaction, statements, [rows[position] for position in skipped])
-        outcomes.update(zip(skipped, reasons, strict=True))
-    return outcomes

@@ -1,9 +1,10 @@
-"""A TCP proxy that can be cut: between a real client and a real server, an outage without stopping the server.
+"""A TCP proxy that fails on demand: between a real client and a real server, an outage without stopping the server.
 
 async with cuttable_proxy("127.0.0.1", 5432) as proxy:
     connect(port=proxy.port)
     proxy.cut()       # ends every connection and refuses new ones
     proxy.freeze()    # keeps connections, passes nothing on: a peer that accepts and says nothing
+    proxy.lose_answer_to(b"COMMIT")   # lets the next request that holds this through, and ends that connection
     proxy.mend()
 """
 
@@ -21,6 +22,9 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._cut = False
+        self._fatal: bytes | None = None
+        self._bytes_up = 0
+        self._passed_up = asyncio.Condition()
         self.port = 0
 
     def cut(self) -> None:
@@ -33,10 +37,19 @@ class Proxy:
         """Accept connections and keep them, but pass nothing on."""
         self._flowing.clear()
 
+    def lose_answer_to(self, request: bytes) -> None:
+        """Let the next request that holds these bytes reach the server, wait for its answer, and end the connection."""
+        self._fatal = request
+
     def mend(self) -> None:
         """Let everything through again."""
         self._cut = False
         self._flowing.set()
+
+    async def passed_up(self, size: int) -> None:
+        """Wait until so many bytes have gone from clients to the server since the proxy was made."""
+        async with self._passed_up:
+            await self._passed_up.wait_for(lambda: self._bytes_up >= size)
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client until either side ends."""
@@ -52,22 +65,41 @@ class Proxy:
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            to_server = await asyncio.open_connection(*self._server_address)
+            answers, server = await asyncio.open_connection(*self._server_address)
+            doomed = asyncio.Event()
             try:
                 async with asyncio.TaskGroup() as group:
-                    up = group.create_task(self._pass_on(reader, to_server[1]))
-                    down = group.create_task(self._pass_on(to_server[0], writer))
+                    up = group.create_task(self._pass_up(reader, server, doomed))
+                    down = group.create_task(self._pass_down(answers, writer, doomed))
                     up.add_done_callback(lambda _: down.cancel())
                     down.add_done_callback(lambda _: up.cancel())
             finally:
-                to_server[1].transport.abort()
+                server.transport.abort()
 
-    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pass_up(self, client: asyncio.StreamReader, server: asyncio.StreamWriter, doomed: asyncio.Event) -> None:
         with suppress(OSError):
-            while chunk := await source.read(65536):
+            while chunk := await client.read(65536):
                 await self._flowing.wait()
-                target.write(chunk)
-                await target.drain()
+                if self._fatal is not None and self._fatal in chunk:
+                    self._fatal = None
+                    doomed.set()
+                server.write(chunk)
+                await server.drain()
+                await self._count(len(chunk))
+
+    async def _count(self, size: int) -> None:
+        async with self._passed_up:
+            self._bytes_up += size
+            self._passed_up.notify_all()
+
+    async def _pass_down(
+        self, server: asyncio.StreamReader, client: asyncio.StreamWriter, doomed: asyncio.Event
+    ) -> None:
+        with suppress(OSError):
+            while (chunk := await server.read(65536)) and not doomed.is_set():
+                await self._flowing.wait()
+                client.write(chunk)
+                await client.drain()
 
 
 @asynccontextmanager

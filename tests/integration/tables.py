@@ -1,5 +1,6 @@
 """PostgreSQL for the tests of tableinator: a schema of each test's own, reached by search_path in the DSN."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -67,3 +68,12 @@ async def fetch(dsn: str, statement: str, *arguments: Any) -> list[asyncpg.Recor
 def row(record_id: str, body: bytes = b'{"a": 1}', *, version: str | None = "20250201", sha: str | None = None) -> Row:
     """A row whose hash follows from its body."""
     return Row(record_id, str(hash(body)) if sha is None else sha, version, body)
+
+
+async def wait_until_blocked(dsn: str, count: int = 1) -> None:
+    """Wait until so many of the service's sessions in this database wait for a lock."""
+    query = """SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = 'tableinator'"""
+    async with asyncio.timeout(10):
+        while (await fetch(dsn, query))[0]["count"] < count:
+            await asyncio.sleep(0.02)  # what is waited for happens in another process, which tells nobody
