@@ -1,76 +1,20 @@
-"""Connections to PostgreSQL, and transactions on them, in which nothing can hang.
-
-The server has a limit for every statement, and so has this side, a little later: the server speaks first unless it is
-gone. A connection on which anything went wrong other than by the server's own word is ended, not used again: what it is
-still doing is unknown, and waiting for it is what hangs.
-"""
+"""Connections to PostgreSQL: a pool of one for every writer, and how each session is set up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 import asyncpg
-import structlog
 
-from tableinator.classification import ERRORS
 from tableinator.settings import PostgresSettings
-
-log = structlog.get_logger()
+from tableinator.transaction import Transaction, end
 
 _SERVERS_SHARE: Final = 0.8
-"""The server's limit for a statement, as a share of ours: it needs the rest to say that its limit was reached."""
+"""The server's limit for a statement, as a share of ours: the server speaks first, unless it is gone."""
 
 _CLOSING: Final = 2.0
 """Seconds for saying goodbye: a drain has 8 for everything."""
-
-
-class Transaction:
-    """A transaction under way. It ends rolled back unless `commit` was reached."""
-
-    def __init__(self, connection: Any, *, limit: float) -> None:
-        self._connection = connection
-        self._limit = limit
-        self.ended = False
-        self.broken = False
-        """Whether something other than the server's own word has ended a statement: a timeout, a cancellation."""
-
-    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
-        """Run a statement, prepared at its first use on this connection, and return its rows."""
-        rows: list[asyncpg.Record] = await self._limited(self._connection.fetch(statement, *arguments))
-        return rows
-
-    async def execute(self, statement: str, *arguments: Any) -> str:
-        """Run a statement and return its command tag."""
-        tag: str = await self._limited(self._connection.execute(statement, *arguments))
-        return tag
-
-    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
-        """Copy rows into a table in PostgreSQL's binary format."""
-        await self._limited(self._connection.copy_records_to_table(table, records=rows, columns=columns))
-
-    async def commit(self) -> None:
-        """Make it last. When this raises, whether it does is unknown."""
-        tag = await self.execute("COMMIT")
-        self.ended = True
-        if tag != "COMMIT":
-            raise asyncpg.TransactionRollbackError(f"COMMIT was answered by {tag}")
-
-    async def rollback(self) -> None:
-        """Undo everything."""
-        await self.execute("ROLLBACK")
-        self.ended = True
-
-    async def _limited(self, answer: Awaitable[Any]) -> Any:
-        try:
-            # The driver's own limit does not cover a COPY to a server that has stopped reading.
-            async with asyncio.timeout(self._limit):
-                return await answer
-        except asyncpg.PostgresError:
-            raise
-        except BaseException:
-            self.broken = True
-            raise
 
 
 class Connections:
@@ -119,7 +63,7 @@ class Connections:
             yield transaction
         finally:
             try:
-                await _end(connection, transaction)
+                await end(connection, transaction)
             finally:
                 self.in_use -= 1
                 await self._pool.release(connection, timeout=_CLOSING)
@@ -133,7 +77,11 @@ async def connect(settings: PostgresSettings, *, reading: bool = False) -> Any:
             timeout=settings.connect_timeout,
             server_settings=_session(settings) | (_READING if reading else {}),
         )
-        await _prepare(connection)
+        try:
+            await _prepare(connection)
+        except BaseException:
+            connection.terminate()
+            raise
     return connection
 
 
@@ -169,16 +117,3 @@ async def _prepare(connection: Any) -> None:
 
 async def _leave_as_it_is(_: object) -> None:
     """No reset between transactions: they leave nothing behind, and a round trip per batch costs more than nothing."""
-
-
-async def _end(connection: Any, transaction: Transaction) -> None:
-    """Undo what was not committed; where that can't be done in good order, end the connection."""
-    try:
-        if not transaction.ended and not transaction.broken:
-            await transaction.rollback()
-    except ERRORS as error:
-        log.debug("Rollback failed, connection ended", reason=type(error).__name__)
-    finally:
-        if transaction.broken or not transaction.ended:
-            with suppress(asyncpg.InterfaceError):  # it was lost before, and has left the pool by itself
-                connection.terminate()

@@ -10,8 +10,9 @@ import asyncpg
 import structlog
 
 from common.errors import StartRefused
-from tableinator.connections import Connections, Transaction
+from tableinator.connections import Connections
 from tableinator.tables import PRIVILEGES, FoundColumn, FoundTable, creation, differences
+from tableinator.transaction import Transaction
 
 log = structlog.get_logger()
 

@@ -17,11 +17,12 @@ from common.errors import SinkError
 from common.metrics import Outcome
 from common.sink import Outcomes
 from tableinator.classification import ERRORS, classify
-from tableinator.connections import Connections, Transaction
+from tableinator.connections import Connections
 from tableinator.deciding import count
 from tableinator.doubts import Doubts
 from tableinator.model import Row
 from tableinator.statements import Statements
+from tableinator.transaction import Transaction
 from tableinator.writing import Outrun, columns_of, store
 
 log = structlog.get_logger()

@@ -6,10 +6,10 @@ import asyncpg
 
 from common.metrics import Outcome
 from tableinator.classification import ERRORS, classify
-from tableinator.connections import Transaction
 from tableinator.deciding import StoredState, by_id, decide, positions
 from tableinator.model import Row
 from tableinator.statements import COLUMNS, Statements
+from tableinator.transaction import Transaction
 
 
 class Outrun(Exception):
