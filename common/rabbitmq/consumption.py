@@ -53,11 +53,13 @@ class Consumption:
     @property
     def unsettled(self) -> int:
         """How many deliveries await their answer."""
-        return self._ledger.unsettled + len(self._burst)
+        return 0 if self.epoch.ended else self._ledger.unsettled + len(self._burst)
 
     @property
     def oldest(self) -> float | None:
         """When the oldest of them arrived."""
+        if self.epoch.ended:
+            return None
         oldest = self._ledger.oldest
         return self._burst_at if oldest is None and self._burst else oldest
 
