@@ -59,6 +59,11 @@ class DeadLetterPublisher:
         PUBLISHING_BLOCKED.labels(service).set_function(lambda: self.blocked)
 
     @property
+    def connected(self) -> bool:
+        """Whether letters can be published now."""
+        return self._channel is not None and not self._channel.is_over
+
+    @property
     def unconfirmed(self) -> int:
         """How many letters are not known to be safe, or whose originals are not settled."""
         in_flight = self._channel.unconfirmed if self._channel else 0

@@ -137,6 +137,10 @@ async def _try(connection: Connection, declaration: Declaration, *, passive: boo
                         arguments=declaration.arguments,
                         **fields,
                     )
+        except ValueError as error:  # of the client, about the name
+            raise StartRefused(
+                f"{declaration.name!r} is no name for a {declaration.what} ({error}); check DISCOGS_EXCHANGE_PREFIX."
+            ) from error
         except ChannelLockedResource as error:
             raise declaration.refused("it is exclusive to another connection") from error
         except ChannelAccessRefused as error:
