@@ -82,17 +82,17 @@ def check_dumps(files: Sequence[DumpFile]) -> None:
 def _named(path: Path) -> DumpFile | None:
     """Read a file's name; None if it is not a dump's."""
     found = _NAME.fullmatch(path.name)
-    if not found or not _is_date(found[1]):
+    if not found or not is_date(found[1]):
         return None
     return DumpFile(path, found[2], found[1])
 
 
-def _is_date(text: str) -> bool:
+def is_date(text: str) -> bool:
+    """Whether this is a load's date, `20260301`."""
     try:
-        date.fromisoformat(f"{text[:4]}-{text[4:6]}-{text[6:]}")
+        return text == date(int(text[:4]), int(text[4:6]), int(text[6:])).strftime("%Y%m%d")
     except ValueError:
         return False
-    return True
 
 
 def _check_beginning(file: DumpFile) -> None:

@@ -14,6 +14,8 @@ class Tally:
     """Filled while messages are drawn."""
 
     records: int = 0
+    published: int = 0
+    """Confirmed by the broker; of a check, all that were read."""
     body_bytes: int = 0
     skipped: Counter[SkipReason] = field(default_factory=Counter)
     examples: list[Skip] = field(default_factory=list)

@@ -1,0 +1,85 @@
+"""The workers of a run, seen from their parent: started together, heard, and ended with it."""
+
+import multiprocessing
+import multiprocessing.connection
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+from typing import Self
+
+from extractor.publishing import Job
+from extractor.report import Ending, KindReport
+from extractor.worker import Update, run_worker
+
+_CLOSING_LIMIT = 5.0
+"""Seconds in which a worker that was told to stop closes its connection; then it is killed."""
+
+
+class Crew:
+    """A context manager: no worker outlives it."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = jobs
+        self._workers: dict[Connection, tuple[Job, SpawnProcess]] = {}
+
+    def __enter__(self) -> Self:
+        # Spawned, not forked: what the parent has open stays its own.
+        context = multiprocessing.get_context("spawn")
+        for job in self._jobs:
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=run_worker, args=(job, theirs), name=f"extractor-{job.kind}", daemon=True)
+            _start(process)
+            theirs.close()  # so that the pipe ends when the worker does
+            self._workers[ours] = (job, process)
+        return self
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for _, process in self._workers.values():
+            process.terminate()
+        deadline = time.monotonic() + _CLOSING_LIMIT
+        for pipe, (_, process) in self._workers.items():
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+            pipe.close()
+
+    def listen(self) -> Iterator[Update | KindReport | None]:
+        """What the workers say, until each has ended with a report; None at least every quarter of a second."""
+        pipes = list(self._workers)
+        while pipes:
+            for pipe in multiprocessing.connection.wait(pipes, timeout=0.25):
+                assert isinstance(pipe, Connection)  # noqa: S101 (for mypy: nothing else is waited for)
+                said = self._hear(pipe)
+                if isinstance(said, KindReport):
+                    pipes.remove(pipe)
+                yield said
+            yield None
+
+    def _hear(self, pipe: Connection) -> Update | KindReport:
+        job, process = self._workers[pipe]
+        try:
+            said: Update | KindReport = pipe.recv()
+        except (EOFError, OSError):
+            process.join()
+            said = KindReport(
+                job.kind,
+                job.load.file_name(job.kind),
+                Ending.FAILED,
+                failure=f"its process ended with exit code {process.exitcode}",
+            )
+        return said
+
+
+def _start(process: SpawnProcess) -> None:
+    """Start a worker that no Ctrl-C reaches, not even while Python itself starts; one meant for us waits for us."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

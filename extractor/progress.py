@@ -1,0 +1,98 @@
+"""How far a run is: bars on a terminal, a line per kind now and then elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from extractor.worker import Update
+
+log = structlog.get_logger()
+
+_LINE_INTERVAL = 10.0
+"""Seconds between two lines about a kind, where there is no terminal."""
+
+
+class Lines:
+    """Progress as log lines."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[float, int]] = {}
+        self._begun: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def show(self, update: Update) -> None:
+        """Say how far a kind is, every ten seconds."""
+        now = time.monotonic()
+        begun = self._begun.setdefault(update.kind, now)
+        last, published = self._said.setdefault(update.kind, (now, update.published))
+        if now - last < _LINE_INTERVAL:
+            return
+        self._said[update.kind] = (now, update.published)
+        log.info(
+            "Publishing" if update.state == "publishing" else update.state.capitalize(),
+            data_type=update.kind,
+            published=update.published,
+            skipped=update.skipped,
+            records_per_sec=round((update.published - published) / (now - last)),
+            percent=round(100 * update.done / max(1, update.total), 1),
+            eta_seconds=round((now - begun) * (update.total - update.done) / max(1, update.done)),
+        )
+
+
+class Bars:
+    """Progress as one bar per kind."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.fields[kind]:9}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[published]:>12,} records {task.fields[rate]:>8,}/s"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._begun: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, update: Update) -> None:
+        """Draw how far a kind is."""
+        now = time.monotonic()
+        begun = self._begun.setdefault(update.kind, now)
+        if update.kind not in self._tasks:
+            self._tasks[update.kind] = self._progress.add_task(
+                "", kind=update.kind, published=0, rate=0, note="", total=None
+            )
+        skipped = f"{update.skipped:,} skipped" if update.skipped else ""
+        self._progress.update(
+            self._tasks[update.kind],
+            total=update.total or None,
+            completed=update.done,
+            published=update.published,
+            rate=round(update.published / (now - begun)) if now > begun else 0,
+            note=" ".join(filter(None, ("" if update.state == "publishing" else update.state, skipped))),
+        )
+
+
+def show_progress() -> Bars | Lines:
+    """The sort that suits where standard error goes."""
+    return Bars() if sys.stderr.isatty() else Lines()

@@ -1,0 +1,123 @@
+"""The consumers' queues, seen from the producer: that they exist, and that they do not grow without bound.
+
+A message to a fanout with at least one queue counts as routed, whether or not the other service's queue exists: so a
+producer that means both has to look.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from common.backoff import delays
+from common.errors import BrokerUnavailable, SpindleError, StartRefused
+from common.rabbitmq.connection import Connection, connected
+from common.rabbitmq.topology import declare_exchanges, queue_lengths
+from common.settings import BrokerSettings
+from extractor.settings import ExtractorSettings
+
+log = structlog.get_logger()
+
+CHECK_INTERVAL = 1.0
+"""Seconds between two looks at a queue's length."""
+
+
+class QueueGone(SpindleError):
+    """A queue that existed at the start does not exist any more: what was published since has not reached it."""
+
+
+def required_queues(settings: ExtractorSettings, kinds: Sequence[str]) -> list[str]:
+    """The queues that must exist for these kinds."""
+    return [settings.names.queue(service, kind) for kind in kinds for service in settings.extractor_require]
+
+
+async def wait_for_queues(settings: ExtractorSettings, kinds: Sequence[str], *, patience: float) -> None:
+    """Declare the exchanges and wait, for `patience` seconds at the most, until every required queue exists.
+
+    Raises: StartRefused with a sentence that names what is missing.
+    """
+    lacking = f"RabbitMQ at {settings.broker.address} did not answer"
+    waits, deadline = delays(first=0.2), time.monotonic() + patience
+    while True:
+        try:
+            missing = await _missing(settings, kinds)
+        except BrokerUnavailable as error:
+            lacking = str(error)
+        else:
+            if not missing:
+                return
+            lacking = f"these queues do not exist: {', '.join(missing)}"
+        if time.monotonic() >= deadline:
+            raise StartRefused(
+                f"Nothing was published: {lacking}. Start the services first, or name those that run in "
+                "EXTRACTOR_REQUIRE."
+            )
+        log.warning("Waiting before publishing", reason=lacking)
+        await asyncio.sleep(min(next(waits), max(0.0, deadline - time.monotonic())))
+
+
+class Backlog:
+    """The required queues of one kind while it is published; an async context manager."""
+
+    def __init__(self, broker: BrokerSettings, queues: Sequence[str], *, limit: int, name: str) -> None:
+        self._broker, self._queues, self._limit, self._name = broker, queues, limit, name
+        self._stack = AsyncExitStack()
+        self._connection: Connection | None = None
+        self._looked = -CHECK_INTERVAL
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def wait_for_room(self, on_pause: Callable[[], None]) -> None:
+        """Return at once if the last look was short ago; else look, and wait while a queue is too long.
+
+        Raises: QueueGone, StartRefused.
+        """
+        if time.monotonic() - self._looked < CHECK_INTERVAL:
+            return
+        paused = False
+        while (length := await self.longest()) > self._limit:
+            if not paused:
+                log.info("Paused: a queue is too long", limit=self._limit, length=length)
+            paused = True
+            on_pause()
+            await asyncio.sleep(CHECK_INTERVAL)
+        if paused:
+            log.info("Publishing again")
+        self._looked = time.monotonic()
+
+    async def longest(self) -> int:
+        """The length of the longest queue; 0 while the broker can't be asked, which is the publisher's affair.
+
+        Raises: QueueGone, StartRefused.
+        """
+        if not self._queues:
+            return 0
+        try:
+            if self._connection is None:
+                self._connection = await self._stack.enter_async_context(connected(self._broker, name=self._name))
+            lengths = await queue_lengths(self._connection, self._queues)
+        except BrokerUnavailable:
+            await self._stack.aclose()
+            self._connection = None
+            return 0
+        if gone := [queue for queue, length in lengths.items() if length is None]:
+            raise QueueGone(f"{', '.join(gone)} does not exist any more: the load has to be published again")
+        return max(length for length in lengths.values() if length is not None)
+
+
+async def _missing(settings: ExtractorSettings, kinds: Sequence[str]) -> list[str]:
+    async with connected(settings.broker, name="extractor") as connection:
+        for difference in await declare_exchanges(connection, settings.names, kinds):
+            log.warning(difference)
+        lengths = await queue_lengths(connection, required_queues(settings, kinds))
+    return [queue for queue, length in lengths.items() if length is None]

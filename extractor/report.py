@@ -1,0 +1,113 @@
+"""What a run did, per kind: for a person as a table, for programs as JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from rich.table import Table
+
+from extractor.reading import Skip
+
+
+class Ending(StrEnum):
+    """How a kind's records came to an end."""
+
+    COMPLETE = "complete"
+    """All records are safe with the broker, and its control message says so; of a check: all were read."""
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class KindReport:
+    """One kind's part of a run. `published` counts confirmed records; of a check, those that could be published."""
+
+    kind: str
+    file: str
+    ending: Ending
+    published: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """How many records were passed over, by reason."""
+    examples: Sequence[Skip] = ()
+    """The first of them."""
+    seconds: float = 0.0
+    body_bytes: int = 0
+    failure: str = ""
+    """A sentence, where it failed."""
+
+    @property
+    def rate(self) -> float:
+        """Records per second."""
+        return self.published / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole run."""
+
+    load: str
+    kinds: Sequence[KindReport]
+    seconds: float
+    checked_only: bool = False
+    failure: str = ""
+    """What failed beside the kinds."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was published and announced."""
+        return not self.failure and all(kind.ending is Ending.COMPLETE for kind in self.kinds)
+
+    @property
+    def exit_code(self) -> int:
+        """0 for everything, 1 for something that failed midway."""
+        return 0 if self.complete else 1
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """The report as data."""
+    return {
+        "load": report.load,
+        "complete": report.complete,
+        "checked_only": report.checked_only,
+        "failure": report.failure,
+        "seconds": round(report.seconds, 3),
+        "published": sum(kind.published for kind in report.kinds),
+        "kinds": {kind.kind: _kind_to_json(kind) for kind in report.kinds},
+    }
+
+
+def to_table(report: Report) -> Table:
+    """The report for a person."""
+    table = Table(title=f"Load {report.load}{' (checked only)' if report.checked_only else ''}")
+    done = "read" if report.checked_only else "published"
+    for heading in ("kind", done, "skipped", "records/s", "MB", "ending"):
+        table.add_column(heading, justify="left" if heading in ("kind", "ending") else "right")
+    for kind in report.kinds:
+        skipped = sum(kind.skipped.values())
+        table.add_row(
+            kind.kind,
+            f"{kind.published:,}",
+            f"{skipped:,}",
+            f"{kind.rate:,.0f}",
+            f"{kind.body_bytes / 1e6:,.1f}",
+            f"{kind.ending}: {kind.failure}" if kind.failure else str(kind.ending),
+        )
+    return table
+
+
+def _kind_to_json(kind: KindReport) -> dict[str, Any]:
+    return {
+        "file": kind.file,
+        "ending": kind.ending,
+        "failure": kind.failure,
+        "published": kind.published,
+        "skipped": dict(kind.skipped),
+        "skipped_examples": [
+            {"offset": skip.offset, "reason": skip.reason, "id": skip.record_id, "text": skip.text}
+            for skip in kind.examples
+        ],
+        "seconds": round(kind.seconds, 3),
+        "rate": round(kind.rate, 1),
+        "bytes": kind.body_bytes,
+    }

@@ -1,0 +1,78 @@
+"""One run from its load to its report: wait for the queues, publish the kinds side by side, announce the whole."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from common.errors import SpindleError
+from common.rabbitmq.publisher import Publisher
+from extractor.control import extraction_complete, timestamp
+from extractor.crew import Crew
+from extractor.loads import Load
+from extractor.publishing import Job
+from extractor.queues import wait_for_queues
+from extractor.report import KindReport, Report
+from extractor.settings import ExtractorSettings
+from extractor.worker import Update
+
+log = structlog.get_logger()
+
+Show = Callable[[Update], None]
+
+
+def publish_load(load: Load, settings: ExtractorSettings, *, patience: float, show: Show) -> Report:
+    """Publish a load; `patience` is how many seconds to wait for the broker and the queues.
+
+    Raises: StartRefused, with nothing published.
+    """
+    begun, started_at = time.monotonic(), timestamp()
+    asyncio.run(wait_for_queues(settings, load.kinds, patience=patience))
+    kinds = _run_jobs([Job(kind, load, settings) for kind in load.kinds], show)
+    report = Report(load.date, kinds, time.monotonic() - begun)
+    if not report.complete:
+        return report
+    try:
+        asyncio.run(_announce(load, settings, report, started_at))
+    except SpindleError as error:
+        return Report(load.date, kinds, time.monotonic() - begun, failure=str(error))
+    return report
+
+
+def check_load(load: Load, *, show: Show) -> Report:
+    """Read and normalise a load without publishing it."""
+    begun = time.monotonic()
+    kinds = _run_jobs([Job(kind, load, None) for kind in load.kinds], show)
+    return Report(load.date, kinds, time.monotonic() - begun, checked_only=True)
+
+
+def _run_jobs(jobs: list[Job], show: Show) -> list[KindReport]:
+    reports: dict[str, KindReport] = {}
+    with Crew(jobs) as crew:
+        for said in crew.listen():
+            if isinstance(said, KindReport):
+                reports[said.kind] = said
+                _log_end(said)
+            elif said is not None:
+                show(said)
+    return [reports[job.kind] for job in jobs]
+
+
+def _log_end(report: KindReport) -> None:
+    fields = {"data_type": report.kind, "published": report.published, "skipped": sum(report.skipped.values())}
+    if report.failure:
+        log.error("Kind failed", reason=report.failure, **fields)
+    else:
+        log.info("Kind done", ending=report.ending, records_per_sec=round(report.rate), **fields)
+
+
+async def _announce(load: Load, settings: ExtractorSettings, report: Report, started_at: str) -> None:
+    counts = {kind.kind: kind.published for kind in report.kinds}
+    done = extraction_complete(load=load.date, started_at=started_at, record_counts=counts)
+    async with Publisher(
+        settings.broker, max_unconfirmed=settings.extractor_max_unconfirmed, name="extractor"
+    ) as publisher:
+        for kind in load.kinds:
+            await publisher.publish(settings.names.exchange(kind), [done])
+        await publisher.flush()

@@ -1,0 +1,113 @@
+"""One kind's process: it publishes, and tells its parent over a pipe how far it is and how it ended.
+
+A process per kind, because reading and normalising is work for a whole core each.
+"""
+
+import asyncio
+import signal
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import structlog
+
+from common import logs
+from common.errors import SpindleError
+from extractor.publishing import Job, check_kind, publish_kind
+from extractor.report import Ending, KindReport
+from extractor.tally import Tally
+
+log = structlog.get_logger()
+
+_UPDATE_INTERVAL = 0.25  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """How far one kind is; `done` of `total` are bytes of the file, or records."""
+
+    kind: str
+    state: str
+    published: int
+    skipped: int
+    done: int
+    total: int
+
+
+class ParentGone(Exception):
+    """Nobody listens any more: what is published now would never be announced."""
+
+
+def run_worker(job: Job, pipe: Connection) -> None:
+    """Do one job in a process of its own; exit 0 only if it is complete."""
+    # A terminal's Ctrl-C reaches every process of the group; the parent alone decides, and says SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if job.settings is None:
+        logs.configure("extractor")
+    else:
+        logs.configure("extractor", level=job.settings.log_level, log_format=job.settings.log_format)
+    worker = _Worker(job, pipe)
+    report = worker.run()
+    try:
+        pipe.send(report)
+    except OSError:
+        raise SystemExit(1) from None
+    raise SystemExit(0 if report.ending is Ending.COMPLETE else 1)
+
+
+class _Worker:
+    def __init__(self, job: Job, pipe: Connection) -> None:
+        self._job, self._pipe = job, pipe
+        self._tally = Tally()
+        self._begun = time.monotonic()
+        self._told = 0.0
+
+    def run(self) -> KindReport:
+        """Publish, or only read; whatever happens ends in a report."""
+        try:
+            asyncio.run(self._until_told_to_stop())
+        except asyncio.CancelledError:
+            return self._report(Ending.INTERRUPTED)
+        except (SpindleError, OSError, ParentGone) as error:
+            return self._report(Ending.FAILED, str(error) or type(error).__name__)
+        except Exception as error:  # the last one above: the parent must hear of it
+            log.exception("Crashed", data_type=self._job.kind)
+            return self._report(Ending.FAILED, f"{type(error).__name__}: {error}")
+        return self._report(Ending.COMPLETE)
+
+    async def _until_told_to_stop(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (for mypy: a coroutine that runs is run by a task)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        self._tell("starting")
+        if self._job.settings is None:
+            check_kind(self._job, self._tally, self._tell)
+        else:
+            await publish_kind(self._job, self._job.settings, self._tally, self._tell)
+
+    def _tell(self, state: str) -> None:
+        """Send an update, but not too often. Raises: ParentGone."""
+        now = time.monotonic()
+        if now - self._told < _UPDATE_INTERVAL:
+            return
+        self._told = now
+        tally = self._tally
+        skipped = tally.skipped.total()
+        try:
+            self._pipe.send(Update(self._job.kind, state, tally.published, skipped, tally.done, tally.total))
+        except OSError as error:
+            raise ParentGone("the extractor's main process is gone") from error
+
+    def _report(self, ending: Ending, failure: str = "") -> KindReport:
+        tally = self._tally
+        return KindReport(
+            kind=self._job.kind,
+            file=self._job.load.file_name(self._job.kind),
+            ending=ending,
+            published=tally.published,
+            skipped={str(reason): count for reason, count in tally.skipped.items()},
+            examples=tuple(tally.examples),
+            seconds=time.monotonic() - self._begun,
+            body_bytes=tally.body_bytes,
+            failure=failure,
+        )

@@ -1,0 +1,426 @@
+"""The extractor as a process, against a real broker: what arrives, what is refused, and how it ends."""
+
+import asyncio
+import gzip
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from aiormq.abc import DeliveredMessage
+
+from common.kinds import KINDS, Names, Service
+from common.rabbitmq.topology import declare
+from extractor.loads import SyntheticLoad, messages
+from extractor.message import canonical_json
+from tests.amqp import Peer, memory_alarm, new_names, peer_of
+from tests.native import OwnRabbitMQ
+from tests.servers import RabbitMQ
+
+FRAGMENTS = Path(__file__).parents[3] / "shared/data/discogs"
+ARTIST = b"<artist><id>%d</id><name>A name that is long enough</name></artist>"
+
+
+@dataclass
+class Site:
+    """A broker with the queues of one prefix."""
+
+    url: str
+    names: Names
+    peer: Peer
+
+    async def declare(self, kinds: Sequence[str] = KINDS, services: Sequence[Service] = tuple(Service)) -> None:
+        """Declare what the services would."""
+        for kind in kinds:
+            for service in services:
+                await declare(self.peer.connection, self.names, service, kind)
+
+    async def ready(self, kind: str, service: Service = Service.TABLEINATOR) -> int:
+        """How many messages wait in a queue."""
+        length = await self.peer.ready(self.names.queue(service, kind))
+        assert length is not None
+        return length
+
+    async def bodies(self, kind: str, service: Service = Service.TABLEINATOR) -> list[dict[str, Any]]:
+        """Take what waits in a queue, decoded."""
+        count, taken, arrived = await self.ready(kind, service), list[bytes](), asyncio.Event()
+
+        async def take(message: DeliveredMessage) -> None:
+            taken.append(message.body)
+            if len(taken) == count:
+                arrived.set()
+
+        channel = await self.peer.connection.channel(publisher_confirms=False)
+        if count:
+            await channel.basic_consume(self.names.queue(service, kind), take, no_ack=True)
+            async with asyncio.timeout(60):
+                await arrived.wait()
+        await channel.close()
+        return [json.loads(body) for body in taken]
+
+    async def first_records(self, *kinds: str) -> None:
+        """Wait until some records of these kinds have arrived."""
+        async with asyncio.timeout(60):
+            while not all([await self.ready(kind) for kind in kinds]):
+                await asyncio.sleep(0.05)
+
+    async def start(self, *arguments: str | Path, **variables: str) -> Process:
+        """Start the extractor."""
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "EXTRACTOR_"))},
+            "RABBITMQ_URL": self.url,
+            "DISCOGS_EXCHANGE_PREFIX": self.names.prefix,
+            **variables,
+        }
+        command = (sys.executable, "-m", "extractor", *map(str, arguments))
+        return await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
+
+    async def run(self, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
+        """Run the extractor to its end: exit code, standard output, standard error."""
+        process = await self.start(*arguments, **variables)
+        return await ended(process)
+
+
+async def ended(process: Process, seconds: float = 90.0) -> tuple[int, str, str]:
+    """Wait for a process."""
+    try:
+        async with asyncio.timeout(seconds):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def site_on(url: str) -> AsyncIterator[Site]:
+    async with peer_of(url) as peer:
+        names = new_names()
+        yield Site(url, names, peer)
+        for kind in KINDS:
+            for service in Service:
+                await peer.delete_queue(names.queue(service, kind))
+
+
+@pytest.fixture
+async def site(rabbitmq: RabbitMQ) -> AsyncIterator[Site]:
+    async with site_on(rabbitmq.url) as site:
+        yield site
+
+
+def dump(
+    folder: Path, count: int, *, name: str = "discogs_20260301_artists.xml.gz", tail: bytes = b"</artists>"
+) -> Path:
+    document = b"<artists>" + b"".join(ARTIST % number for number in range(1, count + 1)) + tail
+    (folder / name).write_bytes(gzip.compress(document))
+    return folder / name
+
+
+async def test_a_load_arrives_in_both_services_queues_followed_by_its_control_messages(site: Site) -> None:
+    await site.declare()
+
+    code, out, err = await site.run("--synthetic", "1500", "--seed", "3", "--month", "1", "--json")
+
+    assert code == 0, err
+    report = json.loads(out)
+    load = SyntheticLoad(1500, 3, 1)
+    expected = {kind: [json.loads(message.body) for message in messages(load, kind)] for kind in KINDS}
+    for kind in KINDS:
+        for service in Service:
+            *records, file_complete, extraction_complete = await site.bodies(kind, service)
+            assert records == expected[kind]
+            assert file_complete == {
+                "type": "file_complete",
+                "data_type": kind,
+                "timestamp": file_complete["timestamp"],
+                "total_processed": len(records),
+                "file": load.file_name(kind),
+            }
+            assert extraction_complete == {
+                "type": "extraction_complete",
+                "version": "20260201",
+                "timestamp": extraction_complete["timestamp"],
+                "started_at": extraction_complete["started_at"],
+                "record_counts": {each: len(expected[each]) for each in KINDS},
+            }
+        assert report["kinds"][kind]["published"] == len(expected[kind])
+    assert report["complete"]
+
+
+async def test_messages_have_the_properties_of_the_wire_format(site: Site, tmp_path: Path) -> None:
+    await site.declare(["artists"])
+
+    code, _, err = await site.run(dump(tmp_path, 3))
+
+    assert code == 0, err
+    found = await site.peer.get_all(site.names.queue(Service.GRAPHINATOR, "artists"))
+    properties = found[0].header.properties
+    assert properties.message_id == "artists:1"
+    assert (properties.delivery_mode, properties.content_type) == (2, "application/json")
+    assert properties.content_encoding == "UTF-8"
+    assert properties.headers is not None
+    assert list(properties.headers)[:2] == ["load", "timestamp_in_ms"]  # the broker adds its own
+    assert properties.headers["load"] == "20260301"
+    published_ms = properties.headers["timestamp_in_ms"]
+    assert isinstance(published_ms, int)
+    assert abs(published_ms / 1000 - time.time()) < 600
+
+
+@pytest.mark.skipif(not FRAGMENTS.is_dir(), reason="no real fragments in ../shared/data/discogs")
+async def test_real_fragments_arrive_whole(site: Site) -> None:
+    await site.declare()
+
+    code, _, err = await site.run("--dumps", FRAGMENTS / "2020-08-stratified")
+
+    assert code == 0, err
+    for kind in KINDS:
+        *records, _, _ = await site.bodies(kind)
+        assert len({record["id"] for record in records}) == 500
+        for record in records:
+            bare = {key: value for key, value in record.items() if key not in ("type", "sha256")}
+            assert record["sha256"] == hashlib.sha256(canonical_json(bare)).hexdigest()
+
+
+async def test_nothing_is_published_before_every_queue_exists(site: Site, tmp_path: Path) -> None:
+    await site.declare(["artists"], [Service.TABLEINATOR])
+
+    code, _, err = await site.run(dump(tmp_path, 3), "--wait", "1")
+
+    assert code == 2
+    assert (
+        f"Nothing was published: these queues do not exist: {site.names.queue(Service.GRAPHINATOR, 'artists')}" in err
+    )
+    assert "Traceback" not in err
+    assert await site.ready("artists") == 0
+
+
+async def test_it_waits_for_a_queue_that_is_still_to_come(site: Site, tmp_path: Path) -> None:
+    await site.declare(["artists"], [Service.TABLEINATOR])
+    process = await site.start(dump(tmp_path, 3), "--wait", "60")
+    assert process.stderr is not None
+    line = b""
+    while b"Waiting" not in line:
+        line = await process.stderr.readline()
+        assert line, "ended without waiting"
+
+    await site.declare(["artists"])
+    code, _, err = await ended(process)
+
+    assert code == 0, err
+    assert await site.ready("artists") == 3 + 2
+    assert await site.ready("artists", Service.GRAPHINATOR) == 3 + 2
+
+
+async def test_only_the_services_that_are_required_must_be_there(site: Site, tmp_path: Path) -> None:
+    await site.declare(["artists"], [Service.TABLEINATOR])
+
+    code, _, err = await site.run(dump(tmp_path, 3), EXTRACTOR_REQUIRE="tableinator")
+
+    assert code == 0, err
+    assert await site.ready("artists") == 3 + 2
+
+
+async def test_without_any_queue_a_message_is_refused_and_not_dropped(site: Site, tmp_path: Path) -> None:
+    code, _, err = await site.run(dump(tmp_path, 3), EXTRACTOR_REQUIRE="none")
+
+    assert code == 1
+    assert "no queue is bound to it" in err
+
+
+async def test_a_broker_that_is_not_there_is_a_sentence(site: Site, tmp_path: Path) -> None:
+    code, _, err = await site.run(dump(tmp_path, 3), "--wait", "1", RABBITMQ_URL="amqp://guest:hush@127.0.0.1:1/")
+
+    assert code == 2
+    assert "Nothing was published: RabbitMQ at 127.0.0.1:1" in err
+    assert "hush" not in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--dumps", "/nowhere"], "is not a folder"),
+        (["/nowhere/discogs_20260301_artists.xml.gz"], "is not there"),
+        (["--synthetic", "10", "--report", "/nowhere/report.json"], "the report can't be written"),
+        (["--synthetic", "0"], "not a whole number from 1"),
+        (["--synthetic", "10", "--kinds", "tracks"], "not a selection of artists"),
+        (["--synthetic", "10", "--load", "20261301"], "not a date"),
+        (["--synthetic", "10", "--dumps", "."], "exactly one of"),
+        ([], "exactly one of"),
+    ],
+)
+async def test_wrong_arguments_are_a_sentence_and_exit_code_2(site: Site, arguments: list[str], sentence: str) -> None:
+    code, _, err = await site.run(*arguments, "--wait", "0")
+
+    assert code == 2
+    assert sentence in err
+    assert "Traceback" not in err
+
+
+async def test_a_wrong_setting_is_a_sentence_and_exit_code_2(site: Site) -> None:
+    code, _, err = await site.run("--synthetic", "10", EXTRACTOR_MAX_BACKLOG="many")
+
+    assert code == 2
+    assert "EXTRACTOR_MAX_BACKLOG is 'many'" in err
+    assert "Traceback" not in err
+
+
+async def test_broken_records_are_skipped_and_reported(site: Site, tmp_path: Path) -> None:
+    await site.declare(["artists"])
+    broken = [b"<artist><id>7</id><name>\xff</name></artist>", b"<artist><id>8</id><name>\x01</name></artist>"]
+    tail = b"".join(broken) + b"<artist><id>9</id><name></artist>" + ARTIST % 10 + b"</artists>"
+    report = tmp_path / "report.json"
+
+    code, out, err = await site.run(dump(tmp_path, 5, tail=tail), "--report", report)
+
+    assert code == 0, err
+    found = json.loads(report.read_text())["kinds"]["artists"]
+    assert found["published"] == 6
+    assert found["skipped"] == {"invalid_utf8": 1, "control_character": 1, "not_well_formed": 1}
+    assert [example["id"] for example in found["skipped_examples"]] == ["7", "8", "9"]
+    assert "artists" in out
+    *records, file_complete, _ = await site.bodies("artists")
+    assert [record["id"] for record in records] == ["1", "2", "3", "4", "5", "10"]
+    assert file_complete["total_processed"] == 6
+
+
+async def test_a_truncated_file_ends_without_control_messages_and_says_where(site: Site, tmp_path: Path) -> None:
+    await site.declare(["artists", "labels"])
+    path = dump(tmp_path, 1000)
+    path.write_bytes(path.read_bytes()[:-200])
+    (tmp_path / "discogs_20260301_labels.xml").write_bytes(b"<labels><label><id>1</id></label></labels>")
+
+    code, out, err = await site.run("--dumps", tmp_path, "--json")
+
+    assert code == 1
+    report = json.loads(out)
+    artists = report["kinds"]["artists"]
+    assert artists["ending"] == "failed"
+    assert "the gzip file ends in the middle (at byte " in artists["failure"]
+    assert "the gzip file ends in the middle (at byte " in err
+    bodies = await site.bodies("artists")
+    assert 0 < len(bodies) == artists["published"] < 1000
+    assert all(body["type"] == "data" for body in bodies)
+    # The other kind is whole and says so; the load is not, and nobody says that it is.
+    assert [body["type"] for body in await site.bodies("labels")] == ["data", "file_complete"]
+
+
+async def test_it_pauses_while_a_queue_is_too_long(site: Site, tmp_path: Path) -> None:
+    await site.declare(["artists"])
+    exchange = site.names.exchange("artists")
+    await site.peer.publish(exchange, *(b"{}" for _ in range(20)))
+    process = await site.start(dump(tmp_path, 50), EXTRACTOR_MAX_BACKLOG="10", LOG_FORMAT="logfmt")
+    assert process.stderr is not None
+    line = b""
+    while b"Paused" not in line:
+        line = await process.stderr.readline()
+        assert line, "ended without pausing"
+
+    assert await site.ready("artists") == 20
+    for service in Service:
+        await site.peer.get_all(site.names.queue(service, "artists"))
+    code, _, err = await ended(process)
+
+    assert code == 0, err
+    assert "Publishing again" in err
+    assert await site.ready("artists") == 50 + 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+async def test_a_signal_midway_ends_every_worker_and_announces_nothing(
+    site: Site, number: signal.Signals, code: int
+) -> None:
+    await site.declare()
+    process = await site.start("--synthetic", "2000000", EXTRACTOR_MAX_BACKLOG="5000")
+    await site.first_records(*KINDS)
+    workers = psutil.Process(process.pid).children(recursive=True)
+
+    process.send_signal(number)
+    ending, _, err = await ended(process, 15)
+
+    assert ending == code, err
+    assert "Traceback" not in err
+    assert len(workers) >= 4
+    _, alive = await asyncio.to_thread(psutil.wait_procs, workers, 5)
+    assert alive == []
+    for kind in KINDS:
+        assert {body["type"] for body in await site.bodies(kind)} == {"data"}
+
+
+async def test_workers_end_when_their_parent_is_killed(site: Site) -> None:
+    await site.declare()
+    process = await site.start("--synthetic", "2000000", EXTRACTOR_MAX_BACKLOG="5000")
+    await site.first_records(*KINDS)
+    workers = psutil.Process(process.pid).children(recursive=True)
+
+    process.kill()
+    await ended(process, 15)
+
+    _, alive = await asyncio.to_thread(psutil.wait_procs, workers, 15)
+    assert alive == []
+
+
+async def test_a_worker_that_dies_fails_the_run_and_the_load_is_not_announced(site: Site) -> None:
+    await site.declare(["artists", "labels"])
+    process = await site.start("--synthetic", "60000", "--kinds", "artists,labels", "--json")
+    await site.first_records("artists")
+    for worker in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any("spawn_main" in part for part in worker.cmdline()):
+                worker.kill()
+                break
+
+    code, out, _ = await ended(process)
+
+    assert code == 1
+    endings = sorted(kind["ending"] for kind in json.loads(out)["kinds"].values())
+    assert endings == ["complete", "failed"]
+    assert not [
+        body
+        for kind in ("artists", "labels")
+        for body in await site.bodies(kind)
+        if body["type"] == "extraction_complete"
+    ]
+
+
+async def test_a_queue_that_is_deleted_midway_fails_the_run(site: Site) -> None:
+    await site.declare(["artists"])
+    process = await site.start("--synthetic", "1000000", "--kinds", "artists", EXTRACTOR_MAX_BACKLOG="1000000")
+    await site.first_records("artists")
+
+    await site.peer.delete_queue(site.names.queue(Service.GRAPHINATOR, "artists"))
+    code, _, err = await ended(process)
+
+    assert code == 1
+    assert "does not exist any more" in err
+    assert {body["type"] for body in await site.bodies("artists")} == {"data"}
+
+
+async def test_a_broker_that_blocks_publishers_can_be_left_by_a_signal(own_rabbitmq: OwnRabbitMQ) -> None:
+    async with site_on(own_rabbitmq.broker.url) as site:
+        await site.declare(["artists"])
+        process = await site.start("--synthetic", "1000000", "--kinds", "artists", EXTRACTOR_MAX_BACKLOG="1000000")
+        await site.first_records("artists")
+        await memory_alarm(own_rabbitmq, on=True)
+        assert process.stderr is not None
+        line = b""
+        while b"Broker blocks publishing" not in line:
+            line = await process.stderr.readline()
+            assert line, "ended without being blocked"
+
+        process.terminate()
+        code, _, err = await ended(process, 15)
+        await memory_alarm(own_rabbitmq, on=False)
+
+    assert code == 143, err
