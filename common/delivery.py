@@ -66,6 +66,14 @@ class Delivery(msgspec.Struct, eq=False, gc=False):
         return self.epoch.ended
 
 
+def load_of(header: object) -> str | None:
+    """A load's date from the header `load`: eight digits, or None.
+
+    Anything else would be compared with dates all the same: `latest` would be newer than every load to come.
+    """
+    return header if isinstance(header, str) and len(header) == 8 and header.isascii() and header.isdigit() else None
+
+
 class Source(Protocol):
     """Where one kind's deliveries come from. One contract suite; a fake and real sources pass it."""
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeGuard
 
-from common.delivery import Delivery, Epoch
+from common.delivery import Delivery, Epoch, load_of
 from common.delivery import Properties as MessageProperties
 from common.errors import BrokerUnavailable
 from common.rabbitmq.changes import Changes
@@ -197,7 +197,6 @@ class Consumption:
 
 def _delivery(tag: int, epoch: Epoch, body: bytes, received: float, properties: Properties) -> Delivery:
     headers = properties.headers or {}
-    load = headers.get("load")
     published = headers.get("timestamp_in_ms")
     count = headers.get("x-delivery-count")
     return Delivery(
@@ -205,7 +204,7 @@ def _delivery(tag: int, epoch: Epoch, body: bytes, received: float, properties: 
         epoch,
         body,
         received,
-        load if isinstance(load, str) else None,
+        load_of(headers.get("load")),
         published if _is_number(published) else None,
         count if _is_number(count) else 0,
         partial(_read, properties),
