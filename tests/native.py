@@ -120,9 +120,10 @@ def neo4j_at(place: Place) -> Neo4j:
 def _new_folder() -> Path:
     # Not the temporary folder that pytest gives: PostgreSQL, which is not root, must be able to reach it.
     root = Path("/var/tmp") / f"spindle-tests-{os.geteuid()}"
-    root.mkdir(mode=0o711, exist_ok=True)
+    root.mkdir(exist_ok=True)
     if root.lstat().st_uid != os.geteuid() or root.is_symlink():
         raise RuntimeError(f"{root} belongs to somebody else")
+    root.chmod(0o711)
     _remove_dead_runs(root)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=root))
     folder.chmod(0o711)

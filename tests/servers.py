@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import asyncpg
 from neo4j import GraphDatabase
@@ -36,7 +36,8 @@ class RabbitMQ:
     def api(self, method: str, path: str, body: object = None) -> Any:
         """Ask the management API, as the user of `url`; `path` begins behind `/api/`."""
         parts = urlsplit(self.url)
-        login = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
+        user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
+        login = base64.b64encode(f"{user}:{password}".encode()).decode()
         request = urllib.request.Request(
             f"{self.management_url}/api/{path}",
             method=method,

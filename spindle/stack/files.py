@@ -31,8 +31,10 @@ def make_home(home: Path) -> None:
 
     Raises: StartRefused if the folder exists and belongs to somebody else, or is a link.
     """
-    home.parent.mkdir(mode=_passable(), parents=True, exist_ok=True)
-    home.mkdir(mode=_passable(), exist_ok=True)
+    if not home.parent.exists():
+        home.parent.mkdir(parents=True)
+        home.parent.chmod(_passable())  # a mode given to mkdir would be cut by the umask
+    home.mkdir(exist_ok=True)
     found = home.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise StartRefused(f"{home} is not a folder of the user who runs this; choose another one with --home")

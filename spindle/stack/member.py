@@ -17,7 +17,7 @@ from spindle.stack.processes import ProcessRef
 from spindle.stack.recipe import Place, Recipe, StackFailed
 from spindle.stack.state import MemberState, StateFile, new_password
 
-STOP_LIMIT = 20.0  # seconds; a service's own deadline is 8, Neo4j under load needs about as long
+STOP_LIMIT = 60.0  # seconds: PostgreSQL's last checkpoint and a service's drain may need a good part of it
 GIVE_UP_LIMIT = 2.0  # for one that never answered: RabbitMQ does not hear SIGTERM while it boots
 
 

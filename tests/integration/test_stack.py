@@ -20,7 +20,7 @@ from neo4j import GraphDatabase
 
 from spindle.stack import ports, processes
 from spindle.stack.member import Condition, Member
-from spindle.stack.native import SERVERS, NativeStack
+from spindle.stack.native import SERVERS, SERVICES, NativeStack
 from spindle.stack.processes import ProcessRef, is_running
 from spindle.stack.recipe import StackFailed
 from spindle.stack.service import Service
@@ -66,6 +66,14 @@ def test_status_names_every_server_for_a_program(stack: NativeStack) -> None:
     assert status.returncode == 0
     assert {member["name"]: member["pid"] for member in members} == pids(stack)
     assert {member["state"] for member in members} == {"running"}
+
+
+def test_env_prints_lines_that_a_shell_takes(stack: NativeStack) -> None:
+    lines = spindle("env", home=stack.home).stdout
+
+    told = subprocess.run(["env", "-i", "sh", "-c", f"{lines}\nenv"], capture_output=True, text=True, check=True).stdout
+
+    assert {f"{name}={value}" for name, value in stack.environment().items()} <= set(told.splitlines())
 
 
 def test_everything_listens_on_the_loopback_only(stack: NativeStack) -> None:
@@ -126,6 +134,22 @@ def test_data_passwords_and_ports_survive_down_and_up_and_nothing_is_left_in_bet
     assert (len(running), left) == (4, [])  # RabbitMQ's name server is one of them
     assert stack.environment() == environment
     assert _find_the_trace(stack) == ("here", ["here"], ["here"])
+
+
+def test_services_run_beside_their_servers_and_a_killed_one_comes_back(stack: NativeStack) -> None:
+    stack.up(SERVERS, SERVICES)
+    tableinator = stack.member("tableinator")
+    assert tableinator.process is not None
+    first = processes.descendants(tableinator.process)
+
+    processes.kill(first[0])
+    _until(30, lambda: tableinator.condition() is Condition.UNREADY or None)
+    _until(60, lambda: tableinator.condition() is Condition.RUNNING or None)
+    for name in SERVICES:
+        stack.member(name).stop()
+
+    assert "restart 1 of 10" in tableinator.place.log("tableinator").read_text()
+    assert "exit_code=0" in tableinator.place.log("tableinator").read_text()
 
 
 def test_two_stacks_live_side_by_side(stack: NativeStack, private_stack: NativeStack) -> None:
