@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from common.errors import SettingsError, SpindleError, StartRefused
+from spindle.demo import command as demo
 from spindle.stack import command as stack
 from spindle.verification import command as verification
 
-COMMANDS: tuple[ModuleType, ...] = (stack, verification)
+COMMANDS: tuple[ModuleType, ...] = (demo, stack, verification)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,7 +29,11 @@ def add_source_arguments(parser: argparse.ArgumentParser, *, records: int | None
     which.add_argument("--dumps", type=Path, metavar="FOLDER", help="the dump files in this folder")
     parser.add_argument("--seed", type=int, default=1, help="of the made-up records (default: 1)")
     parser.add_argument("--month", type=_whole(0), default=0, help="the same made-up records so many months later")
-    parser.add_argument("--date", metavar="YYYYMMDD", help="which dump, where the folder holds several")
+    parser.add_argument(
+        "--load",
+        metavar="YYYYMMDD",
+        help="of a folder with several dumps, this one; the version of made-up records",
+    )
     parser.add_argument(
         "--kinds", type=_kinds, default=KINDS, metavar="KIND,…", help=f"only these of {', '.join(KINDS)}"
     )
@@ -42,17 +46,23 @@ def open_source(arguments: argparse.Namespace) -> Source:
     """
     if arguments.dumps is not None:
         return _dumps(arguments)
-    load = SyntheticLoad(arguments.synthetic, arguments.seed, arguments.month, kinds=arguments.kinds)
-    made = ("--synthetic", str(load.count), "--seed", str(load.seed), "--month", str(load.month))
+    load = SyntheticLoad(
+        arguments.synthetic, arguments.seed, arguments.month, arguments.load or "", kinds=arguments.kinds
+    )
+    made = ("--synthetic", str(load.count), "--seed", str(load.seed), "--month", str(load.month), *_common(load))
     later = f", {load.month} months later" if load.month else ""
     return Source(load, f"{load.count:,} synthetic records, seed {load.seed}{later}", made)
 
 
 def _dumps(arguments: argparse.Namespace) -> Source:
-    load: DumpLoad = open_folder(arguments.dumps, date=arguments.date)
+    load: DumpLoad = open_folder(arguments.dumps, date=arguments.load)
     if arguments.kinds != KINDS:
         load = only(load, arguments.kinds)
-    return Source(load, f"the dump of {load.date} in {arguments.dumps}", ("--load", load.date), arguments.dumps)
+    return Source(load, f"the dump of {load.date} in {arguments.dumps}", _common(load), arguments.dumps)
+
+
+def _common(load: Load) -> tuple[str, ...]:
+    return ("--load", load.date, "--kinds", ",".join(load.kinds))
 
 
 def _kinds(text: str) -> tuple[str, ...]:

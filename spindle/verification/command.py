@@ -16,7 +16,7 @@ from spindle.sources import add_source_arguments, open_source
 from spindle.stack.files import default_home
 from spindle.stack.native import SERVERS, NativeStack
 from spindle.verification.findings import Verification, as_data
-from spindle.verification.showing import edges_table, problem_lines, records_table
+from spindle.verification.showing import edges_table, problem_lines, records_table, wide_console
 from spindle.verification.verifying import verify
 from tableinator.settings import PostgresSettings
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(as_data(verification), indent=2))
     else:
-        show(verification, Console())
+        show(verification, wide_console())
     return 0 if verification.agrees else 1
 
 

@@ -1,0 +1,161 @@
+"""The stack as containers, by docker-compose.yml: what a demo must know of it."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from common.errors import StartRefused
+from common.kinds import Service
+from spindle.demo.stacks import LOGGING
+from spindle.sources import Source
+from spindle.stack.files import PROJECT
+from spindle.stack.ports import LOOPBACK
+from spindle.stack.recipe import StackFailed
+
+_ENGINE_SECONDS = 20.0
+_PULL_SECONDS = 900.0
+_BUILD_SECONDS = 1800.0
+_UP_SECONDS = 600.0
+_METRICS = {Service.GRAPHINATOR: "8001", Service.TABLEINATOR: "8002"}
+
+
+class ComposeServices:
+    """The project's compose file, as the environment and `.env` adjust it."""
+
+    name = "compose"
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def reason_against(self) -> str | None:
+        """Return why the containers can't be had here; None where they can, and then every image is there."""
+        if not (PROJECT / "docker-compose.yml").exists():
+            return f"there is no docker-compose.yml in {PROJECT}"
+        try:
+            if _docker("version", limit=_ENGINE_SECONDS).returncode != 0:
+                return "no container engine answers"
+            if _docker("compose", "version", limit=_ENGINE_SECONDS).returncode != 0:
+                return "the engine has no compose"
+            return self._reason_against_images()
+        except FileNotFoundError:
+            return "there is no docker"
+        except subprocess.TimeoutExpired as error:
+            return f"`{' '.join(error.cmd)}` took longer than {error.timeout:.0f} s"
+
+    def up(self) -> None:
+        """Start what does not run yet, and wait until all of it is healthy."""
+        self._say("starting the containers")
+        done = _docker("compose", "up", "--detach", "--wait", limit=_UP_SECONDS)
+        if done.returncode != 0:
+            raise StackFailed(f"docker compose up failed; see docker compose logs:\n{_end(done)}")
+
+    def environment(self) -> Mapping[str, str]:
+        """Return where the stores' ports are published on this machine, and the files with their passwords."""
+        secrets = _secrets_folder()
+        return {
+            **_address("POSTGRES", self._published("postgres", "5432")),
+            "POSTGRES_PASSWORD_FILE": str(secrets / "postgres_password"),
+            **_address("NEO4J", self._published("neo4j", "7687")),
+            "NEO4J_PASSWORD_FILE": str(secrets / "neo4j_password"),
+        }
+
+    def processes(self) -> dict[str, str]:
+        """Return the services' containers; there may be several of each."""
+        done = _docker("compose", "ps", "--format", "json", limit=_ENGINE_SECONDS)
+        # One object per line, or all in one list: that depends on the version of compose.
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+        containers: list[dict[str, Any]] = [
+            each for line in lines for each in (line if isinstance(line, list) else [line])
+        ]
+        return {
+            container["Name"]: f"http://{LOOPBACK}:{port}"
+            for container in containers
+            for publisher in container.get("Publishers") or ()
+            if str(publisher["TargetPort"]) == _METRICS.get(container["Service"])
+            and (port := publisher["PublishedPort"])
+        }
+
+    def extract(self, source: Source, *, report: IO[bytes], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Run the extractor's container once."""
+        options = [option for name, value in LOGGING.items() for option in ("--env", f"{name}={value}")]
+        options += ("--volume", f"{source.folder.resolve()}:/dumps:ro") if source.folder else ()
+        folder = ("--dumps", "/dumps") if source.folder else ()
+        command = ("docker", "compose", "run", "--rm", "--no-TTY", *options)
+        return subprocess.Popen(  # noqa: S603  (the argument list is ours)
+            [*command, "extractor", *folder, *source.arguments, "--json"],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=report,
+            stderr=log,
+        )
+
+    def places(self) -> Sequence[tuple[str, str]]:
+        """Return addresses, logs, and where the passwords are."""
+        return [
+            *((f"{name} metrics", f"{url}/metrics") for name, url in self.processes().items()),
+            ("RabbitMQ", f"http://{self._published('rabbitmq', '15672')} (user spindle)"),
+            ("PostgreSQL", f"{self._published('postgres', '5432')}, database spindle (user spindle)"),
+            ("Neo4j", f"bolt://{self._published('neo4j', '7687')} (user neo4j)"),
+            ("logs", "docker compose logs"),
+            ("passwords", f"the files in {_secrets_folder()}"),
+            ("stop", "make down"),
+        ]
+
+    def _reason_against_images(self) -> str | None:
+        self._make_secrets()
+        described = _docker("compose", "--profile", "load", "config", "--format", "json", limit=_ENGINE_SECONDS)
+        if described.returncode != 0:
+            return f"docker compose does not take the file: {_end(described)}"
+        for service in json.loads(described.stdout)["services"].values():
+            if "build" not in service and not self._has(service["image"]):
+                return f"the image {service['image']} can't be had"
+        self._say("building the services' images")
+        built = _docker("compose", "--profile", "load", "build", limit=_BUILD_SECONDS)
+        return f"the services' images can't be built: {_end(built)}" if built.returncode != 0 else None
+
+    def _has(self, image: str) -> bool:
+        if _docker("image", "inspect", image, limit=_ENGINE_SECONDS).returncode == 0:
+            return True
+        self._say(f"pulling {image}")
+        return _docker("pull", "--quiet", image, limit=_PULL_SECONDS).returncode == 0
+
+    def _make_secrets(self) -> None:
+        made = subprocess.run(  # noqa: S603  (our own script)
+            [PROJECT / "deploy/secrets.sh"], capture_output=True, text=True, timeout=30.0, check=False
+        )
+        if made.returncode != 0:
+            raise StartRefused(f"deploy/secrets.sh failed: {made.stderr.strip()}")
+
+    def _published(self, service: str, port: str) -> str:
+        done = _docker("compose", "port", service, port, limit=_ENGINE_SECONDS)
+        if done.returncode != 0 or not done.stdout.strip():
+            raise StackFailed(f"docker compose publishes no port {port} of {service}: {_end(done)}")
+        return done.stdout.strip()
+
+
+def _secrets_folder() -> Path:
+    return Path(os.environ.get("SPINDLE_SECRETS") or PROJECT / "secrets").resolve()
+
+
+def _address(server: str, published: str) -> dict[str, str]:
+    host, _, port = published.rpartition(":")
+    return {f"{server}_HOST": host, f"{server}_PORT": port}
+
+
+def _docker(*arguments: str, limit: float) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603  (the argument list is ours)
+        ["docker", *arguments],  # noqa: S607
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        check=False,
+    )
+
+
+def _end(done: "subprocess.CompletedProcess[str]") -> str:
+    return (done.stderr or done.stdout).strip()[-2000:]

@@ -1,0 +1,89 @@
+"""What a demo must know of a stack, and the native one."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+from spindle.sources import Source
+from spindle.stack.files import default_home
+from spindle.stack.launching import clean_environment
+from spindle.stack.native import SERVERS, SERVICES, NativeStack
+from spindle.stack.service import metrics_url
+
+LOGGING = {"LOG_FORMAT": "logfmt", "LOG_LEVEL": "info"}
+"""How the extractor must write, so that its progress can be read from its log."""
+
+
+class Stack(Protocol):
+    """Servers and services that run together, on this machine."""
+
+    @property
+    def name(self) -> str:
+        """Return `native` or `compose`."""
+
+    def up(self) -> None:
+        """Start what does not run yet. Raises: StartRefused, StackFailed."""
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the variables that lead from here to both stores, passwords included."""
+
+    def processes(self) -> dict[str, str]:
+        """Return each service process's address for metrics, by a name that a restart does not change."""
+
+    def extract(self, source: Source, *, report: IO[bytes], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Start the extractor; its report, as JSON, and its log lines go to these files."""
+
+    def places(self) -> Sequence[tuple[str, str]]:
+        """Return what there is to look at, and where."""
+
+
+class NativeServices:
+    """The native stack with both services."""
+
+    name = "native"
+
+    def __init__(self, home: Path, say: Callable[[str], None]) -> None:
+        self._stack = NativeStack(home, say=say)
+
+    def up(self) -> None:
+        """Install, and start what does not run yet."""
+        self._stack.up(SERVERS, SERVICES)
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the stack's own."""
+        return self._stack.environment()
+
+    def processes(self) -> dict[str, str]:
+        """Return the services; there is one process of each."""
+        return {name: metrics_url(self._stack.member(name).place) for name in SERVICES}
+
+    def extract(self, source: Source, *, report: IO[bytes], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Start the extractor as a process like the services."""
+        folder = ("--dumps", str(source.folder)) if source.folder else ()
+        return subprocess.Popen(  # noqa: S603  (the argument list is ours)
+            [sys.executable, "-m", "extractor", *folder, *source.arguments, "--json"],
+            stdin=subprocess.DEVNULL,
+            stdout=report,
+            stderr=log,
+            env={**clean_environment(), **self.environment(), **LOGGING},
+        )
+
+    def places(self) -> Sequence[tuple[str, str]]:
+        """Return addresses, logs, and how to get the passwords."""
+        variables = self.environment()
+        servers = {name: f"{variables[f'{name}_HOST']}:{variables[f'{name}_PORT']}" for name in ("POSTGRES", "NEO4J")}
+        users = {name: f"(user {variables[f'{name}_USERNAME']})" for name in ("RABBITMQ", "POSTGRES", "NEO4J")}
+        program = sys.argv[0] if Path(sys.argv[0]).name == "spindle" else "spindle"
+        ours = self._stack.home == default_home("default")
+        where = "" if ours else f" --home {self._stack.home}"
+        return [
+            *((f"{name} metrics", f"{url}/metrics") for name, url in self.processes().items()),
+            ("RabbitMQ", f"{variables['RABBITMQ_MANAGEMENT_URL']} {users['RABBITMQ']}"),
+            ("PostgreSQL", f"{servers['POSTGRES']}, database {variables['POSTGRES_DATABASE']} {users['POSTGRES']}"),
+            ("Neo4j", f"bolt://{servers['NEO4J']} {users['NEO4J']}"),
+            ("logs", str(self._stack.home / "logs")),
+            ("passwords", f"{program} stack env{where}"),
+            ("stop", "make down" if ours else f"{program} stack down{where}"),
+        ]
