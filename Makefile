@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo down stack-up stack-down
+.PHONY: help setup check test demo up down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,7 +37,11 @@ test: $(VENV)/.ready ## install the servers, run all tests on servers of their o
 demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, STACK=compose|native)
 	$(BIN)/spindle demo $(if $(DUMPS),--dumps '$(DUMPS)') $(if $(STACK),--stack '$(STACK)') $(DEMO_ARGS)
 
-down: $(VENV)/.ready ## stop what demo or stack-up started; the data stays
+up: ## start servers and services as containers (Docker)
+	deploy/secrets.sh
+	docker compose up -d --wait --build
+
+down: $(VENV)/.ready ## stop what demo, up or stack-up started; the data stays
 	$(BIN)/spindle stack down
 	@if docker version >/dev/null 2>&1; then docker compose down; fi
 
