@@ -5,6 +5,7 @@ import multiprocessing.connection
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
@@ -77,7 +78,12 @@ class Crew:
 
 
 def _start(process: SpawnProcess) -> None:
-    """Start a worker that no Ctrl-C reaches, not even while Python itself starts; one meant for us waits for us."""
+    """Start a worker that no Ctrl-C reaches.
+
+    A terminal's Ctrl-C is for every process of the group; here the parent alone decides, and says SIGTERM. What is
+    blocked now stays blocked in the worker, even while Python itself starts; our own waits until it is unblocked.
+    """
+    resource_tracker.ensure_running()  # which starts on its own otherwise, and unblocks the signal meanwhile
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()

@@ -40,8 +40,6 @@ class ParentGone(Exception):
 
 def run_worker(job: Job, pipe: Connection) -> None:
     """Do one job in a process of its own; exit 0 only if it is complete."""
-    # A terminal's Ctrl-C reaches every process of the group; the parent alone decides, and says SIGTERM.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if job.settings is None:
         logs.configure("extractor")
     else:

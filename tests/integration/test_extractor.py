@@ -84,7 +84,9 @@ class Site:
             **variables,
         }
         command = (sys.executable, "-m", "extractor", *map(str, arguments))
-        return await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
+        return await asyncio.create_subprocess_exec(
+            *command, env=environment, stdout=PIPE, stderr=PIPE, start_new_session=True
+        )
 
     async def run(self, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
         """Run the extractor to its end: exit code, standard output, standard error."""
@@ -348,7 +350,7 @@ async def test_a_signal_midway_ends_every_worker_and_announces_nothing(
     await site.first_records(*KINDS)
     workers = psutil.Process(process.pid).children(recursive=True)
 
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does, to every process of the group
     ending, _, err = await ended(process, 15)
 
     assert ending == code, err
