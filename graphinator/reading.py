@@ -5,7 +5,7 @@ failed can be asked for again. What a page shows is the graph of its moment, not
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from neo4j import READ_ACCESS, AsyncDriver, Record
 from neo4j.exceptions import DriverError, Neo4jError
 
 from graphinator.classification import classify
-from graphinator.model import EDGES, Edge, edges_of, node_labelled, node_of
+from graphinator.model import Edge, edges_of, node_labelled, node_of
 from graphinator.settings import Neo4jSettings
 from graphinator.store import open_driver
 
@@ -61,19 +61,6 @@ class GraphReader:
         )
         return {(row["start"], row["type"], row["end"]): row["count"] for row in rows}
 
-    async def node_counts(self) -> Mapping[str, tuple[int, int]]:
-        """How many nodes there are by label: those that a record has filled, and the others."""
-        rows = await self._ask(
-            "MATCH (n) RETURN labels(n)[0] AS label, count(n.hash) AS filled, count(*) - count(n.hash) AS others", {}
-        )
-        return {row["label"]: (row["filled"], row["others"]) for row in rows}
-
-    async def names(self, label: str) -> list[str]:
-        """The keys of all nodes of a label that only edges make, such as genres."""
-        node = node_labelled(label)
-        rows = await self._ask(f"MATCH (n:{label}) RETURN n.{node.key} AS name ORDER BY name", {})
-        return [row["name"] for row in rows]
-
     async def _ask(self, statement: str, parameters: Mapping[str, Any]) -> list[Record]:
         try:
             async with (
@@ -112,13 +99,6 @@ def page_statement(kind: str) -> str:
             "RETURN collect(row) AS page",
         ]
     )
-
-
-def edge_names() -> Iterator[tuple[str, str, str]]:
-    """The edges of the model as `edge_counts` names them."""
-    for edge in EDGES:
-        ends = (edge.owner, edge.target) if edge.outgoing else (edge.target, edge.owner)
-        yield ends[0], edge.type, ends[1]
 
 
 def _collect(edge: Edge, name: str) -> str:

@@ -23,6 +23,7 @@ log = structlog.get_logger()
 # A connection that nobody has used for so long is asked whether it still lives: firewalls forget silent ones.
 _IDLE_SECONDS = 30.0
 _SCHEMA_SECONDS = 360.0  # beyond what the server is given for its indexes
+_SAY_AGAIN_SECONDS = 10.0
 _RATE_LIMIT_SECONDS = 5.5  # for so long Neo4j refuses the right password too, after several wrong ones
 
 
@@ -102,11 +103,12 @@ async def _close(driver: AsyncDriver, limit: float) -> None:
 
 
 async def _prepare(driver: AsyncDriver, settings: Neo4jSettings) -> None:
-    """Wait until the server answers, then see that it can be used.
+    """Wait until the server answers, then see that it can be used; say why we wait, and again now and then.
 
     Raises: StartRefused.
     """
-    pauses = delays()
+    now = asyncio.get_running_loop().time
+    pauses, say_at = delays(), now()
     while True:
         try:
             async with asyncio.timeout(settings.connect_timeout):
@@ -115,10 +117,11 @@ async def _prepare(driver: AsyncDriver, settings: Neo4jSettings) -> None:
                 await create_schema(driver, settings.database)
         except (Neo4jError, DriverError, OSError) as error:
             pause = _pause(error, pauses)
-            log.warning("Waiting for Neo4j", address=settings.address, reason=str(classify(error)))
+            if now() >= say_at:
+                log.warning("Waiting for Neo4j", address=settings.address, reason=str(classify(error)))
+                say_at = now() + _SAY_AGAIN_SECONDS
             await asyncio.sleep(pause)
         else:
-            log.info("Connected to Neo4j", address=settings.address, database=settings.database)
             return
 
 

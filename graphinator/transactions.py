@@ -44,10 +44,12 @@ class Transactions:
             try:
                 # The limit is outermost: what it cancels must pass through the session, which then closes the
                 # connection instead of giving it back with an answer still to come.
-                async with asyncio.timeout(self._limit):
+                async with asyncio.timeout(self._limit) as limit:
                     return await self._run(work)
             except TimeoutError as error:
-                raise TimeoutError(f"no answer within {self._limit:g} s") from error
+                if limit.expired():
+                    raise TimeoutError(f"no answer within {self._limit:g} s") from error
+                raise
             finally:
                 self.in_use -= 1
 

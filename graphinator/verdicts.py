@@ -41,7 +41,7 @@ class LostAnswers:
     The batch comes again, and what was then written looks unchanged; it is counted as what it was decided to be.
     """
 
-    # Two thirds of the largest batch would do; entries of records that never come again are the oldest and go first.
+    # More than the largest batch (32,767); the oldest go first: records that have not come again.
     LIMIT = 50_000
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ import pytest
 from common.errors import StoreUnavailable
 from graphinator.model import node_of
 from graphinator.projection import GraphRecord
-from graphinator.reading import StoredRecord, edge_names, open_reader
+from graphinator.reading import StoredRecord, open_reader
 from tests.integration.graphs import fetch, opened, record, settings
 from tests.servers import Neo4j
 
@@ -65,7 +65,6 @@ async def test_stubs_are_read_as_such(empty_neo4j: Neo4j) -> None:
             StoredRecord("50", None, None, [None], [[]]),
             StoredRecord("6", None, None, [None], [[]]),
         ]
-        assert (await reader.node_counts())["Label"] == (1, 2)
 
 
 async def test_edges_are_counted_by_their_ends_and_type(empty_neo4j: Neo4j) -> None:
@@ -89,14 +88,6 @@ async def test_edges_are_counted_by_their_ends_and_type(empty_neo4j: Neo4j) -> N
         ("Release", "IS", "Style"): 50,
         ("Release", "ON", "Label"): 75,
     }
-    assert set(counts) - set(edge_names()) == {("Artist", "OF_NO_MODEL", "Genre")}
-
-
-async def test_names_are_read(empty_neo4j: Neo4j) -> None:
-    await written(empty_neo4j)
-
-    async with open_reader(settings(empty_neo4j).neo4j) as reader:
-        assert await reader.names("Style") == ["Dub", "Ska"]
 
 
 async def test_an_empty_graph_has_no_pages(empty_neo4j: Neo4j) -> None:
