@@ -82,6 +82,8 @@ class _Worker:
             check_kind(self._job, self._tally, self._tell)
         else:
             await publish_kind(self._job, self._job.settings, self._tally, self._tell)
+        self._told = 0.0  # the last word is never too much
+        self._tell("done")
 
     def _tell(self, state: str) -> None:
         """Send an update, but not too often. Raises: ParentGone."""
