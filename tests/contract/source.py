@@ -361,6 +361,23 @@ class SourceContract:
         assert {delivery.delivery_count for delivery in again} == {1}
         assert min(delivery.epoch.number for delivery in again) > first[0].epoch.number
 
+    async def test_handing_back_has_nothing_more_given_out(self, harness: SourceHarness) -> None:
+        """Messages that the last acknowledgements make room for would come back with a raised count of deliveries."""
+        async with running(harness.make(prefetch=20)) as source:
+            await harness.publish(*messages(40))
+            source.settle((await take(source, 20))[1:10])
+
+            await source.hand_back()
+            await becomes_ready(harness, 31)
+            await source.resume()
+            counts = []
+            while len(counts) < 31:
+                burst = await take(source, 1)
+                counts.extend(delivery.delivery_count for delivery in burst)
+                source.settle(burst)
+
+        assert counts == [1] * 11 + [0] * 20
+
     async def test_while_handed_back_nothing_is_received(self, harness: SourceHarness) -> None:
         async with running(harness.make()) as source:
             await harness.publish(*messages(5))

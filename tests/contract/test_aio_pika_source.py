@@ -1,15 +1,33 @@
 """The aio-pika source passes the Source contract, and does what only a real broker can ask of it."""
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
+from typing import Any
 
+import psutil
 import pytest
 
+from common.delivery import Delivery, Properties
+from common.errors import StartRefused
 from common.kinds import Names, Service
-from common.metrics import KindMetrics
+from common.metrics import REGISTRY, KindMetrics
+from common.rabbitmq.confirming import Message, open_confirmed
 from common.rabbitmq.source import AioPikaSource
 from tests.amqp import Peer, new_names, peer_of, proxied, settings
 from tests.contract.proxy import Proxy
-from tests.contract.source import SourceContract, SourceHarness
+from tests.contract.source import (
+    PATIENCE,
+    SourceContract,
+    SourceHarness,
+    becomes_ready,
+    bodies,
+    messages,
+    running,
+    take,
+    until,
+)
+from tests.native import OwnRabbitMQ
 from tests.servers import RabbitMQ
 
 KIND, SERVICE = "artists", Service.TABLEINATOR
@@ -60,3 +78,316 @@ async def harness(rabbitmq: RabbitMQ) -> AsyncIterator[AioPikaHarness]:
 
 class TestAioPikaSource(SourceContract):
     pass
+
+
+# What a message carries.
+
+
+async def deliver(harness: AioPikaHarness, body: bytes = b"{}", **properties: Any) -> Delivery:
+    """Publish one message with these properties and receive it."""
+    async with running(harness.make()) as source:
+        await harness.peer.publish(harness.names.exchange(KIND), body, **properties)
+        (delivery,) = await take(source, 1)
+        source.settle([delivery])
+    return delivery
+
+
+async def test_load_time_and_properties_are_read(harness: AioPikaHarness) -> None:
+    headers = {"load": "20260301", "timestamp_in_ms": 1_772_323_200_123, "own": ["x", 1]}
+
+    delivery = await deliver(
+        harness, headers=headers, content_type="application/json", message_id="artists:1", delivery_mode=2
+    )
+
+    assert (delivery.load, delivery.published_ms, delivery.delivery_count) == ("20260301", 1_772_323_200_123, 0)
+    properties = delivery.read_properties()
+    assert (properties.content_type, properties.message_id, properties.delivery_mode) == (
+        "application/json",
+        "artists:1",
+        2,
+    )
+    assert properties.headers["own"] == ["x", 1]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"load": 20260301, "timestamp_in_ms": "soon"}, {"load": None, "timestamp_in_ms": True}, {}]
+)
+async def test_headers_of_a_foreign_type_are_none(harness: AioPikaHarness, headers: dict[str, Any]) -> None:
+    delivery = await deliver(harness, headers=headers)
+
+    assert (delivery.load, delivery.published_ms) == (None, None)
+
+
+async def test_the_brokers_count_of_deliveries_is_read(harness: AioPikaHarness) -> None:
+    async with running(harness.make()) as source:
+        await harness.publish(b"one")
+        for count in range(3):
+            (delivery,) = await take(source, 1)
+            assert delivery.delivery_count == count
+            await harness.lose_connection()
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        Properties(timestamp=2**62),
+        Properties(headers={"at": b"\xff\xfe no utf-8"}),
+        Properties(headers={str(n): "x" * 1000 for n in range(100)}),
+        Properties(priority=255, delivery_mode=1, expiration="60000", type="t", app_id="a", correlation_id="c"),
+    ],
+)
+async def test_a_message_with_odd_properties_is_delivered_like_any_other(
+    harness: AioPikaHarness, properties: Properties
+) -> None:
+    async with running(harness.make()) as source:
+        await publish_raw(harness, properties, b"odd")
+        await harness.publish(b"next")
+
+        deliveries = await take(source, 2)
+
+        assert bodies(deliveries) == [b"odd", b"next"]
+        deliveries[0].read_properties()
+
+
+async def publish_raw(harness: AioPikaHarness, properties: Properties, body: bytes) -> None:
+    """Publish what a client library would refuse to write."""
+    outbox = deque([Message(harness.names.exchange(KIND), properties, body)])
+    taken = asyncio.Event()
+    channel = await open_confirmed(harness.peer.connection, on_verdict=lambda *_: taken.set(), on_end=lambda *_: None)
+    await channel.write(outbox)
+    async with asyncio.timeout(PATIENCE):
+        await taken.wait()
+
+
+@pytest.mark.parametrize("size", [0, 131_064, 131_065, 16 * 2**20])
+async def test_a_body_of_any_size_is_delivered_whole(harness: AioPikaHarness, size: int) -> None:
+    body = bytes(range(251)) * (size // 251 + 1)
+
+    delivery = await deliver(harness, body[:size])
+
+    assert delivery.body == body[:size]
+
+
+# Bytes.
+
+
+async def test_above_the_byte_limit_the_rest_stays_with_the_broker_until_there_is_room(
+    harness: AioPikaHarness,
+) -> None:
+    async with running(harness.make(prefetch=500, max_bytes=2**20)) as source:
+        await harness.publish(*(bytes([number]) * 100_000 for number in range(250)))
+        deliveries = []
+        most = 0
+        while len(deliveries) < 250:
+            burst = await take(source, 1)
+            deliveries.extend(burst)
+            most = max(most, source.unsettled)
+            await asyncio.sleep(0.02)  # a sink takes its time, and more would arrive meanwhile
+            source.settle(burst)
+
+    assert [delivery.body[0] for delivery in deliveries] == list(range(250))
+    assert {delivery.epoch.number for delivery in deliveries} == {1}
+    assert most < 40  # not the prefetch, which would be 25 MB
+
+
+async def test_a_byte_limit_that_stays_reached_begins_again_with_fewer_deliveries(
+    harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.rabbitmq.consumption.PAUSE_LIMIT", 0.3)
+    async with running(harness.make(prefetch=200, max_bytes=2**20)) as source:
+        before = reconnects()
+        await harness.publish(*(bytes([number]) * 100_000 for number in range(100)))
+        await until(lambda: reconnects() > before and source.unsettled >= 8)
+        await asyncio.sleep(1.0)  # again for longer than the socket may stay unread
+
+        held = source.unsettled
+        deliveries = await take(source, held)
+
+        assert (8 <= held <= 12, reconnects() - before) == (True, 1)
+        assert [delivery.body[0] for delivery in deliveries] == list(range(held))
+        assert {delivery.delivery_count for delivery in deliveries} == {1}
+
+
+async def test_a_single_delivery_above_the_byte_limit_is_delivered(
+    harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.rabbitmq.consumption.PAUSE_LIMIT", 0.3)
+    async with running(harness.make(prefetch=4, max_bytes=2**20)) as source:
+        await harness.publish(*(bytes([number]) * 3 * 2**20 for number in range(3)))
+        for number in range(3):
+            deliveries: list[Delivery] = []
+            while not deliveries or deliveries[0].expired:
+                deliveries = [each for each in await take(source, 1) if each.body[0] == number]
+                await asyncio.sleep(0.5)  # longer than the socket may stay unread
+            source.settle(deliveries)
+
+    await becomes_ready(harness, 0)
+
+
+# The broker's side of it.
+
+
+async def test_the_prefetch_holds_on_the_brokers_side(harness: AioPikaHarness, rabbitmq: RabbitMQ) -> None:
+    async with running(harness.make(prefetch=37)):
+        consumer = await consumer_of(harness.queue, rabbitmq)
+
+    assert (consumer["prefetch_count"], consumer["ack_required"]) == (37, True)
+
+
+async def consumer_of(queue: str, rabbitmq: RabbitMQ) -> Any:
+    """How the broker describes the only consumer of a queue; it takes seconds until it does."""
+    vhost = rabbitmq.url.rpartition("/")[2]
+    async with asyncio.timeout(20.0):
+        while True:
+            consumers = await asyncio.to_thread(rabbitmq.api, "GET", f"consumers/{vhost}")
+            for consumer in consumers:
+                if consumer["queue"]["name"] == queue:
+                    return consumer
+            await asyncio.sleep(0.2)
+
+
+async def test_two_sources_share_a_queue(harness: AioPikaHarness) -> None:
+    async with running(harness.make(prefetch=10)) as one, running(harness.make(prefetch=10)) as other:
+        await harness.publish(*messages(20))
+
+        received = bodies([*await take(one, 10), *await take(other, 10)])
+
+    assert sorted(received) == messages(20)
+
+
+# When the broker is not as it should be.
+
+
+async def test_it_waits_for_a_broker_that_starts_late(own_rabbitmq: OwnRabbitMQ) -> None:
+    await own_rabbitmq.stop()
+    names = new_names()
+    source = source_at(own_rabbitmq.url, names)
+
+    async with asyncio.timeout(60.0), asyncio.TaskGroup() as tasks:
+        tasks.create_task(source.run())
+        await asyncio.sleep(0.5)
+        connected_without_broker = source.connected
+        await own_rabbitmq.start()
+        await until(lambda: source.connected)
+        async with peer_of(own_rabbitmq.url) as peer:
+            await peer.publish(names.exchange(KIND), *messages(3))
+        deliveries = await take(source, 3)
+        source.settle(deliveries)
+        await source.close()
+
+    assert not connected_without_broker
+    assert bodies(deliveries) == messages(3)
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_a_broker_that_restarts_costs_nothing_but_time(own_rabbitmq: OwnRabbitMQ, end: str) -> None:
+    names = new_names()
+    source = source_at(own_rabbitmq.url, names)
+    async with running(source):
+        async with peer_of(own_rabbitmq.url) as peer:
+            await peer.publish(names.exchange(KIND), *messages(20))
+        source.settle((await take(source, 20))[:5])
+        await asyncio.sleep(0.2)
+
+        await (own_rabbitmq.stop() if end == "stop" else own_rabbitmq.kill())
+        await until(lambda: not source.connected)
+        await own_rabbitmq.start()
+        again = await take(source, 15)
+
+    assert bodies(again) == messages(15, first=5)
+
+
+async def test_a_silent_broker_is_noticed(own_rabbitmq: OwnRabbitMQ) -> None:
+    names = new_names()
+    source = source_at(own_rabbitmq.url, names, heartbeat=1)
+    async with running(source):
+        async with peer_of(own_rabbitmq.url) as peer:
+            await peer.publish(names.exchange(KIND), *messages(3))
+        await take(source, 3)
+
+        own_rabbitmq.freeze()
+        await until(lambda: not source.connected)  # heartbeats of 1 s: given up after 6
+        own_rabbitmq.thaw()
+
+        assert bodies(await take(source, 3)) == messages(3)
+
+
+async def test_a_stop_does_not_wait_for_a_broker_that_is_not_there(harness: AioPikaHarness) -> None:
+    harness.proxy.freeze()
+    source = harness.make()
+
+    async with asyncio.timeout(2.0), asyncio.TaskGroup() as tasks:  # less than connecting may take
+        tasks.create_task(source.run())
+        await asyncio.sleep(0.1)
+        source.stop()
+        assert await source.receive() == []
+        await source.close()
+
+
+async def test_closing_does_not_wait_for_a_silent_broker(harness: AioPikaHarness) -> None:
+    loop = asyncio.get_running_loop()
+    async with running(harness.make()) as source:
+        await harness.publish(*messages(3))
+        source.settle(await take(source, 3))
+        harness.proxy.freeze()
+        began = loop.time()
+
+    assert loop.time() - began < 7.0
+    harness.proxy.mend()
+
+
+async def test_what_can_not_be_used_ends_the_start(harness: AioPikaHarness) -> None:
+    await harness.peer.declare_queue(harness.queue, durable=False)
+
+    with pytest.raises(ExceptionGroup) as refused:
+        async with asyncio.timeout(PATIENCE):
+            await harness.make().run()
+
+    assert refused.group_contains(StartRefused, match=harness.queue)
+
+
+async def test_what_can_not_be_used_later_is_waited_out(harness: AioPikaHarness) -> None:
+    async with running(harness.make()) as source:
+        await harness.peer.delete_queue(harness.queue)
+        await harness.peer.declare_queue(harness.queue, durable=False)
+        await until(lambda: not source.connected)
+        await asyncio.sleep(0.5)
+        assert not source.connected
+
+        await harness.peer.delete_queue(harness.queue)
+        await until(lambda: source.connected)
+
+
+async def test_fifty_flaps_leave_nothing_behind(harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.rabbitmq.source._STEADY", 0.0)  # else the waits between them grow to 2 s
+    process = psutil.Process()
+    async with running(harness.make()) as source:
+        await harness.publish(*messages(10))
+        await take(source, 10)
+        before, files, tasks = reconnects(), process.num_fds(), len(asyncio.all_tasks())
+        for _ in range(50):
+            await harness.lose_connection()
+            await take(source, 10)
+
+        await until(lambda: process.num_fds() <= files and len(asyncio.all_tasks()) <= tasks)
+        assert reconnects() - before == 50
+
+
+def reconnects() -> float:
+    """What the metric says."""
+    labels = {"service": SERVICE, "kind": KIND}
+    return REGISTRY.get_sample_value("spindle_broker_reconnects_total", labels) or 0.0
+
+
+def source_at(url: str, names: Names, **more: Any) -> AioPikaSource:
+    """A source on a broker of the test's own."""
+    return AioPikaSource(
+        settings(url, **more),
+        names,
+        SERVICE,
+        KIND,
+        prefetch=100,
+        max_bytes=64 * 2**20,
+        consumer_timeout=1800.0,
+        metrics=KindMetrics(SERVICE, KIND),
+    )

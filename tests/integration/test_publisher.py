@@ -166,6 +166,20 @@ async def test_a_message_that_was_returned_arrives_once_there_is_a_queue(rabbitm
     await peer.delete_queue(exchange)
 
 
+async def test_of_messages_with_the_same_body_each_one_returned_counts(rabbitmq: RabbitMQ, peer: Peer) -> None:
+    exchange = new_names().exchange("artists")
+    await peer.declare_exchange(exchange)
+
+    async with make(rabbitmq.url) as publisher:
+        await publisher.publish(exchange, [Outgoing(b"same", "artists:1", {})] * 20)
+        await peer.declare_queue(exchange)
+        await peer.bind(exchange, exchange)
+        await publisher.flush()
+
+    assert await bodies(peer, exchange) == [b"same"] * 20
+    await peer.delete_queue(exchange)
+
+
 async def test_an_exchange_that_is_not_there_is_named(rabbitmq: RabbitMQ, no_waits: None) -> None:
     async with make(rabbitmq.url) as publisher:
         with pytest.raises(PublishFailed, match="no exchange 'nowhere'"):
