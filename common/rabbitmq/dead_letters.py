@@ -157,15 +157,16 @@ class DeadLetterPublisher:
         self._changes.notify()
 
     def _lose(self, orphans: list[Message], reason: str) -> None:
-        self._complain(reason)
         waiting = [message.about for message in (*orphans, *self._outbox)]
         self._outbox.clear()
         self._backlog.extendleft(reversed(waiting))
+        self._complain(reason)
         self._refused = bool(orphans)
         self._changes.notify()
 
     def _complain(self, reason: str) -> None:
         """Say what is the matter, once for as long as it is the same."""
-        if reason != self._complaint:
+        # With nothing to publish a lost connection is nobody's matter, least of all while the service stops.
+        if reason != self._complaint and self.unconfirmed:
             log.warning("Dead letters wait", reason=reason, unconfirmed=self.unconfirmed)
         self._complaint = reason
