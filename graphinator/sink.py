@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 from neo4j import AsyncTransaction
-from neo4j.exceptions import ClientError, DriverError, Neo4jError, TransientError
+from neo4j.exceptions import DriverError, Neo4jError
 
 from common.sink import Outcomes
 from graphinator.classification import Unpackable, classify, is_constraint_race
@@ -88,13 +88,10 @@ class GraphSink:
     async def _commit(
         self, transaction: AsyncTransaction, records: Sequence[GraphRecord], verdicts: Sequence[Verdict]
     ) -> None:
-        try:
-            await transaction.commit()
-        except (ClientError, TransientError):
-            raise  # an answer: it was not committed
-        except BaseException:  # a lost connection, a timeout, a cancellation: nobody knows
-            self._lost.remember(records, verdicts)
-            raise
+        # Before it is sent, whatever the answer will be: a server that was being stopped has been seen to commit and
+        # then to answer DatabaseUnavailable. What was not committed does not look unchanged next time.
+        self._lost.remember(records, verdicts)
+        await transaction.commit()
 
     async def _overwrite(self, record: GraphRecord, transaction: AsyncTransaction) -> bool:
         if not await self._steps.hold(transaction, record):
