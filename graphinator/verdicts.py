@@ -36,7 +36,7 @@ def outcomes_of(verdicts: Sequence[Verdict]) -> Outcomes:
 
 
 class LostAnswers:
-    """Verdicts of commits that may have happened: the server was asked, and its answer never came.
+    """Verdicts of commits that may have happened: the server was asked, and has not said that all is well.
 
     The batch comes again, and what was then written looks unchanged; it is counted as what it was decided to be.
     """
@@ -48,10 +48,10 @@ class LostAnswers:
         self._decided: OrderedDict[tuple[str, str], Verdict] = OrderedDict()
 
     def remember(self, records: Sequence[GraphRecord], verdicts: Sequence[Verdict]) -> None:
-        """Note what was decided for the records that were to be written."""
+        """Note what was decided for the records that are to be written; of several decisions the first one counts."""
         for record, verdict in zip(records, verdicts, strict=True):
             if verdict in WORK:
-                self._decided[record.id, record.hash] = verdict
+                self._decided.setdefault((record.id, record.hash), verdict)
         while len(self._decided) > self.LIMIT:
             self._decided.popitem(last=False)
 

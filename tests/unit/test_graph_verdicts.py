@@ -58,6 +58,14 @@ def test_a_record_without_hash_looks_changed_and_is_what_it_was() -> None:
     assert lost.settle([record("1", "")], [CHANGED]) == [NEW]
 
 
+def test_the_first_decision_counts_until_it_is_settled() -> None:
+    lost = LostAnswers()
+    lost.remember([record("1", "")], [NEW])
+    lost.remember([record("1", "")], [CHANGED])
+
+    assert lost.settle([record("1", "")], [CHANGED]) == [NEW]
+
+
 def test_memory_of_lost_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LostAnswers, "LIMIT", 2)
     lost, records = LostAnswers(), [record("1"), record("2"), record("3")]
