@@ -38,8 +38,8 @@ async def until(fact: Callable[[], object], seconds: float = 10.0) -> None:
             await asyncio.sleep(0.01)
 
 
-async def memory_alarm(server: OwnRabbitMQ, *, on: bool) -> None:
-    """Have a broker block publishers, or let them go on."""
+async def rabbitmqctl(server: OwnRabbitMQ, *arguments: str) -> None:
+    """Do what an operator would on the broker's machine."""
     place = server.member.place
     environment = {
         **os.environ,
@@ -49,13 +49,15 @@ async def memory_alarm(server: OwnRabbitMQ, *, on: bool) -> None:
         "RABBITMQ_CONF_ENV_FILE": str(place.folder / "rabbitmq-env.conf"),
     }
     process = await asyncio.create_subprocess_exec(
-        str(PROGRAM.with_name("rabbitmqctl")),
-        *("set_vm_memory_high_watermark", "0.00001" if on else "0.4"),
-        env=environment,
-        stdout=asyncio.subprocess.DEVNULL,
+        str(PROGRAM.with_name("rabbitmqctl")), *arguments, env=environment, stdout=asyncio.subprocess.DEVNULL
     )
     async with asyncio.timeout(30.0):
         assert await process.wait() == 0
+
+
+async def memory_alarm(server: OwnRabbitMQ, *, on: bool) -> None:
+    """Have a broker block publishers, or let them go on."""
+    await rabbitmqctl(server, "set_vm_memory_high_watermark", "0.00001" if on else "0.4")
 
 
 @asynccontextmanager

@@ -68,14 +68,8 @@ class Consumption:
         """How many deliveries have arrived and were not taken yet."""
         return len(self._burst)
 
-    async def start(self, queue: str, *, consumer_timeout: float) -> None:
-        """Begin to consume.
-
-        The timeout is the consumer's argument, not the queue's: a queue keeps its arguments for ever, a consumer takes
-        it from today's settings. RabbitMQ knows it since 3.12; before that, a node has one timeout for all.
-        """
-        knows_timeout = self._connection.broker_version >= (3, 12)
-        arguments: dict[str, Any] = {"x-consumer-timeout": int(consumer_timeout * 1000)} if knows_timeout else {}
+    async def start(self, queue: str, arguments: dict[str, Any]) -> None:
+        """Begin to consume."""
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await self._channel.basic_qos(prefetch_count=self._prefetch)
             answer = await self._channel.basic_consume(queue, _unused, arguments=arguments)

@@ -4,8 +4,9 @@ One connection is one channel is one epoch: whatever ends it, the way back is th
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import structlog
 
@@ -25,6 +26,10 @@ log = structlog.get_logger()
 
 _STEADY = 10.0
 """Seconds that a connection must have lasted for the next one to be tried at once again."""
+
+
+class _EpochLost(BrokerUnavailable):
+    """An epoch ended unasked."""
 
 
 class AioPikaSource:
@@ -63,7 +68,7 @@ class AioPikaSource:
     @property
     def connected(self) -> bool:
         """Whether deliveries can arrive now."""
-        return self._consumption is not None and not self._is_stopped
+        return self._consumption is not None and self._consumption.end_reason is None and not self._is_stopped
 
     @property
     def unsettled(self) -> int:
@@ -133,13 +138,14 @@ class AioPikaSource:
             try:
                 await self._live()
             except BrokerUnavailable as error:
-                self._complain("Broker unavailable", error)
+                event = "Consumer lost" if isinstance(error, _EpochLost) else "Broker unavailable"
+                self._complain(self._log.warning, event, error)
                 waits = waits if loop.time() - began < _STEADY else delays()
                 await self._wait(next(waits))
             except StartRefused as error:
                 if not self._epochs:
                     raise
-                self._complain("Broker can't be used", error)
+                self._complain(self._log.error, "Broker can't be used", error)
                 await self._wait(next(waits))
             await self._changes.until(lambda: self._is_stopped or not self._is_away)
         self._is_drained = True
@@ -151,8 +157,9 @@ class AioPikaSource:
         Raises: BrokerUnavailable, also for an epoch that ended unasked; StartRefused.
         """
         async with connected(self._broker, name=f"spindle {self._service} {self._kind}") as connection:
-            self._note(await declare(connection, self._names, self._service, self._kind))
-            consumption = await self._begin(connection)
+            declared = await declare(connection, self._names, self._service, self._kind)
+            self._note(declared.differences)
+            consumption = await self._begin(connection, declared.queue_type)
             try:
                 if not self._is_idle:
                     await self._attend(consumption)
@@ -160,14 +167,14 @@ class AioPikaSource:
             finally:
                 self._end(consumption)
         if not self._is_idle:
-            raise BrokerUnavailable(consumption.end_reason)
+            raise _EpochLost(consumption.end_reason)
 
     @property
     def _is_idle(self) -> bool:
         """Whether nothing is to be consumed now."""
         return self._is_stopped or self._is_away
 
-    async def _begin(self, connection: Connection) -> Consumption:
+    async def _begin(self, connection: Connection, queue_type: str) -> Consumption:
         epoch = Epoch(self._epochs + 1)
         prefetch, self._next_prefetch = self._next_prefetch, self._prefetch
         with broker_errors(connection.address):
@@ -176,8 +183,15 @@ class AioPikaSource:
                 connection, channel, epoch, prefetch=prefetch, max_bytes=self._max_bytes, changes=self._changes
             )
             queue = self._names.queue(self._service, self._kind)
-            await consumption.start(queue, consumer_timeout=self._consumer_timeout)
+            await consumption.start(queue, self._arguments(connection, queue_type))
         return consumption
+
+    def _arguments(self, connection: Connection, queue_type: str) -> dict[str, Any]:
+        # The timeout is the consumer's argument, not the queue's: a queue keeps its arguments for ever, a consumer
+        # takes it from today's settings. RabbitMQ knows it since 3.12; before that, a node has one timeout for all.
+        if connection.broker_version < (3, 12) or queue_type != "quorum":
+            return {}
+        return {"x-consumer-timeout": int(self._consumer_timeout * 1000)}
 
     async def _attend(self, consumption: Consumption) -> None:
         """Receive and acknowledge until the epoch ends; after a stop, acknowledge only."""
@@ -217,8 +231,8 @@ class AioPikaSource:
             self._log.warning("Topology differs", differences="; ".join(differences))
         self._differences = differences
 
-    def _complain(self, event: str, reason: object) -> None:
+    def _complain(self, say: Callable[..., Any], event: str, error: Exception) -> None:
         """Say what is the matter, once for as long as it is the same."""
-        if str(reason) != self._complaint:
-            self._log.warning(event, reason=str(reason))
-        self._complaint = str(reason)
+        if str(error) != self._complaint:
+            say(event, reason=str(error))
+        self._complaint = str(error)

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from aiormq.exceptions import (
     ChannelAccessRefused,
@@ -28,10 +29,19 @@ _ROUNDS = 20
 """Differences that one declaration may have; the broker knows fewer arguments than this."""
 
 
-async def declare(connection: Connection, names: Names, service: Service, kind: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What there is on the broker now."""
+
+    queue_type: str
+    """`quorum`, or `classic` where somebody had made it before us."""
+    differences: list[str]
+    """A sentence for each thing that exists otherwise than we would have made it; it is used as it is."""
+
+
+async def declare(connection: Connection, names: Names, service: Service, kind: str) -> Declared:
     """Declare everything one consumer needs.
 
-    Returns: a sentence for each thing that exists otherwise than we would have made it; it is used as it is.
     Raises: StartRefused where something can't be used, BrokerUnavailable.
     """
     exchange, queue = exchange_of(names.exchange(kind)), _queue(connection, names, service, kind)
@@ -39,11 +49,14 @@ async def declare(connection: Connection, names: Names, service: Service, kind: 
     await _declare(connection, queue)
     await _bind(connection, queue.name, exchange.name)
     dead_letters = await declare_dead_letters(connection, names, service, kind)
-    return [*exchange.differences, *queue.differences, *_advice(connection, queue), *dead_letters]
+    return Declared(
+        str(queue.arguments.get("x-queue-type", "classic")),
+        [*exchange.differences, *queue.differences, *_advice(connection, queue), *dead_letters],
+    )
 
 
 async def declare_dead_letters(connection: Connection, names: Names, service: Service, kind: str) -> list[str]:
-    """Declare where the dead letters of one queue go. Returns and raises as `declare`."""
+    """Declare where the dead letters of one queue go. Returns the differences, and raises as `declare`."""
     exchange = exchange_of(names.dead_letter_exchange(service, kind))
     queue = Declaration("queue", names.dead_letter_queue(service, kind), arguments=_arguments(connection))
     await _declare(connection, exchange)
@@ -53,7 +66,7 @@ async def declare_dead_letters(connection: Connection, names: Names, service: Se
 
 
 async def declare_exchanges(broker: BrokerSettings | Connection, names: Names, kinds: Iterable[str]) -> list[str]:
-    """Declare what a producer needs. Returns and raises as `declare`."""
+    """Declare what a producer needs. Returns the differences, and raises as `declare`."""
     exchanges = [exchange_of(names.exchange(kind)) for kind in kinds]
     async with borrowed(broker, name="spindle topology") as connection:
         for exchange in exchanges:

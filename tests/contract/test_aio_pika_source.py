@@ -14,7 +14,7 @@ from common.kinds import Names, Service
 from common.metrics import REGISTRY, KindMetrics
 from common.rabbitmq.confirming import Message, open_confirmed
 from common.rabbitmq.source import AioPikaSource
-from tests.amqp import Peer, new_names, peer_of, proxied, settings
+from tests.amqp import Peer, new_names, peer_of, proxied, rabbitmqctl, settings
 from tests.contract.proxy import Proxy
 from tests.contract.source import (
     PATIENCE,
@@ -297,6 +297,24 @@ async def test_a_broker_that_restarts_costs_nothing_but_time(own_rabbitmq: OwnRa
     assert bodies(again) == messages(15, first=5)
 
 
+async def test_a_delivery_kept_beyond_the_consumer_timeout_comes_again(own_rabbitmq: OwnRabbitMQ) -> None:
+    for variable, milliseconds in (("channel_tick_interval", 500), ("consumer_timeout", 1000)):
+        await rabbitmqctl(own_rabbitmq, "eval", f"application:set_env(rabbit, {variable}, {milliseconds}).")
+    names = new_names()
+    source = source_at(own_rabbitmq.url, names, consumer_timeout=1.0)
+    async with running(source):
+        async with peer_of(own_rabbitmq.url) as peer:
+            await peer.publish(names.exchange(KIND), *messages(3))
+        kept = await take(source, 3)
+
+        again = await take(source, 3)
+
+        assert all(delivery.expired for delivery in kept)
+        assert bodies(again) == messages(3)
+        assert {delivery.delivery_count for delivery in again} == {1}
+    await rabbitmqctl(own_rabbitmq, "eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
+
+
 async def test_a_silent_broker_is_noticed(own_rabbitmq: OwnRabbitMQ) -> None:
     names = new_names()
     source = source_at(own_rabbitmq.url, names, heartbeat=1)
@@ -379,7 +397,7 @@ def reconnects() -> float:
     return REGISTRY.get_sample_value("spindle_broker_reconnects_total", labels) or 0.0
 
 
-def source_at(url: str, names: Names, **more: Any) -> AioPikaSource:
+def source_at(url: str, names: Names, *, consumer_timeout: float = 1800.0, **more: Any) -> AioPikaSource:
     """A source on a broker of the test's own."""
     return AioPikaSource(
         settings(url, **more),
@@ -388,6 +406,6 @@ def source_at(url: str, names: Names, **more: Any) -> AioPikaSource:
         KIND,
         prefetch=100,
         max_bytes=64 * 2**20,
-        consumer_timeout=1800.0,
+        consumer_timeout=consumer_timeout,
         metrics=KindMetrics(SERVICE, KIND),
     )

@@ -40,7 +40,7 @@ def described(rabbitmq: RabbitMQ, queue: str) -> Any:
 
 
 async def test_everything_is_made_as_the_wire_format_says(rabbitmq: RabbitMQ, peer: Peer, names: Names) -> None:
-    differences = await declare(peer.connection, names, SERVICE, KIND)
+    differences = (await declare(peer.connection, names, SERVICE, KIND)).differences
 
     assert differences == []
     queue = described(rabbitmq, names.queue(SERVICE, KIND))
@@ -77,7 +77,7 @@ async def test_declaring_again_changes_nothing_and_differs_in_nothing(peer: Peer
     await declare(peer.connection, names, SERVICE, KIND)
     await peer.publish(names.exchange(KIND), b"one")
 
-    assert await declare(peer.connection, names, SERVICE, KIND) == []
+    assert (await declare(peer.connection, names, SERVICE, KIND)).differences == []
     assert await peer.ready(names.queue(SERVICE, KIND)) == 1
 
 
@@ -111,7 +111,7 @@ async def test_a_queue_with_other_arguments_is_adopted_and_each_difference_named
     queue = names.queue(SERVICE, KIND)
     await peer.declare_queue(queue, arguments)
 
-    differences = "; ".join(await declare(peer.connection, names, SERVICE, KIND))
+    differences = "; ".join((await declare(peer.connection, names, SERVICE, KIND)).differences)
 
     for words in named:
         assert words in differences
@@ -125,7 +125,7 @@ async def test_a_limit_that_drops_is_named_with_the_command_that_mends_it(
     queue = names.queue(SERVICE, KIND)
     await peer.declare_queue(queue, {"x-queue-type": "quorum", "x-delivery-limit": 20})
 
-    differences = await declare(peer.connection, names, SERVICE, KIND)
+    differences = (await declare(peer.connection, names, SERVICE, KIND)).differences
 
     (advice,) = [each for each in differences if "set_policy" in each]
     vhost = peer.connection.vhost
@@ -137,7 +137,8 @@ async def test_a_limit_that_drops_is_named_with_the_command_that_mends_it(
 async def test_the_command_that_mends_a_limit_keeps_the_record(rabbitmq: RabbitMQ, peer: Peer, names: Names) -> None:
     queue = names.queue(SERVICE, KIND)
     await peer.declare_queue(queue, {"x-queue-type": "quorum", "x-delivery-limit": 1})
-    (advice,) = [each for each in await declare(peer.connection, names, SERVICE, KIND) if "set_policy" in each]
+    differences = (await declare(peer.connection, names, SERVICE, KIND)).differences
+    (advice,) = [each for each in differences if "set_policy" in each]
     pattern, definition = advice.split("'")[-4], advice.split("'")[-2]
     apply_policy(rabbitmq, queue, pattern, definition)
     await peer.publish(names.exchange(KIND), b"one")
@@ -156,7 +157,7 @@ async def test_a_limit_with_a_dead_letter_exchange_needs_no_advice(peer: Peer, n
     arguments = {"x-queue-type": "quorum", "x-delivery-limit": 20, "x-dead-letter-exchange": "any"}
     await peer.declare_queue(names.queue(SERVICE, KIND), arguments)
 
-    differences = await declare(peer.connection, names, SERVICE, KIND)
+    differences = (await declare(peer.connection, names, SERVICE, KIND)).differences
 
     assert not [each for each in differences if "set_policy" in each]
 
@@ -167,7 +168,7 @@ async def test_an_exchange_of_another_sort_is_adopted(
 ) -> None:
     await peer.declare_exchange(names.exchange(KIND), kind, **more)
 
-    differences = await declare(peer.connection, names, SERVICE, KIND)
+    differences = (await declare(peer.connection, names, SERVICE, KIND)).differences
 
     assert len(differences) == 1
     await peer.publish(names.exchange(KIND), b"one")
@@ -180,7 +181,7 @@ async def test_a_difference_too_long_for_the_broker_to_name_does_not_end_the_sta
         names.queue(SERVICE, KIND), {"x-queue-type": "quorum", "x-dead-letter-exchange": "y" * 200}
     )
 
-    differences = await declare(peer.connection, names, SERVICE, KIND)
+    differences = (await declare(peer.connection, names, SERVICE, KIND)).differences
 
     assert any("x-dead-letter-exchange" in each for each in differences)
 
@@ -310,7 +311,7 @@ async def test_a_producer_declares_an_exchange_per_kind(rabbitmq: RabbitMQ, peer
     assert await declare_exchanges(settings(rabbitmq.url), names, KINDS) == []
 
     for kind in KINDS:  # a consumer that comes later finds them as it would have made them
-        assert await declare(peer.connection, names, SERVICE, kind) == []
+        assert (await declare(peer.connection, names, SERVICE, kind)).differences == []
 
 
 async def test_lengths_count_what_waits_and_tell_an_absent_queue_from_an_empty_one(
