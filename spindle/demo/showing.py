@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from common.kinds import Service
@@ -85,7 +86,7 @@ def result_table(parts: Sequence[KindResult]) -> Table:
 
 def print_result(result: DemoResult, console: Console) -> None:
     """Everything that was measured and proved."""
-    console.print(f"\n[bold]{result.load}[/], {result.stack}, {result.seconds:.0f} s", highlight=False)
+    console.print(f"\n[bold]{escape(result.load)}[/], {result.stack}, {result.seconds:.0f} s", highlight=False)
     console.print(result_table(result.kinds))
     if result.skipped:
         skipped = ", ".join(f"{count:,} {reason}" for reason, count in result.skipped.items())
@@ -121,7 +122,7 @@ def print_places(places: Sequence[tuple[str, str]], console: Console) -> None:
     """What there is to look at."""
     table = Table.grid(padding=(0, 2))
     for name, place in places:
-        table.add_row(name, place)
+        table.add_row(name, escape(place))
     console.print()
     console.print(table, highlight=False, soft_wrap=True)
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from rich.console import Console
+from rich.markup import escape
 
 from common.environment import load as load_settings
 from common.errors import StartRefused
@@ -63,7 +64,7 @@ def stack_environment(name: str) -> Mapping[str, str]:
 
 def show(verification: Verification, console: Console) -> None:
     """Print everything that was found."""
-    console.print(f"[bold]{verification.load}[/]", highlight=False)
+    console.print(f"[bold]{escape(verification.load)}[/]", highlight=False)
     console.print(records_table(verification))
     console.print(edges_table(verification))
     for line in problem_lines(verification):

@@ -1,6 +1,5 @@
 """What a verification has found: counts, and a few ids to look at. Never content."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,11 +135,3 @@ def _store_as_data(found: StoreFindings) -> dict[str, Any]:
 
 def _finding_as_data(finding: Finding) -> dict[str, Any]:
     return {"count": finding.count, "examples": finding.examples}
-
-
-def totals(counts: dict[EdgeName, EdgeCount]) -> Counter[str]:
-    """Stored edges by type."""
-    sums: Counter[str] = Counter()
-    for (_, type_, _), count in counts.items():
-        sums[type_] += count.stored
-    return sums

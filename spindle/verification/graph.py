@@ -102,7 +102,7 @@ def unowned_edges(counts: Mapping[EdgeName, int], owned: Mapping[EdgeName, int],
     """Edges in the graph that are on no node where they belong; those of kinds that were not read are passed over."""
     passed_over = {name for kind, names in OWNED.items() if kind not in kinds for name in names}
     finding = Finding()
-    for name in counts.keys() - passed_over:
+    for name in sorted(counts.keys() - passed_over, key=str):
         finding.add(edge_text(name), abs(counts[name] - owned.get(name, 0)))
     return finding
 
