@@ -1,0 +1,27 @@
+"""The loads that the end-to-end tests publish, made once: making one takes as long as storing it."""
+
+from functools import cache
+
+from common.kinds import Service
+from extractor.loads import Load, messages
+from extractor.message import Message
+from extractor.synthetic import SyntheticLoad
+from spindle.verification.expectation import Expectation
+
+LOADS = {
+    # Large enough that a service is still in the middle of it when a test has seen it begin.
+    Service.TABLEINATOR: SyntheticLoad(20_000, seed=4),
+    Service.GRAPHINATOR: SyntheticLoad(8_000, seed=4),
+}
+
+
+@cache
+def messages_of(load: Load, kind: str) -> list[Message]:
+    """A kind's messages."""
+    return list(messages(load, kind))
+
+
+@cache
+def expectation_of(load: Load, kind: str) -> Expectation:
+    """What a store must hold of a kind."""
+    return Expectation(load, kind)

@@ -1,0 +1,126 @@
+"""Servers that go away in the middle of a load: nothing is lost, nothing dead-lettered, nothing spins.
+
+SPINDLE_OUTAGE_SECONDS makes the outage of a stopped store longer than the 15 seconds that a run of all tests affords.
+"""
+
+import asyncio
+import os
+import time
+
+from common.kinds import Service
+from tests.e2e.broker import Broker
+from tests.e2e.loads import LOADS
+from tests.e2e.services import Services, in_words
+from tests.e2e.sides import Graph, Side, Tables, problems
+from tests.native import OwnRabbitMQ, OwnServer
+
+OUTAGE = float(os.environ.get("SPINDLE_OUTAGE_SECONDS", "15"))
+RESUMPTION = 5.0  # seconds
+NEAR_ZERO = 0.10  # of one core
+SILENCE = 12.0  # seconds, longer than the limits that `IMPATIENT` sets
+IMPATIENT = {
+    "POSTGRES_CONNECT_TIMEOUT": "1",
+    "POSTGRES_COMMAND_TIMEOUT": "2",
+    "NEO4J_CONNECT_TIMEOUT": "1",
+    "NEO4J_TRANSACTION_TIMEOUT": "2",
+}
+
+
+async def test_a_stopped_store_costs_no_record_no_dead_letter_and_no_cpu(
+    broker: Broker, services: Services, mortal: tuple[Side, OwnServer]
+) -> None:
+    side, server = mortal
+    load = LOADS[side.service]
+    await broker.declare(side.service)
+    published = await broker.publish(load)
+    service = await services.start(side.service, broker.environment | side.environment)
+    await service.until_settled(published // 8)
+
+    await server.stop()
+    await service.until(lambda: service.ready()[0] == 503, "red")
+    began, used = time.monotonic(), service.cpu_seconds()
+    await asyncio.sleep(OUTAGE)
+    cpu = (service.cpu_seconds() - used) / (time.monotonic() - began)
+    status, red = service.ready()
+    held, dead = service.settled(), await broker.dead_letters(side.service)
+    await server.start()
+    started = time.monotonic()
+    await side.write_past_the_service()  # a Neo4j that has just started takes seconds for its first transaction
+    answers = time.monotonic()
+    await service.until(lambda: service.settled() > held, "storing again")
+    resumption = time.monotonic() - answers
+    await service.until(lambda: service.ready()[0] == 200, "green again")
+    await broker.until_drained(service)
+
+    outcomes = service.metrics().outcomes()
+    print(
+        f"{side.service}: {side.store} away for {OUTAGE:g} s with {held:,} of {published:,} settled: {cpu:.1%} of a "
+        f"core meanwhile; answering {answers - started:.1f} s after its start, stored to {resumption:.1f} s later; "
+        f"{in_words(outcomes)}"
+    )
+    assert held < published, "not stopped in mid-load"
+    assert (status, red["store"]["name"], red["store"]["status"]) == (503, side.store, "unavailable")
+    assert red["broker"]["status"] == "ok"
+    assert cpu < NEAR_ZERO
+    assert dead == await broker.dead_letters(side.service) == 0
+    assert resumption < RESUMPTION
+    assert outcomes == {"new": published}
+    assert await problems(side, load) == {}
+
+
+async def test_a_store_that_falls_silent_costs_no_record(
+    broker: Broker, services: Services, mortal: tuple[Side, OwnServer]
+) -> None:
+    side, server = mortal
+    load = LOADS[side.service]
+    await broker.declare(side.service)
+    published = await broker.publish(load)
+    service = await services.start(side.service, broker.environment | side.environment | IMPATIENT)
+    await service.until_settled(published // 8)
+
+    server.freeze()
+    await asyncio.sleep(SILENCE)
+    status, red = service.ready()
+    held = service.settled()
+    server.thaw()
+    await service.until(lambda: service.ready()[0] == 200, "green again")
+    await broker.until_drained(service)
+
+    outcomes = service.metrics().outcomes()
+    words = in_words(outcomes)
+    print(f"{side.service}: {side.store} silent for {SILENCE:g} s with {held:,} of {published:,} settled; {words}")
+    assert held < published, "not frozen in mid-load"
+    assert (status, red["store"]["name"], red["store"]["status"]) == (503, side.store, "unavailable")
+    assert outcomes == {"new": published}
+    assert await problems(side, load) == {}
+    assert await broker.dead_letters(side.service) == 0
+
+
+async def test_a_killed_broker_costs_no_record(
+    own_rabbitmq: OwnRabbitMQ, services: Services, tables: Tables, graph: Graph
+) -> None:
+    broker, load = Broker(own_rabbitmq.url), LOADS[Service.GRAPHINATOR]
+    sides: list[Side] = [tables, graph]
+    for side in sides:
+        await broker.declare(side.service)
+    published = await broker.publish(load)
+    running = [await services.start(side.service, broker.environment | side.environment) for side in sides]
+    await running[1].until_settled(published // 8)
+
+    await own_rabbitmq.kill()
+    await running[1].until(lambda: running[1].ready()[0] == 503, "red")
+    red = running[1].ready()[1]
+    held = running[1].settled()
+    await own_rabbitmq.start()
+    for service in running:
+        await service.until(lambda service=service: service.ready()[0] == 200, "green again")  # type: ignore[misc]
+        await broker.until_drained(service)
+
+    outcomes = [f"{service.service}: {in_words(service.metrics().outcomes())}" for service in running]
+    print(f"RabbitMQ killed with {held:,} of {published:,} settled by graphinator; {'; '.join(outcomes)}")
+    assert held < published, "not killed in mid-load"
+    assert (red["broker"]["status"], red["store"]["status"]) == ("unavailable", "ok")
+    for side in sides:
+        assert await problems(side, load) == {}
+        assert await side.stored() == published
+        assert await broker.dead_letters(side.service) == 0
