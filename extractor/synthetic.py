@@ -32,13 +32,14 @@ class SyntheticLoad:
     seed: int
     month: int = 0
     date: str = ""
-    """The load's version; 1 January 2026 and `month` months where none is given."""
+    """The load's version; 1 January 2000 and `month` months where none is given: older than any dump, so that real records
+    replace made-up ones of the same id, and not the other way round."""
     kinds: tuple[str, ...] = KINDS
 
     def __post_init__(self) -> None:
         if not self.date:
             year, month = divmod(self.month, 12)
-            object.__setattr__(self, "date", f"{2026 + year}{1 + month:02}01")
+            object.__setattr__(self, "date", f"{2000 + year}{1 + month:02}01")
 
     def file_name(self, kind: str) -> str:
         """What the control message calls a kind's file."""

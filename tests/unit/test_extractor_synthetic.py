@@ -265,8 +265,8 @@ def test_a_change_is_a_change_every_time() -> None:
 
 
 def test_the_date_of_a_load_follows_its_month() -> None:
-    assert SyntheticLoad(1, 1).date == "20260101"
-    assert SyntheticLoad(1, 1, month=14).date == "20270301"
+    assert SyntheticLoad(1, 1).date == "20000101"
+    assert SyntheticLoad(1, 1, month=14).date == "20010301"
     assert SyntheticLoad(1, 1, month=14, date="20300101").date == "20300101"
 
 
