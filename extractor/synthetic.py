@@ -32,8 +32,8 @@ class SyntheticLoad:
     seed: int
     month: int = 0
     date: str = ""
-    """The load's version; 1 January 2000 and `month` months where none is given: older than any dump, so that real records
-    replace made-up ones of the same id, and not the other way round."""
+    """The load's version; where none is given, 1 January 2000 and `month` months: older than any dump, so that a real
+    record replaces a made-up one of its id, and not the other way round."""
     kinds: tuple[str, ...] = KINDS
 
     def __post_init__(self) -> None:
