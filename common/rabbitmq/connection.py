@@ -42,7 +42,7 @@ class _HandshakeRefused(ConnectionClosed):
         self.code, self.text = code, text
 
 
-class _Transports(aiormq.connection.TransportFactory):
+class Transports(aiormq.connection.TransportFactory):
     """Open sockets as aiormq does, and remember the last: pausing and cutting it are not offered otherwise."""
 
     transport: asyncio.Transport | None = None
@@ -58,8 +58,8 @@ class _Transports(aiormq.connection.TransportFactory):
 class Connection(aiormq.connection.Connection):
     """A connection that knows its broker's version, and whether the broker blocks publishing on it."""
 
-    def __init__(self, url: URL, address: str) -> None:
-        self._transports = _Transports()
+    def __init__(self, url: URL, address: str, transports: Transports | None = None) -> None:
+        self._transports = transports or Transports()
         super().__init__(url, transport_factory=self._transports)
         self.address = address
         self.unblocked = asyncio.Event()
@@ -118,14 +118,14 @@ class Connection(aiormq.connection.Connection):
         log.info("Broker takes messages again")
 
 
-async def connect(broker: BrokerSettings, *, name: str) -> Connection:
-    """Open a connection; `name` is how the broker's management shows it.
+async def connect(broker: BrokerSettings, *, name: str, make: type[Connection] = Connection) -> Connection:
+    """Open a connection; `name` is how the broker's management shows it. `make`: a class of connections.
 
     Raises: BrokerUnavailable where waiting may help, StartRefused where only a person can.
     """
     tolerance.install()
     url = URL(broker.url.get_secret_value()).update_query(heartbeat=str(broker.heartbeat), name=name)
-    connection = Connection(url, broker.address)
+    connection = make(url, broker.address)
     # A cancelled attempt waits for the peer's part of closing TLS, which a silent peer never plays: hence the cut.
     cutting = asyncio.get_running_loop().call_later(broker.connect_timeout + 1.0, connection.cut)
     try:
@@ -138,9 +138,11 @@ async def connect(broker: BrokerSettings, *, name: str) -> Connection:
 
 
 @asynccontextmanager
-async def connected(broker: BrokerSettings, *, name: str) -> AsyncIterator[Connection]:
-    """Hold a connection for as long as the block lasts."""
-    connection = await connect(broker, name=name)
+async def connected(
+    broker: BrokerSettings, *, name: str, make: type[Connection] = Connection
+) -> AsyncIterator[Connection]:
+    """Hold a connection for as long as the block lasts; `make` may give one of another class."""
+    connection = await connect(broker, name=name, make=make)
     try:
         yield connection
     finally:

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
 from common.delivery import Delivery, Epoch, load_of
-from common.delivery import Properties as MessageProperties
 from common.errors import BrokerUnavailable
 from common.rabbitmq.changes import Changes
 from common.rabbitmq.channel import Channel, Properties
 from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors
+from common.rabbitmq.properties import is_number, translated
 from common.settlement import Ack, AckLedger
 
 PAUSE_LIMIT = 10.0
@@ -199,32 +199,9 @@ def _delivery(tag: int, epoch: Epoch, body: bytes, received: float, properties: 
         body,
         received,
         load_of(headers.get("load")),
-        published if _is_number(published) else None,
-        count if _is_number(count) else 0,
-        partial(_read, properties),
-    )
-
-
-def _is_number(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _read(properties: Properties) -> MessageProperties:
-    stamp = properties.timestamp
-    return MessageProperties(
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        headers=properties.headers or {},
-        delivery_mode=properties.delivery_mode,
-        priority=properties.priority,
-        correlation_id=properties.correlation_id,
-        reply_to=properties.reply_to,
-        expiration=properties.expiration,
-        message_id=properties.message_id,
-        timestamp=int(stamp.timestamp()) if stamp else None,
-        type=properties.message_type,
-        user_id=properties.user_id,
-        app_id=properties.app_id,
+        published if is_number(published) else None,
+        count if is_number(count) else 0,
+        partial(translated, properties),
     )
 
 

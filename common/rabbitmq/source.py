@@ -6,7 +6,7 @@ One connection is one channel is one epoch: whatever ends it, the way back is th
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 
@@ -34,6 +34,9 @@ class _EpochLost(BrokerUnavailable):
 
 class AioPikaSource:
     """A `Source`. `run()` is its task and lasts until `close()`; everything else may be called at any time."""
+
+    _make_connection: ClassVar[type[Connection]] = Connection
+    _make_consumption: ClassVar[type[Consumption]] = Consumption
 
     def __init__(
         self,
@@ -156,7 +159,8 @@ class AioPikaSource:
 
         Raises: BrokerUnavailable, also for an epoch that ended unasked; StartRefused.
         """
-        async with connected(self._broker, name=f"spindle {self._service} {self._kind}") as connection:
+        name = f"spindle {self._service} {self._kind}"
+        async with connected(self._broker, name=name, make=self._make_connection) as connection:
             declared = await declare(connection, self._names, self._service, self._kind)
             self._note(declared.differences)
             consumption = await self._begin(connection, declared.queue_type)
@@ -179,7 +183,7 @@ class AioPikaSource:
         prefetch, self._next_prefetch = self._next_prefetch, self._prefetch
         with broker_errors(connection.address):
             channel = await open_channel(connection)
-            consumption = Consumption(
+            consumption = self._make_consumption(
                 connection, channel, epoch, prefetch=prefetch, max_bytes=self._max_bytes, changes=self._changes
             )
             queue = self._names.queue(self._service, self._kind)
