@@ -14,7 +14,7 @@ from typing import Any
 import aiormq.connection
 import pamqp.frame
 import structlog
-from aiormq.exceptions import AMQPError, ConnectionClosed
+from aiormq.exceptions import AMQPConnectionError, AMQPError, ConnectionClosed
 from pamqp import commands
 from yarl import URL
 
@@ -42,17 +42,43 @@ class _HandshakeRefused(ConnectionClosed):
         self.code, self.text = code, text
 
 
+class _GatedReader(asyncio.StreamReader):
+    """A stream that can be left unread. What piles up behind the gate pauses the socket, as it always does.
+
+    Pausing the transport instead does not last: a stream that had paused it resumes it as soon as it has room.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def readexactly(self, n: int) -> bytes:
+        if not self.gate.is_set():
+            await self.gate.wait()
+        return await super().readexactly(n)
+
+
 class Transports(aiormq.connection.TransportFactory):
     """Open sockets as aiormq does, and remember the last: pausing and cutting it are not offered otherwise."""
 
     transport: asyncio.Transport | None = None
+    gate: asyncio.Event | None = None
+    """Set while aiormq may read; None where something else reads the deliveries."""
 
     async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        plain = url.scheme == "amqp"
-        factory = aiormq.connection.TCPTransportFactory() if plain else aiormq.connection.TLSTransportFactory()
-        reader, writer = await factory.create(url, **options)
-        self.transport = writer.transport  # type: ignore[assignment]  # StreamWriter's are always full transports
-        return reader, writer
+        certificates: aiormq.connection.SSLContextProvider = options.pop("ssl_context_provider")
+        context = await certificates.get_context() if url.scheme == "amqps" else None
+        loop = asyncio.get_running_loop()
+        reader = _GatedReader(loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        host, port = url.host or "", url.port or 0  # aiormq has seen to the port
+        try:
+            transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=context, **options)
+        except OSError as error:
+            raise AMQPConnectionError(*error.args) from error
+        self.transport, self.gate = transport, reader.gate
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 class Connection(aiormq.connection.Connection):
@@ -73,15 +99,19 @@ class Connection(aiormq.connection.Connection):
         return tuple(int(part) for part in re.findall(r"\d+", str(self.server_properties.get("version", "0")))[:3])
 
     def pause_reading(self) -> None:
-        """Leave what the broker sends in the socket. May be called again at any time."""
-        transport = self._transports.transport
-        if transport is not None and transport.is_reading():
+        """Leave what the broker sends in the socket, heartbeats included. May be called again at any time."""
+        transport, gate = self._transports.transport, self._transports.gate
+        if gate is not None:
+            gate.clear()
+        elif transport is not None and transport.is_reading():
             transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read the socket again."""
-        transport = self._transports.transport
-        if transport is not None and not transport.is_closing():
+        transport, gate = self._transports.transport, self._transports.gate
+        if gate is not None:
+            gate.set()
+        elif transport is not None and not transport.is_closing():
             transport.resume_reading()
 
     def cut(self) -> None:

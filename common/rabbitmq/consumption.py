@@ -161,8 +161,7 @@ class Consumption:
     def _pause(self) -> None:
         """Leave the rest in the socket until there is room.
 
-        Stopping the consumer instead would not do: the broker sends the whole prefetch nevertheless. Again for each
-        delivery, because the stream's own flow control may have begun to read again.
+        Stopping the consumer instead would not do: the broker sends the whole prefetch nevertheless.
         """
         self._connection.pause_reading()
         if self._giving_up is None:
