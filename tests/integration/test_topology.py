@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -225,14 +227,11 @@ async def test_a_dead_letter_queue_that_can_not_be_used_ends_the_start_too(peer:
 
 
 async def test_missing_permission_ends_the_start_with_what_is_missing(rabbitmq: RabbitMQ, names: Names) -> None:
-    vhost = rabbitmq.url.rpartition("/")[2]
-    rabbitmq.api("PUT", "users/no-rights", {"password": "no-rights-secret", "tags": ""})
-    rabbitmq.api("PUT", f"permissions/{vhost}/no-rights", {"configure": "", "write": ".*", "read": ".*"})
-    url = f"amqp://no-rights:no-rights-secret@{rabbitmq.url.rpartition('@')[2]}"
-
-    async with connected(settings(url), name="test") as connection:
-        with pytest.raises(StartRefused, match="permission to configure") as refused:
-            await declare(connection, names, SERVICE, KIND)
+    with user_of(rabbitmq, "no-rights-secret", configure="") as user:
+        url = f"amqp://{user}:no-rights-secret@{rabbitmq.url.rpartition('@')[2]}"
+        async with connected(settings(url), name="test") as connection:
+            with pytest.raises(StartRefused, match="permission to configure") as refused:
+                await declare(connection, names, SERVICE, KIND)
 
     assert "no-rights-secret" not in str(refused.value)
 
@@ -284,14 +283,24 @@ async def test_the_heartbeat_holds_on_the_brokers_side(rabbitmq: RabbitMQ) -> No
 
 async def test_a_password_of_any_characters_logs_in(rabbitmq: RabbitMQ) -> None:
     password = "p@ss/w:rd%20#?&=é "
-    vhost = rabbitmq.url.rpartition("/")[2]
-    rabbitmq.api("PUT", "users/odd-password", {"password": password, "tags": ""})
-    rabbitmq.api("PUT", f"permissions/{vhost}/odd-password", {"configure": ".*", "write": ".*", "read": ".*"})
-    host, _, port = rabbitmq.url.rpartition("@")[2].partition("/")[0].partition(":")
-    parts = {"host": host, "port": int(port), "username": "odd-password", "vhost": vhost}
+    address, _, vhost = rabbitmq.url.rpartition("@")[2].partition("/")
+    host, _, port = address.partition(":")
+    with user_of(rabbitmq, password) as user:
+        parts = {"host": host, "port": int(port), "username": user, "vhost": vhost}
+        async with connected(BrokerSettings(password=SecretStr(password), **parts), name="test") as connection:
+            assert connection.is_opened
 
-    async with connected(BrokerSettings(password=SecretStr(password), **parts), name="test") as connection:
-        assert connection.is_opened
+
+@contextmanager
+def user_of(rabbitmq: RabbitMQ, password: str, *, configure: str = ".*") -> Iterator[str]:
+    """Another user of the vhost."""
+    vhost, name = rabbitmq.url.rpartition("/")[2], f"test-{secrets.token_hex(4)}"
+    rabbitmq.api("PUT", f"users/{name}", {"password": password, "tags": ""})
+    rabbitmq.api("PUT", f"permissions/{vhost}/{name}", {"configure": configure, "write": ".*", "read": ".*"})
+    try:
+        yield name
+    finally:
+        rabbitmq.api("DELETE", f"users/{name}")
 
 
 async def heartbeat_of(name: str, rabbitmq: RabbitMQ) -> Any:
