@@ -32,8 +32,8 @@ def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _usable_prefix(prefix: str) -> str:
-    # 200 leaves room for what `Names` appends: AMQP names end at 255 bytes. "amq." is the broker's own.
-    if not re.fullmatch(r"(?!amq\.)[A-Za-z0-9._:-]{1,200}", prefix):
+    # 102 leaves room for what `Names` appends: the client ends names at 127 characters. "amq." is the broker's own.
+    if not re.fullmatch(r"(?!amq\.)[A-Za-z0-9._:-]{1,102}", prefix):
         raise ValueError("not a prefix")
     return prefix
 
@@ -97,7 +97,7 @@ class ProgramSettings(Settings):
     broker: BrokerSettings = BrokerSettings()
     discogs_exchange_prefix: Annotated[str, AfterValidator(_usable_prefix)] = text(
         DEFAULT_PREFIX,
-        "1 to 200 letters, digits, dots, colons, dashes and underscores, not beginning with amq.",
+        "1 to 102 letters, digits, dots, colons, dashes and underscores, not beginning with amq.",
     )
     kinds: Kinds = selection(KINDS, KINDS)
     drain_limit: float = seconds(8.0, 0.1, 3600)
