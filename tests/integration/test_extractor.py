@@ -152,7 +152,7 @@ async def test_a_load_arrives_in_both_services_queues_followed_by_its_control_me
             }
             assert extraction_complete == {
                 "type": "extraction_complete",
-                "version": "20260201",
+                "version": load.date,
                 "timestamp": extraction_complete["timestamp"],
                 "started_at": extraction_complete["started_at"],
                 "record_counts": {each: len(expected[each]) for each in KINDS},
