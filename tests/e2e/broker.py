@@ -51,7 +51,7 @@ class Broker:
             await publisher.flush()
         return count
 
-    async def until_drained(self, running: Running, *, seconds: float = 90.0) -> None:
+    async def until_drained(self, running: Running, *, seconds: float = 180.0) -> None:
         """Wait until a service's queues are empty and it holds nothing.
 
         Twice in a row: between the two looks what the broker had just sent arrives.

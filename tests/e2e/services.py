@@ -26,7 +26,7 @@ from common.kinds import Service
 
 ROOT = Path(__file__).parents[2]
 
-START_LIMIT = 30.0  # seconds until a service is ready, on a busy machine
+START_LIMIT = 60.0  # seconds until a service is ready, or has ended, on a busy machine
 POLL = 0.05  # seconds between two looks
 _SHOWN_LINES = 60
 
@@ -92,7 +92,7 @@ class Running:
         """Wait until it has its broker and its store."""
         await self.until(self._is_ready, "ready", seconds=START_LIMIT)
 
-    async def until(self, fact: Callable[[], Any], what: str, *, seconds: float = 60.0) -> None:
+    async def until(self, fact: Callable[[], Any], what: str, *, seconds: float = 120.0) -> None:
         """Look again and again whether something is so; fail if the process ends or the time is over."""
         deadline = time.monotonic() + seconds
         while not await asyncio.to_thread(fact):
@@ -100,7 +100,7 @@ class Running:
             assert time.monotonic() < deadline, f"{self.service} was not {what} within {seconds:g} s"
             await asyncio.sleep(POLL)
 
-    async def until_settled(self, records: int, *, seconds: float = 60.0) -> None:
+    async def until_settled(self, records: int, *, seconds: float = 120.0) -> None:
         """Wait until this process has brought so many records to an end."""
         await self.until(lambda: self.settled() >= records, f"at {records:,} records", seconds=seconds)
 
