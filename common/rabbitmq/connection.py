@@ -5,21 +5,25 @@ No robust connection: who owns one decides when to connect again, and what has e
 
 import asyncio
 import logging
+import random
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import aiormq.connection
 import pamqp.frame
 import structlog
 from aiormq.exceptions import AMQPConnectionError, AMQPError, ConnectionClosed
 from pamqp import commands
+from pydantic import SecretStr
 from yarl import URL
 
 from common.errors import BrokerUnavailable, StartRefused
 from common.rabbitmq import tolerance
+from common.servers import address_of
 from common.settings import BrokerSettings
 
 log = structlog.get_logger()
@@ -149,17 +153,38 @@ class Connection(aiormq.connection.Connection):
 
 
 async def connect(broker: BrokerSettings, *, name: str, make: type[Connection] = Connection) -> Connection:
-    """Open a connection; `name` is how the broker's management shows it. `make`: a class of connections.
+    """Open a connection; `name` is how the broker's management shows it. `make`: the class of connection.
 
+    Where the URL names several addresses, they are tried in any order.
     Raises: BrokerUnavailable where waiting may help, StartRefused where only a person can.
     """
     tolerance.install()
-    url = URL(broker.url.get_secret_value()).update_query(heartbeat=str(broker.heartbeat), name=name)
-    connection = make(url, broker.address)
+    *others, last = addresses(broker.url)
+    for url in others:
+        with suppress(BrokerUnavailable):
+            return await _connect(broker, url, name, make)
+    return await _connect(broker, last, name, make)
+
+
+def addresses(url: SecretStr) -> list[SecretStr]:
+    """Each address of a URL that names one or several (`host:port,host:port`) as a URL of its own, in random order.
+
+    At random, so that the replicas that lose one node don't all go to the same other one.
+    """
+    parts = urlsplit(url.get_secret_value())
+    login, at, places = parts.netloc.rpartition("@")
+    urls = [urlunsplit(parts._replace(netloc=f"{login}{at}{place}")) for place in places.split(",")]
+    return [SecretStr(each) for each in random.sample(urls, len(urls))]
+
+
+async def _connect(broker: BrokerSettings, url: SecretStr, name: str, make: type[Connection]) -> Connection:
+    address = address_of(url, 5672)
+    options = {"heartbeat": str(broker.heartbeat), "name": name}
+    connection = make(URL(url.get_secret_value()).update_query(options), address)
     # A cancelled attempt waits for the peer's part of closing TLS, which a silent peer never plays: hence the cut.
     cutting = asyncio.get_running_loop().call_later(broker.connect_timeout + 1.0, connection.cut)
     try:
-        with broker_errors(broker.address):
+        with broker_errors(address):
             async with asyncio.timeout(broker.connect_timeout):
                 await connection.connect()
     finally:

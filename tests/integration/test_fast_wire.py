@@ -1,0 +1,266 @@
+"""The fast source's connection on a real broker: logging in, TLS, heartbeats, reasons, and broken bytes."""
+
+import asyncio
+import base64
+import socket
+import subprocess
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import pytest
+from structlog.testing import capture_logs
+
+from common.errors import StartRefused
+from common.kinds import Names, Service
+from common.metrics import KindMetrics
+from common.rabbitmq.fast.source import FastSource
+from tests.amqp import new_names, peer_of, proxied, rabbitmqctl, settings
+from tests.contract.source import PATIENCE, bodies, messages, running, take, until
+from tests.native import OwnRabbitMQ
+from tests.servers import RabbitMQ
+
+KIND, SERVICE = "labels", Service.TABLEINATOR
+
+
+def source_at(url: str, names: Names | None = None, **more: Any) -> FastSource:
+    """A source on a queue of its own."""
+    return FastSource(
+        settings(url, **more),
+        names or new_names(),
+        SERVICE,
+        KIND,
+        prefetch=100,
+        max_bytes=2**20,
+        consumer_timeout=1800.0,
+        metrics=KindMetrics(SERVICE, KIND),
+    )
+
+
+def changed(url: str, **parts: str) -> str:
+    """The URL with another login, address or path."""
+    split = urlsplit(url)
+    login, _, place = split.netloc.rpartition("@")
+    netloc = f"{parts.pop('login', login)}@{parts.pop('place', place)}"
+    return urlunsplit(split._replace(netloc=netloc, **parts))
+
+
+async def refusal(url: str) -> str:
+    """The sentence with which a source refuses to start."""
+    with pytest.raises(ExceptionGroup) as refused:
+        async with asyncio.timeout(PATIENCE):
+            await source_at(url).run()
+    (error,) = refused.value.exceptions
+    assert isinstance(error, StartRefused)
+    return str(error)
+
+
+async def test_a_refused_login_ends_the_start_and_is_not_repeated(rabbitmq: RabbitMQ) -> None:
+    sentence = await refusal(changed(rabbitmq.url, login="nobody:secret-word"))
+
+    assert "refused the login" in sentence
+    assert "secret-word" not in sentence
+
+
+async def test_a_missing_vhost_ends_the_start(rabbitmq: RabbitMQ) -> None:
+    assert "no-such-vhost" in await refusal(changed(rabbitmq.url, path="/no-such-vhost"))
+
+
+async def test_a_peer_that_speaks_something_else_is_waited_for() -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    source = source_at(f"amqp://me:secret-word@127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+
+    with capture_logs() as lines:
+        async with server, asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+            tasks.create_task(source.run())
+            await until(lambda: any(line["event"] == "Broker unavailable" for line in lines))
+            await source.close()
+
+    assert "not a frame" in str(lines)
+    assert "secret-word" not in str(lines)
+
+
+async def test_the_next_address_is_tried_where_one_does_not_answer(rabbitmq: RabbitMQ) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        place = urlsplit(rabbitmq.url).netloc.rpartition("@")[2]
+        url = changed(rabbitmq.url, place=f"127.0.0.1:{closed.getsockname()[1]},{place}")
+        for _ in range(4):  # in random order
+            async with running(source_at(url)):
+                pass
+
+
+# Heartbeats.
+
+
+async def test_a_broker_silent_for_two_heartbeats_is_lost(rabbitmq: RabbitMQ) -> None:
+    loop = asyncio.get_running_loop()
+    async with proxied(rabbitmq.url) as (url, proxy), running(source_at(url, heartbeat=1)) as source:
+        with capture_logs() as lines:
+            proxy.freeze()
+            began = loop.time()
+            await until(lambda: not source.connected)
+            silent = loop.time() - began
+            await until(lambda: any(line["event"] == "Consumer lost" for line in lines))
+        proxy.mend()
+        await until(lambda: source.connected)
+
+    assert 1.0 < silent < 3.5
+    assert "nothing heard" in str(lines)
+
+
+async def test_heartbeats_keep_an_idle_connection(rabbitmq: RabbitMQ) -> None:
+    names = new_names()
+    async with running(source_at(rabbitmq.url, names, heartbeat=1)) as source, peer_of(rabbitmq.url) as peer:
+        await asyncio.sleep(7.5)  # aiormq would give up after 6 s without one, the broker after 2
+        await peer.publish(names.exchange(KIND), *messages(1))
+
+        (delivery,) = await take(source, 1)
+
+    assert delivery.epoch.number == 1
+
+
+async def test_a_stream_of_deliveries_without_heartbeats_is_a_sign_of_life(rabbitmq: RabbitMQ) -> None:
+    names, loop = new_names(), asyncio.get_running_loop()
+    epochs = set()
+    async with running(source_at(rabbitmq.url, names, heartbeat=1)) as source, peer_of(rabbitmq.url) as peer:
+        ends = loop.time() + 7.5
+        while loop.time() < ends:
+            await peer.publish(names.exchange(KIND), *messages(20))
+            deliveries = await take(source, 20)
+            epochs |= {delivery.epoch.number for delivery in deliveries}
+            source.settle(deliveries)
+
+    assert epochs == {1}
+
+
+# Reasons.
+
+
+async def test_the_reason_for_a_closed_connection_is_told(rabbitmq: RabbitMQ) -> None:
+    names = new_names()
+    async with running(source_at(rabbitmq.url, names)) as source:
+        with capture_logs() as lines:
+            await close_connections(rabbitmq, f"spindle {SERVICE} {KIND}", reason="mind the gap")
+            await until(lambda: any(line["event"] == "Consumer lost" for line in lines))
+        await until(lambda: source.connected)
+
+    assert "mind the gap" in str(lines)
+
+
+async def close_connections(rabbitmq: RabbitMQ, name: str, *, reason: str) -> None:
+    """Have the broker close connections of this name, as an operator does; it takes seconds until it knows them."""
+    async with asyncio.timeout(20.0):
+        found: list[Any] = []
+        while not found:
+            await asyncio.sleep(0.2)
+            connections = await asyncio.to_thread(rabbitmq.api, "GET", "connections")
+            vhost = urlsplit(rabbitmq.url).path.strip("/")
+            found = [
+                each for each in connections if each.get("user_provided_name") == name and each.get("vhost") == vhost
+            ]
+    for connection in found:
+        await asyncio.to_thread(close_connection, rabbitmq, connection["name"], reason)
+
+
+def close_connection(rabbitmq: RabbitMQ, name: str, reason: str) -> None:
+    """Close one connection."""
+    split = urlsplit(rabbitmq.url)
+    login = base64.b64encode(f"{split.username}:{split.password}".encode()).decode()
+    request = urllib.request.Request(
+        f"{rabbitmq.management_url}/api/connections/{quote(name, safe='')}",
+        method="DELETE",
+        headers={"Authorization": f"Basic {login}", "X-Reason": reason},
+    )
+    urllib.request.urlopen(request, timeout=10.0).close()
+
+
+# TLS.
+
+
+class Certificates:
+    """A certificate authority, and what it has signed for the server and for a client called `spindle-client`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = folder / "ca.pem"
+        self._openssl("req", "-x509", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")
+        self._sign("server", "subjectAltName=IP:127.0.0.1")
+        self._sign("spindle-client", "extendedKeyUsage=clientAuth")
+
+    def _sign(self, name: str, extension: str) -> None:
+        (self.folder / "extension").write_text(extension)
+        self._openssl("req", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        signing = ("-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
+        self._openssl("x509", *signing, "-extfile", "extension", "-out", f"{name}.pem", new=False)
+
+    def _openssl(self, command: str, *arguments: str, new: bool = True) -> None:
+        key = ("-newkey", "rsa:2048", "-nodes") if new else ()
+        subprocess.run(["openssl", command, *key, *arguments], cwd=self.folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+async def tls(own_rabbitmq: OwnRabbitMQ, tmp_path: Path) -> tuple[str, Certificates]:
+    """A broker's address for TLS, without a login; it takes EXTERNAL too."""
+    certificates = await asyncio.to_thread(Certificates, tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    files = [("cacertfile", "ca.pem"), ("certfile", "server.pem"), ("keyfile", "server.key")]
+    options = ", ".join(f'{{{name}, "{tmp_path / file}"}}' for name, file in files)
+    await rabbitmqctl(
+        own_rabbitmq,
+        "eval",
+        'true = code:add_pathz(hd(filelib:wildcard(code:lib_dir(rabbit) ++ "/../rabbitmq_auth_mechanism_ssl-*/ebin"))),'
+        "_ = application:load(rabbitmq_auth_mechanism_ssl),"
+        'rabbit_registry:register(auth_mechanism, <<"EXTERNAL">>, rabbit_auth_mechanism_ssl),'
+        "application:set_env(rabbit, auth_mechanisms, ['PLAIN', 'AMQPLAIN', 'EXTERNAL']),"
+        f"Options = [{options}, {{verify, verify_peer}}],"
+        "application:set_env(rabbit, ssl_options, Options),"
+        f'ok = rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, Options, 2).',
+    )
+    return f"127.0.0.1:{port}", certificates
+
+
+async def test_messages_come_over_tls(own_rabbitmq: OwnRabbitMQ, tls: tuple[str, Certificates]) -> None:
+    place, certificates = tls
+    url = changed(own_rabbitmq.url, scheme="amqps", place=place, query=f"cafile={certificates.authority}")
+    names = new_names()
+
+    async with running(source_at(url, names)) as source, peer_of(own_rabbitmq.url) as peer:
+        body = bytes(range(256)) * 2000
+        await peer.publish(names.exchange(KIND), *messages(200), body)
+        received: list[bytes] = []
+        while len(received) < 201:
+            burst = await take(source, 1)
+            received += bodies(burst)
+            source.settle(burst)
+
+    assert received == [*messages(200), body]
+
+
+async def test_a_certificate_that_is_not_trusted_ends_the_start(
+    own_rabbitmq: OwnRabbitMQ, tls: tuple[str, Certificates]
+) -> None:
+    assert "not trusted" in await refusal(changed(own_rabbitmq.url, scheme="amqps", place=tls[0]))
+
+
+async def test_a_clients_certificate_is_login_enough(own_rabbitmq: OwnRabbitMQ, tls: tuple[str, Certificates]) -> None:
+    place, certificates = tls
+    user, vhost = quote("CN=spindle-client", safe=""), urlsplit(own_rabbitmq.url).path.strip("/")
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    own_rabbitmq.broker.api("PUT", f"users/{user}", {"password_hash": "", "tags": ""})
+    own_rabbitmq.broker.api("PUT", f"permissions/{vhost}/{user}", everything)
+    client = certificates.folder / "spindle-client"
+    query = f"cafile={certificates.authority}&certfile={client}.pem&keyfile={client}.key&auth=external"
+    names = new_names()
+
+    url = f"amqps://{place}/{vhost}?{query}"
+    async with running(source_at(url, names)) as source, peer_of(own_rabbitmq.url) as peer:
+        await peer.publish(names.exchange(KIND), *messages(3))
+
+        assert bodies(await take(source, 3)) == messages(3)
