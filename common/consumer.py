@@ -22,6 +22,7 @@ from common.metrics import BUILD, KindMetrics, watch_store
 from common.outage import Outage
 from common.pipeline import Pipeline, PipelineSettings
 from common.rabbitmq.dead_letters import DeadLetterPublisher
+from common.rabbitmq.fast.source import FastSource
 from common.rabbitmq.source import AioPikaSource
 from common.service import Shutdown, start
 from common.settings import ConsumerProgramSettings, ConsumerSettings
@@ -29,6 +30,8 @@ from common.sink import Sink
 
 HOLD_TO_CONSUMER_TIMEOUT = 2
 """The hold limit is half of the broker's consumer timeout: time to hand back before it takes away."""
+
+SOURCES: Mapping[str, type[AioPikaSource]] = {"aio-pika": AioPikaSource, "fast": FastSource}
 
 S = TypeVar("S", bound=ConsumerProgramSettings)
 
@@ -118,7 +121,7 @@ class Consumer:
     def _add_pipeline(self, kind: str, store: Store, outage: Outage, letters: DeadLetterPublisher) -> None:
         settings = self._settings
         metrics = KindMetrics(self.service, kind)
-        source = AioPikaSource(
+        source = SOURCES[settings.source](
             settings.broker,
             settings.names,
             self.service,

@@ -119,6 +119,7 @@ class ConsumerSettings:
 
     service: Service
     broker: BrokerSettings
+    source: Literal["aio-pika", "fast"]
     names: Names
     kinds: tuple[str, ...]
     batch_size: int
@@ -139,9 +140,12 @@ class ConsumerProgramSettings(ProgramSettings):
 
     service: ClassVar[Service]
 
+    rabbitmq_source: Annotated[Literal["aio-pika", "fast"], Lower] = choice("aio-pika", ("aio-pika", "fast"))
+
     batch_max_bytes: ByteSize = size("8MiB", "1KiB", "1GiB")
     source_max_bytes: ByteSize = size("64MiB", "1KiB", "16GiB")
-    hold_limit: float = seconds(900.0, 1, 86400)
+    hold_limit: float = seconds(900.0, 60, 86400)
+    """Well above the half minute that a suspect needs for its verdict: handed back before, it would never get one."""
     metrics_host: str = text("0.0.0.0", "an address of this machine")  # noqa: S104 - what scrapes is outside
     metrics_port: int = whole(8000, 0, 65535)
     dead_letter_flood: Annotated[Literal["hold", "allow"], Lower] = choice("hold", ("hold", "allow"))
@@ -167,6 +171,7 @@ class ConsumerProgramSettings(ProgramSettings):
         return ConsumerSettings(
             service=self.service,
             broker=self.broker,
+            source=self.rabbitmq_source,
             names=self.names,
             kinds=self.kinds,
             batch_size=self.store.batch_size,
