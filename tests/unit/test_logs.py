@@ -120,13 +120,13 @@ def test_less_than_the_level_is_not_logged(capsys: pytest.CaptureFixture[str]) -
 def test_libraries_are_heard_from_warning_up_in_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
     configure("tableinator", level="debug", log_format=LogFormat.LOGFMT)
 
-    logging.getLogger("aiormq.connection").info("Not this")
-    logging.getLogger("aiormq.connection").warning("But %s", "this")
+    logging.getLogger("some.library").info("Not this")
+    logging.getLogger("some.library").warning("But %s", "this")
     logging.getLogger("neo4j.notifications").warning("Nor this")
     warnings.warn("and this", DeprecationWarning, stacklevel=1)
 
     but, also = lines(capsys)
-    assert but.endswith(" warning tableinator But this logger=aiormq.connection")
+    assert but.endswith(" warning tableinator But this logger=some.library")
     assert "and this" in also
 
 
@@ -139,7 +139,7 @@ def test_a_login_is_masked_wherever_it_stands(capsys: pytest.CaptureFixture[str]
         fail(f"no answer from {url}, password=hush")
     except ConnectionError as error:
         log.exception(f"Lost {url}", url=url, error=error, nested={"dsn": [url]})
-        logging.getLogger("aiormq").exception("Lost %s", url)
+        logging.getLogger("some.library").exception("Lost %s", url)
 
     written = capsys.readouterr().err
     assert "://***@broker:5672/v" in written
