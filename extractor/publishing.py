@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from common.rabbitmq.publisher import Outgoing, Publisher
+from common.rabbitmq.publisher import Outgoing, Publisher, PublishFailed
 from extractor.control import file_complete, headers
 from extractor.loads import Load, messages
 from extractor.message import Message
@@ -12,6 +12,9 @@ from extractor.queues import Backlog, required_queues
 from extractor.settings import ExtractorSettings
 from extractor.streams import Truncated
 from extractor.tally import Tally
+
+PATIENCE = 45.0
+"""Seconds without a single confirm, from a broker that does not block publishing, after which a run has failed."""
 
 _CHUNK_RECORDS = 128
 _CHUNK_BYTES = 512 * 1024
@@ -49,11 +52,17 @@ async def publish_kind(job: Job, settings: ExtractorSettings, tally: Tally, tell
     name = f"extractor {job.kind}"
     queues = required_queues(settings, [job.kind])
     async with (
-        Publisher(settings.broker, max_unconfirmed=settings.extractor_max_unconfirmed, name=name) as publisher,
+        Publisher(
+            settings.broker, max_unconfirmed=settings.extractor_max_unconfirmed, name=name, patience=PATIENCE
+        ) as publisher,
         Backlog(settings.broker, queues, limit=settings.extractor_max_backlog, name=f"{name} backlog") as backlog,
     ):
         try:
             await _publish_records(job, settings, publisher, backlog, tally, tell)
+        except PublishFailed:
+            # A queue that is deleted takes the confirms of what was on its way to it along: that is the better reason.
+            await backlog.longest()
+            raise
         finally:
             tally.published = publisher.confirmed
         await backlog.longest()  # raises if one is gone: the records since then have not reached it
