@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Generic
 
+from common.alone import Alone
 from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve
 from common.sink import R
 from common.turns import Turns
@@ -29,7 +30,7 @@ class Batcher(Generic[R]):
         self._pending: deque[Item[R] | Barrier] = deque()
         self._pending_bytes = 0
         self._barriers = 0
-        self._alone: deque[Item[R]] = deque()
+        self._alone: Alone[R] = Alone(after=limits.alone_after)
         self._in_flight: dict[str, int] = {}
         self._turns = Turns(self.recheck)
         self._closed = False
@@ -37,12 +38,12 @@ class Batcher(Generic[R]):
 
     def put(self, items: Iterable[Item[R] | Barrier]) -> None:
         """Append to the stream, in order of arrival."""
+        if self._alone:
+            self.discard_expired()  # nothing new waits behind what comes again
         for item in items:
             if isinstance(item, Barrier):
                 self._barriers += 1
-            elif item.delivery.delivery_count > self._limits.alone_after:
-                self._alone.append(item)
-                self._add_in_flight(item)
+            elif self._alone.takes(item):
                 continue
             self._pending.append(item)
             self._pending_bytes += len(item.delivery.body)
@@ -72,6 +73,23 @@ class Batcher(Generic[R]):
                 return None
             await self._turns.wait()
 
+    def take_ahead(self) -> Item[R] | None:
+        """Where the stream is blocked, the first record that has nothing of its id before it. Give it to `done`."""
+        self._drop_expired()
+        if not self._pending or not self._blocked():
+            return None
+        passed: set[str] = set()
+        for position, item in enumerate(self._pending):
+            if isinstance(item, Barrier):
+                continue
+            if item.record.id not in self._in_flight and item.record.id not in passed:
+                del self._pending[position]
+                self._pending_bytes -= len(item.delivery.body)
+                self._add_in_flight(item)
+                return item
+            passed.add(item.record.id)
+        return None
+
     def done(self, items: Iterable[Item[R]]) -> None:
         """These are in flight no longer: a later record of the same id may be written."""
         in_flight = self._in_flight
@@ -96,12 +114,7 @@ class Batcher(Generic[R]):
             self._pending = deque(item for item in self._pending if not item.delivery.expired)
             self._pending_bytes = sum(len(item.delivery.body) for item in self._pending)
             self._barriers = sum(isinstance(item, Barrier) for item in self._pending)
-        alone = [item for item in self._alone if item.delivery.expired]
-        if alone:
-            self._alone = deque(item for item in self._alone if not item.delivery.expired)
-            self.done(alone)
-        if gone or alone:
-            self._on_expired(gone + len(alone))
+        self._on_expired(gone + self._alone.drop_expired())
 
     def recheck(self) -> None:
         """See whether work is due for a waiting writer; set the clock where it will be."""
@@ -129,17 +142,25 @@ class Batcher(Generic[R]):
         return due if alone is None else min(due, alone)
 
     def _alone_due(self) -> float | None:
-        if not self._alone:
+        item = self._next_alone()
+        if item is None:
             return None
         if self._closed or not self._pending or self._blocked():
             return 0.0
-        return self._alone[0].delivery.received + self._limits.alone_patience
+        return item.delivery.received + self._limits.alone_patience
+
+    def _next_alone(self) -> Item[R] | None:
+        if not self._alone:
+            return None
+        return self._alone.first_free(
+            self._in_flight, {item.record.id for item in self._pending if isinstance(item, Item)}
+        )
 
     def _blocked(self) -> bool:
         """Whether the head of the stream waits for something in flight."""
         head = self._pending[0]
         if isinstance(head, Barrier):
-            return self._unsettled() > len(self._pending)
+            return self._unsettled() > len(self._pending) + self._alone.behind(head.delivery)
         return head.record.id in self._in_flight
 
     def _trigger(self, now: float) -> Trigger | None:
@@ -183,8 +204,7 @@ class Batcher(Generic[R]):
 
     def _cut(self, now: float) -> Batch[R] | Barrier | None:
         """Take the next work off the stream, if it is due."""
-        if self._pending and self._pending[0].delivery.expired:
-            self.discard_expired()
+        self._drop_expired()
         if self._pending and not self._blocked():
             head = self._pending[0]
             if isinstance(head, Barrier):
@@ -194,9 +214,19 @@ class Batcher(Generic[R]):
             if trigger is not None:
                 return resolve(self._next_run(), trigger)
         alone = self._alone_due()
-        if alone is not None and alone <= now:
-            return Batch([self._alone.popleft()], Trigger.IDLE)
-        return None
+        return self._cut_alone() if alone is not None and alone <= now else None
+
+    def _drop_expired(self) -> None:
+        if self._alone or (self._pending and self._pending[0].delivery.expired):
+            self.discard_expired()
+
+    def _cut_alone(self) -> Batch[R] | None:
+        item = self._next_alone()
+        if item is None:
+            return None
+        self._alone.remove(item)
+        self._add_in_flight(item)
+        return Batch([item], Trigger.IDLE)
 
     def _next_run(self) -> list[Item[R]]:
         """The longest run that fits a batch and touches nothing in flight; its head is known to be free."""

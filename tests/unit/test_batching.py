@@ -220,6 +220,55 @@ async def test_what_may_kill_the_process_is_written_alone_and_after_the_others()
 
 
 @in_virtual_time
+async def test_versions_of_one_id_keep_their_order_beside_the_stream_too() -> None:
+    stream = Stream(size=2)
+    stream.put("x", "y")
+    first = await stream.take()
+    stream.put("x")
+    stream.put("x", delivery_count=11)
+    stream.put("x")
+
+    waiting = asyncio.create_task(stream.take())
+    await asyncio.sleep(60)
+    assert not waiting.done()
+    stream.done(first)
+
+    tags = []
+    for batch in (await waiting, None, None):
+        batch = batch or await stream.take()
+        tags.append([item.delivery.tag for item in batch.items])
+        stream.done(batch)
+    assert tags == [[3], [4], [5]]
+
+
+@in_virtual_time
+async def test_a_barrier_does_not_wait_for_what_came_after_it_and_is_written_alone() -> None:
+    stream = Stream(size=2)
+    stream.put_barrier()
+    stream.put("x")
+    stream.put("x", delivery_count=11)
+
+    assert isinstance(await stream.batcher.take(), Barrier)
+
+
+@in_virtual_time
+async def test_what_may_go_ahead_of_a_blocked_stream_has_nothing_of_its_id_before_it() -> None:
+    stream = Stream(size=2)
+    stream.put("suspect", "y")
+    batch = await stream.take()
+    stream.batcher.done([item for item in batch.items if item.record.id == "y"])
+    stream.put("suspect")
+    stream.put_barrier()
+    stream.put("suspect", "z")
+
+    ahead = stream.batcher.take_ahead()
+
+    assert ahead is not None
+    assert ahead.record.id == "z"
+    assert stream.batcher.take_ahead() is None
+
+
+@in_virtual_time
 async def test_a_cancelled_writer_passes_its_turn_on() -> None:
     stream = Stream(size=1)
     first, second = asyncio.create_task(stream.take()), asyncio.create_task(stream.take())
