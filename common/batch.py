@@ -63,6 +63,11 @@ class Batch(Generic[R]):
     losers: dict[str, list[Item[R]]] = field(default_factory=dict)
 
     @property
+    def all(self) -> list[Item[R]]:
+        """Everything that it took from the stream."""
+        return [*self.items, *(loser for same in self.losers.values() for loser in same)]
+
+    @property
     def size(self) -> int:
         """How many records it took from the stream."""
         return len(self.items) + sum(map(len, self.losers.values()))
@@ -71,11 +76,6 @@ class Batch(Generic[R]):
     def oldest(self) -> float:
         """When its first delivery arrived."""
         return self.items[0].delivery.received
-
-    @property
-    def expired(self) -> bool:
-        """Whether its channel has ended. A batch never spans two."""
-        return self.items[0].delivery.expired
 
 
 def resolve(items: list[Item[R]], trigger: Trigger) -> Batch[R]:

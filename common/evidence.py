@@ -15,12 +15,14 @@ FLOOD = 100
 FAILURES = 3
 SPREAD = 30.0
 """Seconds over which the failures of a suspect must be spread."""
+PAUSE = SPREAD / (FAILURES - 1)
+"""Seconds from one failure of a suspect to the next."""
 NEIGHBOUR = 1.0
 """Seconds to wait for other records of the kind to be written before the witness is rewritten."""
 
 
 @dataclass(slots=True, eq=False)
-class Suspicion(Generic[R]):
+class Suspicion:
     """A record that failed alone for a reason that may not be its own."""
 
     refusal: Refusal
@@ -29,15 +31,14 @@ class Suspicion(Generic[R]):
     failures: int = 1
 
     def failed(self, refusal: Refusal, *, episode: int) -> None:
-        """Note one more failure."""
+        """Note one more failure; the one before was followed by evidence."""
         self.refusal = refusal
         self.failures = self.failures + 1 if episode == self.episode else 1
         self.episode = episode
 
-    @property
-    def is_proved(self) -> bool:
-        """Whether it has failed often enough; each failure must have been followed by evidence."""
-        return self.failures >= FAILURES
+    def is_proved(self, *, episode: int) -> bool:
+        """Whether it has failed often enough, if the last failure too was followed by evidence."""
+        return self.failures >= FAILURES and episode == self.episode
 
 
 class Witness(Generic[R]):
@@ -47,9 +48,11 @@ class Witness(Generic[R]):
         self.record: R | None = None
         self._written = asyncio.Event()
 
-    def wrote(self, record: R) -> None:
+    def wrote(self, record: R, outcomes: Outcomes) -> None:
         """A transaction that changed the store has committed; this record was in it."""
-        self.record = record
+        # Where some were stale it may be one of them, which the store holds otherwise and can't rewrite.
+        if self.record is None or not outcomes.stale:
+            self.record = record
         self._written.set()
         self._written = asyncio.Event()
 

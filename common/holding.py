@@ -36,11 +36,12 @@ class HoldLimit(Generic[R]):
         writer: StoreWriter[R],
         metrics: KindMetrics,
         oldest_record: Callable[[], R | None],
+        is_flooded: Callable[[], bool],
     ) -> None:
         self._limit = limit
         self._source, self._outage, self._batcher, self._writer = source, outage, batcher, writer
         self._metrics = metrics
-        self._oldest_record = oldest_record
+        self._oldest_record, self._is_flooded = oldest_record, is_flooded
 
     async def run(self) -> None:
         """Watch until cancelled, or until the process drains while it waits for the store."""
@@ -70,14 +71,19 @@ class HoldLimit(Generic[R]):
         self._metrics.handed_back(False)
 
     async def _until_taken(self, record: R) -> None:
-        """Wait until the store would take the record that was kept.
+        """Wait until the store would take the record that was kept, or refuses it: that is an answer too.
 
-        A refusal is waited out too: nothing goes on being refused for so long unless the store refuses everything.
+        While the store refuses everything a refusal is waited out, though not for ever: only what comes next can show
+        that it was the records' fault after all.
         """
+        now = asyncio.get_running_loop().time
+        patience = now() + self._limit
         for pause in delays():
             try:
                 await self._writer.probe(record)
             except (RecordsRefused, BatchTooLarge):
+                if not self._is_flooded() or now() >= patience:
+                    return
                 await asyncio.sleep(pause)
             else:
                 return

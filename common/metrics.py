@@ -170,10 +170,6 @@ class KindMetrics:
         RECORDS.labels(self.service, self.kind, Outcome.DEAD_LETTERED).inc()
         DEAD_LETTERS.labels(self.service, self.kind, reason).inc()
 
-    def superseded(self, count: int) -> None:
-        """Count losers that were settled with a winner which was not stored."""
-        RECORDS.labels(self.service, self.kind, Outcome.SUPERSEDED).inc(count)
-
     def expired(self, count: int) -> None:
         """Count deliveries that the broker will give out again."""
         if count:

@@ -7,7 +7,7 @@ flushes, the writers return, and `run` with them.
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -20,17 +20,19 @@ from common.decoding import Projection, decode
 from common.delivery import Delivery, Source
 from common.errors import DecodeError, Reason, Refusal
 from common.holding import HoldLimit
-from common.isolation import Refused, Stored, isolate
+from common.isolation import Refused, Stored, Suspected, Verdict, isolate
 from common.judgement import Judgement
 from common.metrics import KindMetrics
 from common.outage import Outage, Released
 from common.records import ExtractionComplete, FileComplete
 from common.sink import Outcomes, R, Sink
+from common.suspects import Suspects
 from common.writing import StoreWriter
 
 log = structlog.get_logger()
 
 DRAIN_LETTERS = 2.0  # seconds that a drain waits for confirms; what is unconfirmed then comes again
+DRAIN_BLOCKED = 2.0  # seconds that it waits for what blocks the rest of the stream, with all writers idle
 LATENCY_SAMPLES = 10  # per batch: an observation per record would cost more than writing it
 
 
@@ -61,11 +63,12 @@ class Pipeline(Generic[R]):
         dead_letters: DeadLetters,
         metrics: KindMetrics,
     ) -> None:
-        self._writers = settings.writers
+        self._writers, self._alone_after = settings.writers, settings.limits.alone_after
         self._source, self._project, self._dead_letters = source, project, dead_letters
         self._metrics = metrics
         self._delivering: list[Batch[R]] = []
         self._loose_ends = False
+        self._said: set[tuple[Reason, str]] = set()
         self._writer: StoreWriter[R] = StoreWriter(sink, outage, metrics, slots=settings.writers)
         self._batcher: Batcher[R] = Batcher(
             settings.limits, unsettled=lambda: source.unsettled, on_expired=metrics.expired
@@ -73,12 +76,20 @@ class Pipeline(Generic[R]):
         self._judgement: Judgement[R] = Judgement(
             writer=self._writer,
             batcher=self._batcher,
-            outage=outage,
             dead_letters=dead_letters,
             metrics=metrics,
             store=self._store_again,
             settle=self._settle,
             allow_flood=settings.allow_flood,
+        )
+        self._suspects: Suspects[R] = Suspects(
+            writer=self._writer,
+            batcher=self._batcher,
+            judgement=self._judgement,
+            outage=outage,
+            metrics=metrics,
+            settle=self._settle,
+            store=self._store_again,
         )
         self._hold_limit: HoldLimit[R] = HoldLimit(
             settings.hold_limit,
@@ -88,6 +99,7 @@ class Pipeline(Generic[R]):
             writer=self._writer,
             metrics=metrics,
             oldest_record=self._oldest_record,
+            is_flooded=lambda: self._judgement.is_flooded,
         )
         metrics.batch_size_limit(settings.limits.size)
 
@@ -98,6 +110,7 @@ class Pipeline(Generic[R]):
             around.create_task(self._source.run(), name=f"{kind} source")
             watching = (
                 around.create_task(self._judgement.run(), name=f"{kind} judgement"),
+                around.create_task(self._suspects.run(), name=f"{kind} suspects"),
                 around.create_task(self._hold_limit.run(), name=f"{kind} hold limit"),
             )
             async with asyncio.TaskGroup() as flow:
@@ -129,7 +142,12 @@ class Pipeline(Generic[R]):
         while burst := await self._source.receive():
             self._batcher.put(self._decode(burst))
         self._batcher.close()
-        if self._loose_ends or self._judgement.is_open:
+        self._give_up_on_loose_ends()
+        asyncio.get_running_loop().call_later(DRAIN_BLOCKED, self._batcher.give_up)
+
+    def _give_up_on_loose_ends(self) -> None:
+        """Once the stream has ended nothing waits for what will not be settled any more."""
+        if self._loose_ends or self._judgement.is_open or self._suspects.is_open:
             self._batcher.give_up()
 
     def _decode(self, burst: Sequence[Delivery]) -> list[Item[R] | Barrier]:
@@ -153,6 +171,10 @@ class Pipeline(Generic[R]):
         return items
 
     def _unreadable(self, delivery: Delivery, error: DecodeError) -> DeadLetter:
+        what = (error.reason, error.refusal.error_class)
+        if what not in self._said:
+            self._said.add(what)
+            log.warning("Dead letters of a new sort", data_type=self._metrics.kind, reason=error.reason, error=what[1])
         return DeadLetter(delivery, self._metrics.kind, error.record_id, error.reason, error.refusal)
 
     # Writing
@@ -166,53 +188,71 @@ class Pipeline(Generic[R]):
 
     async def _deliver(self, batch: Batch[R]) -> None:
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        self._metrics.batch(size=batch.size, trigger=batch.trigger)
+        started, size = loop.time(), batch.size
+        self._warn_of(batch.items[0].delivery)
+        self._metrics.batch(size=size, trigger=batch.trigger)
         self._delivering.append(batch)
         try:
-            await self._store(batch.items, losers=batch.losers)
+            is_done = await self._store(batch)
         finally:
             self._delivering.remove(batch)
+        if not is_done:
+            return
         seconds = loop.time() - started
         self._metrics.batch_done(seconds)
         log.info(
             "Batch processed",
             data_type=self._metrics.kind,
-            batch_size=batch.size,
+            batch_size=size,
             duration_ms=round(seconds * 1000),
-            records_per_sec=round(batch.size / max(seconds, 0.001)),
+            records_per_sec=round(size / max(seconds, 0.001)),
         )
 
-    async def _store(self, items: list[Item[R]], *, losers: dict[str, list[Item[R]]]) -> None:
-        """Store what the store takes and settle it; hand the rest to judgement. All of them leave the flight."""
-        left = {*items, *(loser for same in losers.values() for loser in same)}
-        refused: list[tuple[Item[R], Reason, Refusal]] = []
+    def _warn_of(self, delivery: Delivery) -> None:
+        """Say it before the write: there may be no afterwards."""
+        if delivery.delivery_count > self._alone_after:
+            log.error(
+                "Record written alone: given out again and again, it may be what ends this process",
+                data_type=self._metrics.kind,
+                deliveries=delivery.delivery_count,
+            )
+
+    async def _store(self, batch: Batch[R]) -> bool:
+        """Store and settle what the store takes; hand the rest to judgement. Returns: False where a hold was ended."""
+        left = set(batch.all)
         stored = Outcomes()
+        refused: list[tuple[Item[R], Reason, Refusal]] = []
         try:
-            while items:
-                next_best: list[Item[R]] = []
-                async for verdict in isolate(self._writer.write, items):
-                    if isinstance(verdict, Stored):
-                        stored += verdict.outcomes
-                        left.difference_update(self._settle(verdict.items, verdict.outcomes, losers=losers))
-                        continue
-                    if isinstance(verdict, Refused):
-                        refused.append((verdict.item, verdict.reason, verdict.refusal))
-                    else:
-                        self._judgement.suspect(verdict.item, verdict.refusal)
-                    if same := losers.get(verdict.item.record.id):
-                        next_best.append(take_winner(same))
-                items = next_best
+            async for verdict in self._verdicts(batch):
+                if isinstance(verdict, Stored):
+                    stored += verdict.outcomes
+                    left.difference_update(self._settle(verdict.items, verdict.outcomes, losers=batch.losers))
+                elif isinstance(verdict, Suspected):
+                    losers = batch.losers.pop(verdict.item.record.id, [])
+                    left.difference_update(self._suspects.add(verdict.item, losers, verdict.refusal))
+                else:
+                    refused.append((verdict.item, verdict.reason, verdict.refusal))
+                    left.discard(verdict.item)
         except Released:
             self._release(left)
         self._judgement.judge(stored, refused)
-        self._batcher.done(left)
-        if self._judgement.is_open:
-            self._batcher.give_up()
+        self._batcher.done([item for item, _, _ in refused])
+        self._give_up_on_loose_ends()
+        return not left
+
+    async def _verdicts(self, batch: Batch[R]) -> AsyncIterator[Verdict[Item[R]]]:
+        """A verdict on each record; where a winner is refused, the next version of its id is written."""
+        items = batch.items
+        while items:
+            next_best: list[Item[R]] = []
+            async for verdict in isolate(self._writer.write, items):
+                yield verdict
+                if isinstance(verdict, Refused) and (same := batch.losers.get(verdict.item.record.id)):
+                    next_best.append(take_winner(same))
+            items = next_best
 
     async def _store_again(self, items: Sequence[Item[R]]) -> None:
-        batch = resolve(list(items), Trigger.SIZE)
-        await self._store(batch.items, losers=batch.losers)
+        await self._store(resolve(list(items), Trigger.SIZE))
 
     def _settle(
         self, items: Sequence[Item[R]], outcomes: Outcomes, *, losers: Mapping[str, list[Item[R]]] = _NO_LOSERS
@@ -231,11 +271,11 @@ class Pipeline(Generic[R]):
 
     def _release(self, left: Collection[Item[R]]) -> None:
         """A hold has ended without a write: the channel is gone, or the process drains."""
-        expired = sum(item.delivery.expired for item in left)
-        self._metrics.expired(expired)
-        if expired < len(left):
-            self._loose_ends = True
-            self._batcher.give_up()
+        expired = [item for item in left if item.delivery.expired]
+        self._metrics.expired(len(expired))
+        self._batcher.done(expired)
+        # The others stay in flight: a later version that was stored and settled now would be undone when they return.
+        self._loose_ends = self._loose_ends or len(expired) < len(left)
 
     def _observe_latency(self, items: Sequence[Item[R]]) -> None:
         now = time.time() * 1000

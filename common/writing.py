@@ -39,12 +39,12 @@ class StoreWriter(Generic[R]):
         async def attempt() -> Outcomes:
             outcomes = await self._transaction(lambda: self._sink.write(records))
             if outcomes.written:
-                self.witness.wrote(records[-1])
+                self.witness.wrote(records[-1], outcomes)
             return outcomes
 
         return await self._outage.attempt(attempt, since=first.received, gone=lambda: first.expired)
 
-    async def rewrite_witness(self) -> bool:
+    async def rewrite_witness(self, *, gone: Callable[[], bool]) -> bool:
         """Make evidence where no neighbour gives any. Returns: whether there is some now.
 
         Raises: Released.
@@ -55,12 +55,12 @@ class StoreWriter(Generic[R]):
         now = asyncio.get_running_loop().time()
         try:
             written = await self._outage.attempt(
-                lambda: self._transaction(lambda: self._sink.rewrite(record)), since=now, gone=lambda: False
+                lambda: self._transaction(lambda: self._sink.rewrite(record)), since=now, gone=gone
             )
         except (RecordsRefused, BatchTooLarge):
             return False
         if written:
-            self.witness.wrote(record)
+            self.witness.wrote(record, Outcomes(changed=1))
         else:
             self.witness.forget()
         return written

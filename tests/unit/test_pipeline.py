@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 
 from common.batch import BatchLimits
 from common.errors import BatchTooLarge, Reason, Refusal, SinkError, StoreUnavailable
@@ -13,6 +14,8 @@ from common.outage import Outage
 from common.pipeline import Pipeline, PipelineSettings
 from tests.fakes import FakeDeadLetters, FakeRecord, FakeSink, FakeSource, body, project, refuse
 from tests.virtual_time import in_virtual_time
+
+CONTROL = b'{"type":"file_complete","data_type":"artists"}'
 
 
 class Line:
@@ -51,6 +54,13 @@ class Line:
     def stop(self) -> None:
         self.source.stop()
         self.outage.stop()
+
+    async def stopped_after(self, seconds: float) -> None:
+        """Run for a while, and end within a drain's limit."""
+        running = asyncio.create_task(self.pipeline.run())
+        await asyncio.sleep(seconds)
+        self.stop()
+        await asyncio.wait_for(running, 8)
 
     async def until(self, claim: Callable[[], bool], *, within: float = 100.0) -> None:
         """Let time pass until something holds."""
@@ -236,7 +246,7 @@ async def test_beyond_the_hold_limit_deliveries_go_back_once_and_return_with_the
 async def test_stopping_while_holding_writes_nothing_and_ends_at_once() -> None:
     line = Line()
     line.sink.fail = lambda _: StoreUnavailable("away")
-    line.source.put(*bodies(*range(1, 101)), b'{"type":"file_complete","data_type":"artists"}')
+    line.source.put(*bodies(*range(1, 101)), CONTROL)
     loop = asyncio.get_running_loop()
 
     async with line.running():
@@ -251,7 +261,7 @@ async def test_stopping_while_holding_writes_nothing_and_ends_at_once() -> None:
 async def test_stopping_with_a_suspect_ends_at_once_and_leaves_it_to_come_again() -> None:
     line = Line()
     line.sink.fail = refuse("13", certain=False)
-    line.source.put(*bodies(*range(1, 51)), b'{"type":"file_complete","data_type":"artists"}')
+    line.source.put(*bodies(*range(1, 51)), CONTROL)
     loop = asyncio.get_running_loop()
 
     async with line.running():
@@ -260,6 +270,97 @@ async def test_stopping_with_a_suspect_ends_at_once_and_leaves_it_to_come_again(
     assert loop.time() - started < 0.5
     assert line.source.ready[0][0] == body(13)
     assert line.letters.ids == []
+
+
+@in_virtual_time
+async def test_stopping_with_a_control_message_behind_an_unconfirmed_dead_letter_ends_within_the_drain() -> None:
+    line = Line()
+    line.letters.blocked = True
+    line.source.put(body(1), b"{", CONTROL)
+
+    await line.stopped_after(5)
+
+    assert CONTROL not in line.source.acknowledged
+
+
+@in_virtual_time
+async def test_stopping_with_a_suspect_whose_store_is_away_ends_within_the_drain() -> None:
+    line = Line()
+    line.sink.fail = refuse("13", certain=False)
+    line.source.put(*bodies(*range(1, 51)), CONTROL)
+    running = asyncio.create_task(line.pipeline.run())
+    await asyncio.sleep(2)
+    line.sink.fail = lambda _: StoreUnavailable("away")
+    await asyncio.sleep(40)
+
+    line.outage.stop()
+    await asyncio.sleep(0.01)  # the broker's answer to the stop takes longer
+    line.source.stop()
+
+    await asyncio.wait_for(running, 1)
+    assert [message[0] for message in line.source.ready] == [body(13), CONTROL]
+
+
+@in_virtual_time
+async def test_what_a_drain_leaves_behind_is_not_overtaken_by_a_later_version() -> None:
+    line = Line(size=1, writers=2)
+    slow = line.sink.gate
+    slow.clear()
+    line.source.put(body(2))
+    running = asyncio.create_task(line.pipeline.run())
+    await asyncio.sleep(1)
+    line.sink.gate = asyncio.Event()
+    line.sink.gate.set()
+    line.sink.fail = lambda records: StoreUnavailable("away") if records[0].id == "1" else None
+    line.source.put(body(1, "older"), body(2), body(1, "newer"))
+    await asyncio.sleep(1)
+
+    line.stop()
+    await asyncio.sleep(0.01)
+    line.sink.fail = lambda _: None
+    slow.set()
+
+    await asyncio.wait_for(running, 8)
+    assert [message[0] for message in line.source.ready] == [body(1, "older"), body(1, "newer")]
+
+
+@in_virtual_time
+async def test_a_batch_that_was_released_is_not_reported_as_processed() -> None:
+    line = Line()
+    line.sink.fail = lambda _: StoreUnavailable("away")
+    line.source.put(*bodies(*range(1, 101)))
+
+    with structlog.testing.capture_logs() as logs:
+        await line.stopped_after(10)
+
+    assert "Batch processed" not in {entry["event"] for entry in logs}
+
+
+@in_virtual_time
+async def test_after_the_hold_limit_a_kept_record_that_is_itself_bad_holds_nobody_up() -> None:
+    line = Line(hold_limit=900)
+    line.sink.fail = lambda _: StoreUnavailable("away")
+    line.source.put(*bodies(*range(1, 301)))
+
+    async with line.running():
+        await line.until(lambda: line.source.away, within=1000)
+        line.sink.fail = refuse("1")
+        await line.until(line.settled, within=5)
+
+    assert line.letters.ids == ["1"]
+
+
+@in_virtual_time
+async def test_a_flood_that_was_the_records_fault_ends_when_others_come() -> None:
+    line = Line(size=100, hold_limit=900)
+    bad = [str(number) for number in range(1, 151)]
+    line.sink.fail = refuse(*bad)
+    line.source.put(*bodies(*bad))
+
+    async with line.running():
+        await line.until(lambda: line.source.away, within=1000)
+        line.source.put(*bodies(*range(1000, 1300)))
+        await line.until(lambda: len(line.sink.rows) == 300, within=1000)
 
 
 @in_virtual_time
@@ -343,6 +444,119 @@ async def test_an_unknown_error_that_was_the_stores_ends_with_the_record_stored(
 
     assert line.letters.ids == []
     assert len(line.sink.rows) == 50
+
+
+@in_virtual_time
+async def test_suspects_of_a_store_that_is_well_again_are_stored_although_nothing_else_comes() -> None:
+    line = Line(size=10)
+    line.sink.fail = refuse("1", "2", "3", certain=False)
+    line.source.put(*bodies(1, 2, 3))
+
+    async with line.running():
+        await asyncio.sleep(100)
+        line.sink.fail = lambda _: None
+        await line.until(line.settled, within=20)
+
+    assert len(line.sink.rows) == 3
+
+
+@in_virtual_time
+async def test_a_suspect_that_blocks_the_stream_has_what_is_behind_it_for_evidence() -> None:
+    line = Line(size=10)
+    line.sink.fail = refuse("1", certain=False)
+    line.source.put(body(1))
+    line.source.put(CONTROL, body(2))
+
+    async with line.running():
+        await line.until(line.settled, within=60)
+
+    assert line.letters.ids == ["1"]
+    assert set(line.sink.rows) == {"2"}
+
+
+@in_virtual_time
+async def test_an_outage_before_the_last_evidence_starts_the_suspicion_from_zero() -> None:
+    line = Line()
+    failures = 0
+
+    def fail(records: Sequence[FakeRecord]) -> SinkError | None:
+        nonlocal failures
+        failures += [record.id for record in records] == ["13"]
+        if failures == 3 and not line.outage.episodes:
+            return refuse("13", certain=False)(records) or StoreUnavailable("away")
+        return refuse("13", certain=False)(records)
+
+    line.sink.fail = fail
+    line.source.put(*bodies(*range(1, 51)))
+
+    async with line.running():
+        await line.until(lambda: line.letters.ids == ["13"])
+
+    assert failures == 3 + 3
+
+
+@in_virtual_time
+async def test_two_suspects_of_one_id_are_not_stored_in_the_wrong_order() -> None:
+    line = Line()
+    line.sink.fail = refuse("13", certain=False)
+    line.source.put(body(1), body(13, "older"), body(13, "newer"))
+
+    async with line.running():
+        await asyncio.sleep(5)
+        line.sink.fail = lambda _: None
+        await line.until(line.settled)
+
+    assert line.sink.rows["13"].payload == body(13, "newer").decode()
+    assert (line.outcome("new"), line.outcome("superseded")) == (2, 1)
+
+
+@in_virtual_time
+async def test_a_refused_suspect_makes_room_for_the_next_version() -> None:
+    line = Line()
+    line.source.put(body(1), body(13, "good"), body(13, "bad"))
+
+    def refuse_bad(records: Sequence[FakeRecord]) -> SinkError | None:
+        bad = [record.id for record in records if record.payload == body(13, "bad").decode()]
+        return refuse(*bad, certain=False)(records) if bad else None
+
+    line.sink.fail = refuse_bad
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert line.sink.rows["13"].payload == body(13, "good").decode()
+    assert line.letters.ids == ["13"]
+
+
+@in_virtual_time
+async def test_a_stale_record_is_no_witness() -> None:
+    line = Line()
+    line.source.put(body(1, "newer"), load="20260301")
+
+    async with line.running():
+        await line.until(line.settled)
+        line.sink.fail = refuse("13", certain=False)
+        line.source.put(body(13), body(2), body(1, "older"), load="20260201")
+        await line.until(line.settled)
+
+    assert line.letters.ids == ["13"]
+
+
+@in_virtual_time
+async def test_held_refusals_are_stored_in_the_order_in_which_they_came() -> None:
+    line = Line(size=200)
+    ids = [str(number) for number in range(1, 101)]
+    line.sink.fail = refuse(*ids)
+    line.source.put(*bodies(*ids), *(body(one, "newer") for one in ids))
+
+    async with line.running():
+        await asyncio.sleep(60)
+        line.sink.fail = lambda _: None
+        await line.until(line.settled)
+
+    held = [one for one in ids if one not in line.letters.ids]
+    assert held
+    assert {line.sink.rows[one].payload for one in held} == {body(one, "newer").decode() for one in held}
 
 
 @in_virtual_time
@@ -440,16 +654,15 @@ async def test_if_the_winner_is_refused_the_next_version_is_written() -> None:
 async def test_a_control_message_waits_for_an_unconfirmed_dead_letter_before_it() -> None:
     line = Line()
     line.letters.blocked = True
-    control = b'{"type":"file_complete","data_type":"artists"}'
-    line.source.put(body(1), b"{", control)
+    line.source.put(body(1), b"{", CONTROL)
 
     async with line.running():
         await asyncio.sleep(60)
-        assert control not in line.source.acknowledged
+        assert CONTROL not in line.source.acknowledged
         line.letters.confirm()
         await line.until(line.settled)
 
-    assert control in line.source.acknowledged
+    assert CONTROL in line.source.acknowledged
 
 
 @in_virtual_time
