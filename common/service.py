@@ -100,17 +100,20 @@ class _Ending:
         self._cancelled_with: int | None = None
         self._task: asyncio.Task[int] | None = None
         self._previous: dict[signal.Signals, signal._HANDLER] = {}
-        # A thread, because what hangs may be the loop itself.
-        self._hard_end = threading.Timer(drain_limit + _GRACE, os._exit, (1,))
-        self._hard_end.daemon = True
+        self._signal_came, self._is_over = threading.Event(), threading.Event()
 
     def __enter__(self) -> Self:
+        # A thread, because what hangs may be the loop itself; begun before any signal, because what hangs may have hung
+        # before it.
+        threading.Thread(target=self._end_hard, name="hard end", daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._hard_end.cancel()
         for number, previous in self._previous.items():
             signal.signal(number, previous)
+        # Not before: an event can't be set by a handler in the middle of being set here.
+        self._is_over.set()
+        self._signal_came.set()
 
     def run(self, runner: asyncio.Runner, run: Callable[[Shutdown], Awaitable[int | None]]) -> int:
         """Run in this runner's loop, listening to signals."""
@@ -136,11 +139,16 @@ class _Ending:
         if self._signalled:
             os._exit(128 + number)
         self._signalled = True
+        self._signal_came.set()
         self._loop.call_soon_threadsafe(self._drain, signal.Signals(number).name)
+
+    def _end_hard(self) -> None:
+        self._signal_came.wait()
+        if not self._is_over.wait(self._drain_limit + _GRACE):
+            os._exit(1)
 
     def _drain(self, name: str) -> None:
         log.info("Draining", signal=name, drain_limit=self._drain_limit)
-        self._hard_end.start()
         self._loop.call_later(self._drain_limit, self._meet_deadline)
         if not self._shutdown.begin():
             self._cancel(0)  # nothing has been begun that would have to be finished

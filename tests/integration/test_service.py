@@ -185,6 +185,22 @@ def test_what_hangs_is_ended_a_second_after_the_deadline(start: Start, hang: str
     assert 1.0 < time.monotonic() - signalled < 5.0
 
 
+def test_a_loop_that_was_stuck_before_the_signal_is_ended_too(start: Start) -> None:
+    program = start(
+        """
+        async def run(shutdown):
+            ready()
+            time.sleep(3600)
+    """,
+        drain_limit=0.2,
+    )
+    program.wait_until_ready()
+
+    program.signal()
+
+    assert program.end()[0] == 1
+
+
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_at_once(start: Start, second: signal.Signals) -> None:
     program = start("""
