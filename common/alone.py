@@ -23,6 +23,14 @@ class Alone(Generic[R]):
     def __bool__(self) -> bool:
         return bool(self._items)
 
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._items.clear()
+        self._ids.clear()
+
     def takes(self, item: Item[R]) -> bool:
         """Put an item here, if this is where it belongs. Returns: whether it is."""
         if item.delivery.delivery_count <= self._after and item.record.id not in self._ids:

@@ -60,6 +60,15 @@ class Batcher(Generic[R]):
         if self._closed:
             self._turns.wake_all()
 
+    def abandon(self) -> int:
+        """Leave everything that no writer has begun: it comes again. Returns: how many deliveries."""
+        left = len(self._pending) + len(self._alone)
+        self._pending.clear()
+        self._pending_bytes = self._barriers = 0
+        self._alone.clear()
+        self._turns.wake_all()
+        return left
+
     async def take(self) -> Batch[R] | Barrier | None:
         """The next work for a free writer; None once the stream has ended and nothing of it is left."""
         loop = asyncio.get_running_loop()

@@ -137,6 +137,7 @@ class Consumer:
                 BatchLimits(settings.batch_size, settings.batch_max_bytes, settings.flush_interval),
                 settings.writers,
                 hold_limit=settings.hold_limit,
+                drain_limit=settings.drain_limit,
                 allow_flood=settings.dead_letter_flood == "allow",
             ),
             source=source,

@@ -33,6 +33,7 @@ log = structlog.get_logger()
 
 DRAIN_LETTERS = 2.0  # seconds that a drain waits for confirms; what is unconfirmed then comes again
 DRAIN_BLOCKED = 2.0  # seconds that it waits for what blocks the rest of the stream, with all writers idle
+DRAIN_BEGIN = 0.5  # of the drain limit: later no batch is begun, so that those begun are done before the deadline
 LATENCY_SAMPLES = 10  # per batch: an observation per record would cost more than writing it
 
 
@@ -46,6 +47,7 @@ class PipelineSettings:
     limits: BatchLimits
     writers: int
     hold_limit: float = 900.0
+    drain_limit: float = 8.0
     allow_flood: bool = False
 
 
@@ -64,6 +66,7 @@ class Pipeline(Generic[R]):
         metrics: KindMetrics,
     ) -> None:
         self._writers, self._alone_after = settings.writers, settings.limits.alone_after
+        self._drain_limit = settings.drain_limit
         self._source, self._project, self._dead_letters = source, project, dead_letters
         self._metrics = metrics
         self._delivering: list[Batch[R]] = []
@@ -143,7 +146,13 @@ class Pipeline(Generic[R]):
             self._batcher.put(self._decode(burst))
         self._batcher.close()
         self._give_up_on_loose_ends()
-        asyncio.get_running_loop().call_later(DRAIN_BLOCKED, self._batcher.give_up)
+        loop = asyncio.get_running_loop()
+        loop.call_later(DRAIN_BLOCKED, self._batcher.give_up)
+        loop.call_later(DRAIN_BEGIN * self._drain_limit, self._begin_no_more)
+
+    def _begin_no_more(self) -> None:
+        if left := self._batcher.abandon():
+            log.info("Draining slowly: the rest will be delivered again", data_type=self._metrics.kind, deliveries=left)
 
     def _give_up_on_loose_ends(self) -> None:
         """Once the stream has ended nothing waits for what will not be settled any more."""

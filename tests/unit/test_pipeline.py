@@ -12,6 +12,7 @@ from common.errors import BatchTooLarge, Reason, Refusal, SinkError, StoreUnavai
 from common.metrics import REGISTRY, KindMetrics
 from common.outage import Outage
 from common.pipeline import Pipeline, PipelineSettings
+from common.sink import Outcomes
 from tests.fakes import FakeDeadLetters, FakeRecord, FakeSink, FakeSource, body, project, refuse
 from tests.virtual_time import in_virtual_time
 
@@ -361,6 +362,27 @@ async def test_a_flood_that_was_the_records_fault_ends_when_others_come() -> Non
         await line.until(lambda: line.source.away, within=1000)
         line.source.put(*bodies(*range(1000, 1300)))
         await line.until(lambda: len(line.sink.rows) == 300, within=1000)
+
+
+@in_virtual_time
+async def test_a_drain_too_slow_for_its_limit_leaves_the_rest_to_come_again() -> None:
+    line = Line(writers=1)
+    write = line.sink.write
+
+    async def slowly(records: Sequence[FakeRecord]) -> Outcomes:
+        await asyncio.sleep(3)
+        return await write(records)
+
+    line.sink.write = slowly  # type: ignore[method-assign]
+    line.source.put(*bodies(*range(1, 151)))
+    loop = asyncio.get_running_loop()
+
+    async with line.running():
+        await asyncio.sleep(1)
+        started = loop.time()
+    assert loop.time() - started < 8
+    assert len(line.sink.rows) == len(line.source.acknowledged) == 100
+    assert len(line.source.ready) == 50
 
 
 @in_virtual_time
