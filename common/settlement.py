@@ -26,6 +26,7 @@ class AckLedger:
     def __init__(self, *, prefetch: int) -> None:
         self._prefetch = prefetch
         self._received = 0
+        self._highest = 0  # settled
         self._prefix = 0  # every tag up to here is settled
         self._beyond: set[int] = set()  # settled above the prefix, not yet acknowledged
         self._singly: set[int] = set()  # settled above the prefix and acknowledged singly
@@ -49,6 +50,7 @@ class AckLedger:
             if tag <= self._prefix or tag in beyond or tag in self._singly or tag > self._received:
                 raise ValueError(f"tag {tag} is not outstanding (received {self._received}, prefix {self._prefix})")
             beyond.add(tag)
+            self._highest = max(self._highest, tag)
         self._advance()
 
     def take(self) -> list[Ack]:
@@ -60,8 +62,8 @@ class AckLedger:
         self._acknowledged = self._prefix
         self._passed.clear()
         # Behind a gap (a suspect, a dead letter without its confirm) settled deliveries would fill the prefetch and
-        # stop the stream; single frames cost the broker more, so only when half of the prefetch is at stake.
-        if len(self._beyond) * 2 > self._prefetch:
+        # stop the stream; single frames cost the broker more, so only when they are half of what the gaps leave of it.
+        if len(self._beyond) * 2 > self._prefetch - self._gaps:
             acks.extend(self.take_singly())
         return acks
 
@@ -81,6 +83,11 @@ class AckLedger:
     def oldest(self) -> float | None:
         """When the burst of the oldest unsettled tag arrived."""
         return self._arrivals[0][1] if self._arrivals else None
+
+    @property
+    def _gaps(self) -> int:
+        """How many unsettled tags have settled ones above them."""
+        return self._highest - self._prefix - len(self._beyond) - len(self._singly)
 
     def _advance(self) -> None:
         """Move the prefix over everything that is settled."""

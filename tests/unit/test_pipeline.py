@@ -688,6 +688,18 @@ async def test_a_control_message_waits_for_an_unconfirmed_dead_letter_before_it(
 
 
 @in_virtual_time
+async def test_consuming_goes_on_until_the_prefetch_is_full_of_unconfirmed_dead_letters() -> None:
+    line = Line(size=10, writers=2)
+    line.letters.blocked = True
+    line.source.put(*[b"{"] * 39, *bodies(*range(1, 101)))
+
+    async with line.running():
+        await line.until(lambda: len(line.sink.rows) == 100)
+        line.letters.confirm()
+        await line.until(line.settled)
+
+
+@in_virtual_time
 async def test_a_batch_that_is_too_large_is_halved_and_all_of_it_stored() -> None:
     line = Line(size=100)
     line.sink.fail = lambda records: BatchTooLarge(Refusal("E", "57014", "")) if len(records) > 30 else None
