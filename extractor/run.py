@@ -65,6 +65,9 @@ def _log_end(report: KindReport) -> None:
         log.error("Kind failed", reason=report.failure, **fields)
     else:
         log.info("Kind done", ending=report.ending, records_per_sec=round(report.rate), **fields)
+    if report.skipped:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in report.skipped.items())
+        log.warning("Records skipped", data_type=report.kind, reasons=reasons, hint="--json or --report has examples")
 
 
 async def _announce(load: Load, settings: ExtractorSettings, report: Report, started_at: str) -> None:

@@ -73,7 +73,7 @@ class DemoResult:
             not self.failure
             and self.verification is not None
             and self.verification.agrees
-            and bool(self.kinds)
+            and any(kind.published for kind in self.kinds)  # of nothing published, nothing is shown
             and all(kind.verified for kind in self.kinds)
         )
 

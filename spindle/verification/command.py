@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from common.environment import load as load_settings
-from common.errors import StartRefused
+from common.errors import StartRefused, StoreUnavailable
 from graphinator.settings import Neo4jSettings
 from spindle.sources import add_source_arguments, open_source
 from spindle.stack.files import default_home
@@ -25,7 +25,9 @@ from tableinator.settings import PostgresSettings
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this command to the operator's."""
     summary = "compare both stores with a load, which is made or read again"
-    parser = commands.add_parser("verify", help=summary, description=f"{summary}; exit code 0: they agree, 1: not")
+    parser = commands.add_parser(
+        "verify", help=summary, description=f"{summary}; exit code 0: they agree, 1: not, 2: can't tell"
+    )
     add_source_arguments(parser, records=None)
     parser.add_argument(
         "--stack-env",
@@ -43,7 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_source(arguments)
     environ = os.environ if arguments.stack_env is None else stack_environment(arguments.stack_env)
     postgres, neo4j = load_settings(PostgresSettings, environ), load_settings(Neo4jSettings, environ)
-    verification = asyncio.run(verify(source.load, name=source.name, postgres=postgres, neo4j=neo4j, say=_say))
+    try:
+        verification = asyncio.run(verify(source.load, name=source.name, postgres=postgres, neo4j=neo4j, say=_say))
+    except StoreUnavailable as error:
+        raise StartRefused(
+            f"A store can't be read: {error}. PostgreSQL is {postgres.address}, Neo4j {neo4j.address}: from POSTGRES_… "
+            "and NEO4J_… in the environment, or of the native stack with --stack-env."
+        ) from error
     if arguments.json:
         print(json.dumps(as_data(verification), indent=2))
     else:
