@@ -52,6 +52,7 @@ class Judgement(Generic[R]):
         self._flood = FloodGuard(allow=allow_flood)
         self._held: list[Refusing[R]] = []
         self._holding = asyncio.Event()
+        self._tries = 0
 
     @property
     def is_open(self) -> bool:
@@ -69,7 +70,7 @@ class Judgement(Generic[R]):
         return next((refusing.item.record for refusing in self._held if refusing.item is not None), None)
 
     async def run(self) -> None:
-        """Guard until cancelled: while refusals are held, write the oldest again and again.
+        """Guard until cancelled: while refusals are held, write one after the other again.
 
         That ends when the store takes one, or has taken others.
         """
@@ -80,7 +81,7 @@ class Judgement(Generic[R]):
                 self._drop_expired()
                 if not self._held or not self._flood.holds:
                     break
-                await self._try_oldest()
+                await self._try_one()
             await self._let_go()
 
     def unreadable(self, letters: Sequence[DeadLetter]) -> None:
@@ -120,18 +121,22 @@ class Judgement(Generic[R]):
         self._holding.set()
         self._metrics.flooded(True)
 
-    async def _try_oldest(self) -> None:
-        items = _in_order(self._held)
-        if not items:
+    async def _try_one(self) -> None:
+        # Of each id the first, so that none comes after a later version; in turn, because some may deserve it.
+        firsts: dict[str, Item[R]] = {}
+        for item in _in_order(self._held):
+            firsts.setdefault(item.record.id, item)
+        if not firsts:
             return
-        oldest = items[0]
+        item = list(firsts.values())[self._tries % len(firsts)]
+        self._tries += 1
         try:
-            outcomes = await self._writer.write([oldest])
+            outcomes = await self._writer.write([item])
         except (RecordsRefused, BatchTooLarge, Released):
             return
-        self._held = [entry for entry in self._held if entry.item is not oldest]
+        self._held = [entry for entry in self._held if entry.item is not item]
         self._flood.stored(outcomes)
-        self._settle([oldest], outcomes)
+        self._settle([item], outcomes)
 
     async def _let_go(self) -> None:
         """The flood is over: what was held is judged as if it came now."""

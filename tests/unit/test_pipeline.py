@@ -1,6 +1,7 @@
 """The pipeline on fakes and a virtual clock: every row of the failure table that needs no server."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -597,6 +598,19 @@ async def test_a_million_refusals_in_a_row_become_a_hold() -> None:
 
     assert set(line.sink.rows) == {str(number) for number in range(1, 1001)} - before
     assert line.metric("spindle_refusing_everything") == 0
+
+
+@in_virtual_time
+async def test_a_flood_that_fills_the_prefetch_ends_although_the_oldest_of_it_is_bad_by_itself() -> None:
+    line = Line(size=50)
+    line.sink.fail = refuse(*map(str, range(1, 1001)))
+    line.source.put(*bodies(*range(1, 1001)))
+
+    async with line.running():
+        await asyncio.sleep(60)
+        oldest = next(iter(line.source.unacknowledged.values()))[0]
+        line.sink.fail = refuse(json.loads(oldest)["id"])
+        await line.until(line.settled)
 
 
 @in_virtual_time
