@@ -609,7 +609,7 @@ async def test_a_flood_that_fills_the_prefetch_ends_although_the_oldest_of_it_is
     async with line.running():
         await asyncio.sleep(60)
         oldest = next(iter(line.source.unacknowledged.values()))[0]
-        line.sink.fail = refuse(json.loads(oldest)["id"])
+        line.sink.fail = refuse(str(json.loads(oldest)["id"]))
         await line.until(line.settled)
 
 
