@@ -41,10 +41,8 @@ FACTOR = 5.0
 """How many times faster batches of 500 are, at least. On two cores 17 to 31 were measured for PostgreSQL, 20 to 107 for
 Neo4j."""
 
-# Many batches: the first one or two of a run meet a broker that is only beginning to deliver, and on a busy machine go
-# out part-filled; of 27 batches three such were seen to hide what the other 24 show.
-LOAD = SyntheticLoad(60_000, seed=9, kinds=("releases",))
-"""33,600 releases: 67 batches and a bit. The store is slower than the broker with these, so that there is a backlog; of
+LOAD = SyntheticLoad(21_000, seed=9, kinds=("releases",))
+"""11,760 releases: 23 batches and a bit. The store is slower than the broker with these, so that there is a backlog; of
 artists, which are small, tableinator takes more than the broker brings."""
 BATCHED = 2_500  # records
 ONE_BY_ONE = 300  # records
