@@ -14,34 +14,43 @@ class WrongStore(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one arm did in one round: `records` in `seconds` of wall time.
+    """What one arm did between its watch's start and stop: how many `records` were committed in that span.
 
-    `processes` are the process ids whose CPU time and memory belong to the arm's client side, by role; those of the
-    servers are known to the bench. `figures` is what the arm has measured itself, by name.
+    `figures` is what the arm has measured itself, by name (a latency, a batch's fill).
     """
 
     records: int
-    seconds: float
     figures: Mapping[str, float] = field(default_factory=dict)
+
+
+class Watch(Protocol):
+    """The measured span of one run: wall time, and CPU time of the servers and of the arm's `processes()`."""
+
+    def start(self) -> None:
+        """The span begins; what a process has used so far (imports, connecting, a cold cache) is not counted."""
+
+    def stop(self) -> None:
+        """The last record is committed. The arm's processes must still run: their CPU time and memory are read now."""
 
 
 class Arm(Protocol):
     """One way to carry the records. `prepare` and `check` are not measured."""
 
-    name: str
-    """Stable, lower_case: a key of the result."""
+    @property
+    def name(self) -> str:
+        """Stable, lower_case: a key of the result."""
 
     async def prepare(self) -> None:
         """Bring store and queue into the state that the arm starts from."""
 
-    async def run(self) -> Run:
-        """Carry the records and return once the last one is committed."""
+    async def run(self, watch: Watch) -> Run:
+        """Carry the records: start the watch once, stop it once, return how many records lay between."""
 
     async def check(self) -> None:
         """Compare the store with what was published. Raises: WrongStore."""
 
     def processes(self) -> Mapping[str, int]:
-        """The ids of the arm's own running processes by role (`consumer`, `extractor` …); asked before and after `run`."""
+        """The ids of the arm's own running processes by role (`consumer`, `consumer_2`, `extractor` …), as of now."""
 
     async def end(self) -> None:
-        """Stop what the arm has started; called also after a failure."""
+        """Stop what the arm has started; called after every run, also after a failure."""
