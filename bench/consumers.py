@@ -1,0 +1,83 @@
+"""Our services as processes of a bench: started with their settings, watched, stopped."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+_ROOT = Path(__file__).parents[1]
+_STOP_LIMIT = 15.0
+_SERVING = re.compile(r"Serving metrics and health host=\S+ port=(\d+)")
+
+
+class Process:
+    """A program and its log."""
+
+    def __init__(self, argv: list[str], environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=_ROOT,
+                env={"PATH": os.environ["PATH"], **environment},
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is over."""
+        return self._process.poll() is not None
+
+    @property
+    def log(self) -> str:
+        """Everything it has said."""
+        return self._log.read_text(errors="replace")
+
+    async def end(self) -> int:
+        """Ask it to end, wait, and kill it after a bound. Returns: its exit code."""
+        if not self.has_ended:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            return await asyncio.to_thread(self._process.wait, _STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return await asyncio.to_thread(self._process.wait, _STOP_LIMIT)
+
+
+class Consumer(Process):
+    """One replica of graphinator or tableinator."""
+
+    def __init__(self, service: str, environment: Mapping[str, str], log: Path) -> None:
+        own = {"METRICS_HOST": "127.0.0.1", "METRICS_PORT": "0", "KINDS": "releases", "LOG_FORMAT": "logfmt"}
+        super().__init__([sys.executable, "-m", service], {**own, **environment}, log)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of all series of this name that have these labels, as /metrics says now."""
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(self._scrape())
+            for sample in family.samples
+            if sample.name == name and all(sample.labels.get(key) == value for key, value in labels.items())
+        )
+
+    def _scrape(self) -> str:
+        found = _SERVING.search(self.log)
+        if found is None:
+            raise ConnectionRefusedError(f"no metrics are served; the log says:\n{self.log[-2000:]}")
+        with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/metrics", timeout=5.0) as answer:
+            content: bytes = answer.read()
+        return content.decode()
