@@ -34,13 +34,13 @@ def listener(port: int) -> int | None:
     pids = {
         connection.pid
         for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid
     }
     return min(pids, default=None)
 
 
 def _children(pid: int) -> list[int]:
-    found = []
+    found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(*_GONE):
             found += map(int, task.read_text().split())

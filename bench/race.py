@@ -6,12 +6,15 @@ when the last record is committed. The store is looked at every 10 ms through on
 """
 
 import asyncio
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 from bench.arms import Watch
 
 LOOK = 0.01
 """Seconds between two looks: half a percent of a span of two seconds."""
+
+T = TypeVar("T")
 
 
 class Course(Protocol):
@@ -20,24 +23,30 @@ class Course(Protocol):
     async def passed_start(self) -> int | None:
         """How many records are committed, once the first part is; None until then. Cheap while it is None."""
 
-    async def passed_finish(self) -> bool:
-        """Whether every record is committed."""
+    async def passed_finish(self) -> bool | None:
+        """True once every record is committed; None until then."""
 
     @property
     def records(self) -> int:
         """How many there are."""
 
 
-async def race(watch: Watch, course: Course, *, limit: float = 300.0) -> int:
+async def race(watch: Watch, course: Course, *, lost: Callable[[], str | None], limit: float = 300.0) -> int:
     """Follow a consumer that was started to the end. Returns: how many records lay between start and finish.
 
-    Raises: TimeoutError.
+    `lost`: why it will never arrive, a sentence, or None. Raises: RuntimeError with that, TimeoutError.
     """
     async with asyncio.timeout(limit):
-        while (before := await course.passed_start()) is None:
-            await asyncio.sleep(LOOK)
+        before = await _until(course.passed_start, lost)
         watch.start()
-        while not await course.passed_finish():
-            await asyncio.sleep(LOOK)
+        await _until(course.passed_finish, lost)
         watch.stop()
     return course.records - before
+
+
+async def _until(look: Callable[[], Awaitable[T | None]], lost: Callable[[], str | None]) -> T:
+    while (seen := await look()) is None:
+        if sentence := lost():
+            raise RuntimeError(sentence)
+        await asyncio.sleep(LOOK)
+    return seen
