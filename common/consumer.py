@@ -121,6 +121,7 @@ class Consumer:
     def _add_pipeline(self, kind: str, store: Store, outage: Outage, letters: DeadLetterPublisher) -> None:
         settings = self._settings
         metrics = KindMetrics(self.service, kind)
+        consumer_timeout = HOLD_TO_CONSUMER_TIMEOUT * settings.hold_limit
         source = SOURCES[settings.source](
             settings.broker,
             settings.names,
@@ -128,7 +129,7 @@ class Consumer:
             kind,
             prefetch=settings.prefetch,
             max_bytes=settings.source_max_bytes,
-            consumer_timeout=HOLD_TO_CONSUMER_TIMEOUT * settings.hold_limit,
+            consumer_timeout=consumer_timeout,
             metrics=metrics,
         )
         self._sources[kind] = source
@@ -147,6 +148,7 @@ class Consumer:
             dead_letters=letters,
             metrics=metrics,
         )
+        metrics.begin(writers=settings.writers, consumer_timeout=consumer_timeout)
         metrics.watch(source)
 
     def _confirmed(self, letter: DeadLetter) -> None:

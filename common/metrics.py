@@ -91,6 +91,16 @@ TRANSACTIONS = Counter(
     [*_BY_KIND, "result"],
     registry=REGISTRY,
 )
+TRANSACTION_DURATION = Histogram(
+    "spindle_transaction_duration_seconds",
+    "One transaction of the store, from its request to its end, whatever that was",
+    _BY_KIND,
+    buckets=_DURATIONS,
+    registry=REGISTRY,
+)
+WRITERS = Gauge(
+    "spindle_writers", "Transactions at a time that a kind may have at the most", _BY_KIND, registry=REGISTRY
+)
 LATENCY = Histogram(
     "spindle_publish_to_commit_seconds",
     "From the header timestamp_in_ms to the commit, sampled evenly within each batch",
@@ -104,6 +114,12 @@ UNACKNOWLEDGED = Gauge(
 OLDEST = Gauge(
     "spindle_oldest_unacknowledged_seconds",
     "Age of the oldest unsettled delivery, since it arrived",
+    _BY_KIND,
+    registry=REGISTRY,
+)
+CONSUMER_TIMEOUT = Gauge(
+    "spindle_consumer_timeout_seconds",
+    "For how long the broker is asked to await an answer",
     _BY_KIND,
     registry=REGISTRY,
 )
@@ -191,9 +207,10 @@ class KindMetrics:
         """Note one record's way from publish to commit."""
         LATENCY.labels(self.service, self.kind).observe(seconds)
 
-    def transaction(self, result: Result) -> None:
-        """Count one transaction that was tried."""
+    def transaction(self, result: Result, seconds: float) -> None:
+        """Count one transaction that was tried, and note how long it took."""
         TRANSACTIONS.labels(self.service, self.kind, result).inc()
+        TRANSACTION_DURATION.labels(self.service, self.kind).observe(seconds)
 
     def reconnected(self) -> None:
         """Count one connection or channel begun again."""
@@ -214,6 +231,19 @@ class KindMetrics:
     def batch_size_limit(self, records: int) -> None:
         """Say which batch size is in use."""
         BATCH_SIZE_LIMIT.labels(self.service, self.kind).set(records)
+
+    def begin(self, *, writers: int, consumer_timeout: float) -> None:
+        """Say the limits, and show at 0 what counts troubles: of a series that begins at 1 no increase is ever seen."""
+        WRITERS.labels(self.service, self.kind).set(writers)
+        CONSUMER_TIMEOUT.labels(self.service, self.kind).set(consumer_timeout)
+        for counter in (EXPIRED, RECONNECTS):
+            counter.labels(self.service, self.kind)
+        for gauge in (SUSPECTS, FLOODED, HANDED_BACK):
+            gauge.labels(self.service, self.kind)
+        for reason in Reason:
+            DEAD_LETTERS.labels(self.service, self.kind, reason)
+        for result in Result:
+            TRANSACTIONS.labels(self.service, self.kind, result)
 
     def watch(self, source: Source) -> None:
         """Read the source's state whenever somebody scrapes."""

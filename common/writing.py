@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from common.batch import Item
-from common.errors import BatchTooLarge, RecordsRefused, StoreUnavailable, WriteConflict
+from common.errors import BatchTooLarge, RecordsRefused, SinkError, WriteConflict
 from common.evidence import Witness
 from common.metrics import KindMetrics, Result
 from common.outage import Outage
@@ -76,20 +76,25 @@ class StoreWriter(Generic[R]):
         )
 
     async def _transaction(self, action: Callable[[], Awaitable[T]]) -> T:
+        loop = asyncio.get_running_loop()
         async with self._slots:
+            started = loop.time()
             try:
                 result = await action()
-            except RecordsRefused:
-                self._metrics.transaction(Result.REFUSED)
+            except SinkError as error:
+                self._metrics.transaction(_result_of(error), loop.time() - started)
                 raise
-            except BatchTooLarge:
-                self._metrics.transaction(Result.TOO_LARGE)
-                raise
-            except WriteConflict:
-                self._metrics.transaction(Result.CONFLICT)
-                raise
-            except StoreUnavailable:
-                self._metrics.transaction(Result.UNAVAILABLE)
-                raise
-        self._metrics.transaction(Result.STORED)
+        self._metrics.transaction(Result.STORED, loop.time() - started)
         return result
+
+
+def _result_of(error: SinkError) -> Result:
+    match error:
+        case RecordsRefused():
+            return Result.REFUSED
+        case BatchTooLarge():
+            return Result.TOO_LARGE
+        case WriteConflict():
+            return Result.CONFLICT
+        case _:
+            return Result.UNAVAILABLE
