@@ -30,6 +30,7 @@ class Message(msgspec.Struct, eq=False):
     """What the publisher wants back with the verdict."""
     attempts: int = 0
     returned: bool = False
+    routing_key: str = ""
 
 
 class ConfirmedChannel:
@@ -52,7 +53,7 @@ class ConfirmedChannel:
         self._last = 0  # the number of the last message written
         self._lowest = 1  # nothing below this is unconfirmed
         self._after_return = 1  # the broker returns in the order of writing
-        self._frames: dict[str, bytes] = {}
+        self._frames: dict[tuple[str, str], bytes] = {}
         self._writing = asyncio.Lock()
         self._is_over = False
         channel.on_confirm = self._confirmed
@@ -103,13 +104,13 @@ class ConfirmedChannel:
             self._last += 1
             self._unconfirmed[self._last] = message
             size += len(message.body)
-            yield self._publish_frame(message.exchange)
+            yield self._publish_frame(message.exchange, message.routing_key)
             yield content_frames(number, message.properties, message.body, frame_max=frame_max)
 
-    def _publish_frame(self, exchange: str) -> bytes:
-        frame = self._frames.get(exchange)
+    def _publish_frame(self, exchange: str, routing_key: str) -> bytes:
+        frame = self._frames.get((exchange, routing_key))
         if frame is None:
-            frame = self._frames[exchange] = publish_frame(self._channel.number, exchange)
+            frame = self._frames[exchange, routing_key] = publish_frame(self._channel.number, exchange, routing_key)
         return frame
 
     def end(self, reason: str) -> None:
@@ -132,11 +133,12 @@ class ConfirmedChannel:
         """Note which message reached no queue; its confirm, which says "taken", follows.
 
         A return bears no number. Messages come back in the order of writing, and of two with the same body for the same
-        exchange either will do.
+        place either will do.
         """
+        place = (frame.exchange, frame.routing_key)
         for number in range(self._after_return, self._last + 1):
             message = self._unconfirmed.get(number)
-            if message is not None and message.exchange == frame.exchange and message.body == body:
+            if message is not None and (message.exchange, message.routing_key) == place and message.body == body:
                 message.returned = True
                 self._after_return = number + 1
                 return

@@ -21,9 +21,9 @@ _SHORT = 255
 _OVERHEAD = 8  # bytes of a frame around its payload
 
 
-def publish_frame(channel: int, exchange: str) -> bytes:
-    """The method frame of a mandatory `basic.publish` with an empty routing key: the same for every message."""
-    return _frame(_METHOD, channel, _PUBLISH + short_text(exchange) + b"\x00" + _MANDATORY)
+def publish_frame(channel: int, exchange: str, routing_key: str = "") -> bytes:
+    """The method frame of a mandatory `basic.publish`: the same for every message to one place."""
+    return _frame(_METHOD, channel, _PUBLISH + short_text(exchange) + short_text(routing_key) + _MANDATORY)
 
 
 def content_frames(channel: int, properties: Properties, body: bytes, *, frame_max: int) -> bytes:

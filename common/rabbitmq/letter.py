@@ -1,5 +1,6 @@
 """What a dead letter carries: the original's properties, and headers that say why it is one. Pure."""
 
+import secrets
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -38,6 +39,7 @@ def _reasons(letter: DeadLetter, original: Properties, *, service: str, at: date
     refusal = letter.refusal
     replays = original.headers.get(f"{PREFIX}replays")
     reasons = {
+        "letter": secrets.token_hex(8),  # tells a letter from its copy, should both ever be there
         "reason": str(letter.reason),
         "error-class": refusal.error_class[:_NAME],
         "code": refusal.code[:_NAME],

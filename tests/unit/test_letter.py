@@ -1,5 +1,6 @@
 """What a dead letter carries."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,8 +33,9 @@ def make(original: DeadLetter, frame_max: int = 131072) -> Properties:
 
 
 def test_the_headers_say_what_was_wrong_with_which_record() -> None:
-    headers = make(letter(text="invalid byte")).headers
+    headers = dict(make(letter(text="invalid byte")).headers)
 
+    assert re.fullmatch("[0-9a-f]{16}", headers.pop("x-spindle-letter"))
     assert headers == {
         "x-spindle-reason": "refused",
         "x-spindle-error-class": "DataError",
