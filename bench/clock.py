@@ -35,7 +35,7 @@ class Stopwatch:
     def __init__(self, servers: Mapping[str, int], processes: Callable[[], Mapping[str, int]]) -> None:
         self._servers, self._processes = servers, processes
         self._started: _Mark | None = None
-        self.measured: Measured | None = None
+        self._measured: Measured | None = None
 
     def start(self) -> None:
         """Begin."""
@@ -50,13 +50,19 @@ class Stopwatch:
         cpu = {role: used - begun.cpu.get(role, 0.0) for role, used in ended.cpu.items()}
         total = max(ended.machine.total - begun.machine.total, 1e-9)
         busy = total - (ended.machine.idle - begun.machine.idle) - (ended.machine.stolen - begun.machine.stolen)
-        self.measured = Measured(
+        self._measured = Measured(
             seconds=ended.at - begun.at,
             cpu=cpu,
             memory={role: peak_memory(pid) for role, pid in self._processes().items()},
             stolen=(ended.machine.stolen - begun.machine.stolen) / total,
             elsewhere=max(0.0, busy - sum(cpu.values()) - (ended.own - begun.own)) / total,
         )
+
+    def measured(self) -> Measured:
+        """What lay between start and stop."""
+        if self._measured is None:
+            raise RuntimeError("the watch was not stopped")
+        return self._measured
 
     def _mark(self) -> _Mark:
         at = time.perf_counter()
