@@ -26,13 +26,21 @@ def properties_of(letter: DeadLetter, *, service: str, at: datetime, frame_max: 
     frame: where they don't, the original's largest are left out, one by one.
     """
     original = letter.delivery.read_properties()
-    headers = {key: value for key, value in original.headers.items() if key not in _BROKERS_OWN}
-    headers |= _reasons(letter, original, service=service, at=at)
-    properties = replace(original, headers=headers, expiration=None, user_id=None)
+    properties = publishable(original)
+    headers = {**properties.headers, **_reasons(letter, original, service=service, at=at)}
+    properties = replace(properties, headers=headers)
     while header_size(properties) > frame_max and headers:
         # Ours go last, and only where a broker's frames are unusually small.
         del headers[max(headers, key=lambda key: (not key.startswith(PREFIX), len(table({key: headers[key]}))))]
     return properties
+
+
+def publishable(original: Properties) -> Properties:
+    """What of a message's properties a copy may have: nothing that would end it, or have the broker refuse it."""
+    headers = {key: value for key, value in original.headers.items() if key not in _BROKERS_OWN}
+    kept = {"expiration": original.expiration, "user-id": original.user_id}
+    headers |= {f"{PREFIX}{name}": value for name, value in kept.items() if value is not None}
+    return replace(original, headers=headers, expiration=None, user_id=None)
 
 
 def _reasons(letter: DeadLetter, original: Properties, *, service: str, at: datetime) -> dict[str, Any]:
@@ -50,7 +58,5 @@ def _reasons(letter: DeadLetter, original: Properties, *, service: str, at: date
         "time": at.isoformat(timespec="milliseconds"),
         "load": (letter.delivery.load or "")[:_NAME],
         "replays": replays if isinstance(replays, int) else 0,
-        "expiration": original.expiration,
-        "user-id": original.user_id,
     }
-    return {f"{PREFIX}{name}": value for name, value in reasons.items() if value is not None}
+    return {f"{PREFIX}{name}": value for name, value in reasons.items()}
