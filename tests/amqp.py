@@ -1,7 +1,6 @@
 """The test's own side of a broker: publish to it, look into it, break it."""
 
 import asyncio
-import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from common.kinds import Names
 from common.rabbitmq.connection import Connection, connected
 from common.rabbitmq.topology import queue_lengths
 from common.settings import BrokerSettings
-from spindle.stack.rabbitmq import PROGRAM
+from tests.brokers import native_broker
 from tests.contract.proxy import Proxy, cuttable_proxy
 from tests.native import OwnRabbitMQ
 
@@ -40,19 +39,7 @@ async def until(fact: Callable[[], object], seconds: float = 10.0) -> None:
 
 async def rabbitmqctl(server: OwnRabbitMQ, *arguments: str) -> None:
     """Do what an operator would on the broker's machine."""
-    place = server.member.place
-    environment = {
-        **os.environ,
-        "HOME": str(place.folder),
-        "ERL_EPMD_PORT": str(place.ports["epmd"]),
-        "RABBITMQ_NODENAME": "rabbit@localhost",
-        "RABBITMQ_CONF_ENV_FILE": str(place.folder / "rabbitmq-env.conf"),
-    }
-    process = await asyncio.create_subprocess_exec(
-        str(PROGRAM.with_name("rabbitmqctl")), *arguments, env=environment, stdout=asyncio.subprocess.DEVNULL
-    )
-    async with asyncio.timeout(30.0):
-        assert await process.wait() == 0
+    await asyncio.to_thread(native_broker(server.member.place).rabbitmqctl, *arguments)
 
 
 async def memory_alarm(server: OwnRabbitMQ, *, on: bool) -> None:

@@ -14,7 +14,7 @@ from types import FrameType
 import pytest
 
 from spindle.stack.native import NativeStack
-from tests import containers, native, servers
+from tests import brokers, containers, native, servers
 from tests.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
 
 
@@ -43,10 +43,28 @@ def rabbitmq(request: pytest.FixtureRequest) -> Iterator[servers.RabbitMQ]:
     with ExitStack() as stack:
         broker = servers.named_rabbitmq()
         if broker is None and _in_container("rabbitmq"):
-            broker = stack.enter_context(containers.rabbitmq_container())
+            broker = stack.enter_context(brokers.container_broker(containers.image("rabbitmq")))
         if broker is None:
-            broker = native.rabbitmq_at(_native(request, "rabbitmq").start("shared", "rabbitmq").place)
+            broker = brokers.native_broker(_native(request, "rabbitmq").start("shared", "rabbitmq").place)
         yield stack.enter_context(servers.vhost_of_this_run(broker))
+
+
+@pytest.fixture(scope="session", params=brokers.VERSIONS)
+def each_rabbitmq(request: pytest.FixtureRequest, rabbitmq: servers.RabbitMQ) -> Iterator[servers.RabbitMQ]:
+    """A broker of each version, with a vhost of this run; the shared one where it is of that version."""
+    version, image = request.param, containers.rabbitmq_image(request.param)
+    with ExitStack() as stack:
+        broker = rabbitmq
+        if brokers.version_of(rabbitmq) != version:
+            if _is_native(version):
+                other = brokers.native_broker(_native(request, "rabbitmq").start("shared", "rabbitmq").place)
+            elif _may_be_container() and containers.has_image(image):
+                other = stack.enter_context(brokers.container_broker(image))
+            else:
+                pytest.skip(f"no RabbitMQ {version} here: it is not installed, and there is no {image} to run")
+            broker = stack.enter_context(servers.vhost_of_this_run(other))
+        assert brokers.version_of(broker) == version
+        yield broker
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +137,15 @@ def private_stack(request: pytest.FixtureRequest) -> Iterator[NativeStack]:
 
 
 def _in_container(server: str) -> bool:
-    return os.environ.get("TEST_SERVERS") != "native" and containers.has_container(server)
+    return _may_be_container() and containers.has_container(server)
+
+
+def _may_be_container() -> bool:
+    return os.environ.get("TEST_SERVERS") != "native"
+
+
+def _is_native(version: str) -> bool:
+    return os.environ.get("TEST_SERVERS") != "containers" and brokers.native_version() == version
 
 
 def _native(request: pytest.FixtureRequest, server: str, otherwise: object = pytest.fail) -> NativeRun:

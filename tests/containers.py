@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COMPOSE_FILE = Path(__file__).parents[1] / "docker-compose.yml"
 OWNER = "spindle.test-run"  # the label that says which pytest process a container belongs to
 PASSWORD = secrets.token_hex(16)
+AMQPS = 5671  # exposed, for a test that has the broker listen there
 
 
 def image(server: str) -> str:
@@ -35,22 +36,33 @@ def image(server: str) -> str:
 
 def has_container(server: str) -> bool:
     """Tell whether this server can run in a container here."""
-    return _engine_runs() and _has_image(image(server))
+    return has_image(image(server))
+
+
+def has_image(name: str) -> bool:
+    """Tell whether a container of this image can run here."""
+    return _engine_runs() and _has_image(name)
+
+
+def rabbitmq_image(version: str) -> str:
+    """Return the image of another version (`4.0`): that of the compose file with another tag, or RABBITMQ_4_0_IMAGE."""
+    named = os.environ.get(f"RABBITMQ_{version.replace('.', '_')}_IMAGE")
+    return named or re.sub(r":\d[\d.]*(?=-|$)", f":{version}", image("rabbitmq"))
 
 
 @contextmanager
-def rabbitmq_container() -> Iterator[RabbitMQ]:
-    """Run a broker."""
+def rabbitmq_container(name: str) -> "Iterator[tuple[RabbitMQ, DockerContainer]]":
+    """Run a broker of this image."""
     from testcontainers.core.container import DockerContainer  # (its own RabbitMQ class needs one more client library)
 
-    container = _owned(DockerContainer(image("rabbitmq"))).with_exposed_ports(5672, 15672)
+    container = _owned(DockerContainer(name)).with_exposed_ports(5672, AMQPS, 15672)
     container.with_env("RABBITMQ_DEFAULT_USER", "spindle").with_env("RABBITMQ_DEFAULT_PASS", PASSWORD)
     with container:
         host = container.get_container_host_ip()
         amqp, management = container.get_exposed_port(5672), container.get_exposed_port(15672)
         broker = RabbitMQ(f"amqp://spindle:{PASSWORD}@{host}:{amqp}/%2F", f"http://{host}:{management}")
         _await_vhosts(broker)
-        yield broker
+        yield broker, container
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 TEST_RABBITMQ_URL, TEST_RABBITMQ_MANAGEMENT_URL, TEST_POSTGRES_DSN,
 TEST_NEO4J_URI, TEST_NEO4J_USERNAME, TEST_NEO4J_PASSWORD     use this server (it is emptied)
 TEST_SERVERS=containers|native                               for the others: only these, whatever else there is
-TEST_RABBITMQ_IMAGE, TEST_POSTGRES_IMAGE, TEST_NEO4J_IMAGE   other images
+RABBITMQ_IMAGE, POSTGRES_IMAGE, NEO4J_IMAGE                  other images than docker-compose.yml names
+RABBITMQ_4_0_IMAGE                                           another one for this version
 """
 
 import asyncio
