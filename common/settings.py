@@ -140,7 +140,7 @@ class ConsumerProgramSettings(ProgramSettings):
 
     service: ClassVar[Service]
 
-    rabbitmq_source: Annotated[Literal["aio-pika", "fast"], Lower] = choice("aio-pika", ("aio-pika", "fast"))
+    rabbitmq_source: Annotated[Literal["aio-pika", "fast"], Lower] = choice("fast", ("fast", "aio-pika"))
 
     batch_max_bytes: ByteSize = size("8MiB", "1KiB", "1GiB")
     source_max_bytes: ByteSize = size("64MiB", "1KiB", "16GiB")
