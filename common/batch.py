@@ -28,6 +28,7 @@ class BatchLimits:
     """What closes a batch. Times are in seconds."""
 
     size: int = 500
+    """Records, at the most."""
     max_bytes: int = 8 * 1024 * 1024
     flush_interval: float = 2.0
     idle: float = 0.010
@@ -38,6 +39,8 @@ class BatchLimits:
     """A delivery given out more often may be what kills the process: it is written alone, after the others."""
     alone_patience: float = 10.0
     """How long it waits for the others to be gone."""
+    target: float | None = None
+    """How long writing one may take: the size in use keeps to that. None: the size is always the same."""
 
 
 class Item(msgspec.Struct, Generic[R], eq=False, gc=False):

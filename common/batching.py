@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Generic
 
+from common.adaptive import BatchSize
 from common.alone import Alone
 from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve
 from common.sink import R
@@ -20,11 +21,20 @@ class Batcher(Generic[R]):
     """The stream between the reader and the writers. No I/O and no task of its own.
 
     `unsettled` tells how many deliveries of the current channel await their answer; barriers wait by it. `on_expired`
-    is told how many deliveries were dropped because their channel had ended.
+    is told how many deliveries were dropped because their channel had ended. `size` is the batch size in use; without
+    it, it is the limit.
     """
 
-    def __init__(self, limits: BatchLimits, *, unsettled: Callable[[], int], on_expired: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        limits: BatchLimits,
+        *,
+        unsettled: Callable[[], int],
+        on_expired: Callable[[int], None],
+        size: BatchSize | None = None,
+    ) -> None:
         self._limits = limits
+        self._size = size or BatchSize(limits.size)
         self._unsettled = unsettled
         self._on_expired = on_expired
         self._pending: deque[Item[R] | Barrier] = deque()
@@ -175,7 +185,7 @@ class Batcher(Generic[R]):
     def _trigger(self, now: float) -> Trigger | None:
         """What closes the batch at the head of the stream now, if anything does."""
         limits = self._limits
-        if len(self._pending) >= limits.size:
+        if len(self._pending) >= self._size.records:
             return Trigger.SIZE
         if self._pending_bytes >= limits.max_bytes:
             return Trigger.BYTES
@@ -198,14 +208,14 @@ class Batcher(Generic[R]):
         """When a batch that is not full goes to a free writer.
 
         Asked only while a writer is free; a full prefetch then always holds a full batch (prefetch is at least
-        (writers + 1) × size), so a source at its prefetch never gets here.
+        (writers + 1) × the largest size), so a source at its prefetch never gets here.
         """
         limits = self._limits
         first = self._pending[0].delivery.received
         if now < first + limits.idle:
             return first + limits.idle
         count = len(self._pending)
-        full_at = now + (limits.size - count) * (now - first) / count
+        full_at = now + (self._size.records - count) * (now - first) / count
         patience = first + limits.idle + limits.worth_waiting
         return full_at if now < full_at <= patience else now
 
@@ -241,7 +251,7 @@ class Batcher(Generic[R]):
         """The longest run that fits a batch and touches nothing in flight; its head is known to be free."""
         run: list[Item[R]] = []
         size = 0
-        while self._pending and len(run) < self._limits.size:
+        while self._pending and len(run) < self._size.records:
             head = self._pending[0]
             if isinstance(head, Barrier) or head.record.id in self._in_flight:
                 break

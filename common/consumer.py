@@ -50,6 +50,9 @@ class Store(Protocol):
     def pool_in_use(self) -> int:
         """Connections in use now."""
 
+    def slots(self, kind: str) -> asyncio.Semaphore:
+        """As many as there may be transactions of this kind at a time; kinds may share them."""
+
     def sink(self, kind: str) -> Sink[Any]:
         """Where a kind's records go."""
 
@@ -135,7 +138,12 @@ class Consumer:
         self._sources[kind] = source
         self._pipelines[kind] = Pipeline(
             PipelineSettings(
-                BatchLimits(settings.batch_size, settings.batch_max_bytes, settings.flush_interval),
+                BatchLimits(
+                    settings.batch_size,
+                    settings.batch_max_bytes,
+                    settings.flush_interval,
+                    target=settings.batch_target,
+                ),
                 settings.writers,
                 hold_limit=settings.hold_limit,
                 drain_limit=settings.drain_limit,
@@ -147,6 +155,7 @@ class Consumer:
             outage=outage,
             dead_letters=letters,
             metrics=metrics,
+            slots=store.slots(kind),
         )
         metrics.begin(writers=settings.writers, consumer_timeout=consumer_timeout)
         metrics.watch(source)

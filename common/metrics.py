@@ -77,10 +77,16 @@ BATCH_SIZE = Histogram(
     buckets=_SIZES,
     registry=REGISTRY,
 )
+BATCH_ROOM = Counter(
+    "spindle_batch_room_records",
+    "What all batches could have held, by the batch size in use; spindle_batch_size_records_sum is what they held",
+    _BY_KIND,
+    registry=REGISTRY,
+)
 BATCH_SIZE_LIMIT = Gauge("spindle_batch_size_limit_records", "The batch size in use", _BY_KIND, registry=REGISTRY)
 BATCH_DURATION = Histogram(
     "spindle_batch_duration_seconds",
-    "From the first attempt to write a batch until all of it is stored or judged",
+    "Seconds in which a batch was written, all its transactions together, without waiting for a turn or for the store",
     _BY_KIND,
     buckets=_DURATIONS,
     registry=REGISTRY,
@@ -93,7 +99,7 @@ TRANSACTIONS = Counter(
 )
 TRANSACTION_DURATION = Histogram(
     "spindle_transaction_duration_seconds",
-    "One transaction of the store, from its request to its end, whatever that was",
+    "One transaction of the store, without waiting for a turn, whatever its end",
     _BY_KIND,
     buckets=_DURATIONS,
     registry=REGISTRY,
@@ -195,12 +201,13 @@ class KindMetrics:
         """Count a control message that has been handled."""
         CONTROL_MESSAGES.labels(self.service, self.kind, message_type).inc()
 
-    def batch(self, *, size: int, trigger: str) -> None:
-        """Note a batch as it was taken."""
+    def batch(self, *, size: int, trigger: str, limit: int) -> None:
+        """Note a batch as it was taken, and the batch size in use then."""
         BATCH_SIZE.labels(self.service, self.kind, trigger).observe(size)
+        BATCH_ROOM.labels(self.service, self.kind).inc(limit)
 
     def batch_done(self, seconds: float) -> None:
-        """Note how long a batch took."""
+        """Note how long writing a batch took."""
         BATCH_DURATION.labels(self.service, self.kind).observe(seconds)
 
     def latency(self, seconds: float) -> None:

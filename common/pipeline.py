@@ -9,10 +9,12 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic
 
 import structlog
 
+from common.adaptive import BatchSize
 from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, deliveries, resolve, take_winner
 from common.batching import Batcher
 from common.dead_letters import DeadLetter, DeadLetters
@@ -22,12 +24,12 @@ from common.errors import DecodeError, Reason, Refusal
 from common.holding import HoldLimit
 from common.isolation import Refused, Stored, Suspected, Verdict, isolate
 from common.judgement import Judgement
-from common.metrics import KindMetrics
+from common.metrics import KindMetrics, Result
 from common.outage import Outage, Released
 from common.records import ExtractionComplete, FileComplete
 from common.sink import Outcomes, R, Sink
 from common.suspects import Suspects
-from common.writing import StoreWriter
+from common.writing import Effort, StoreWriter
 
 log = structlog.get_logger()
 
@@ -42,7 +44,7 @@ _NO_LOSERS: Mapping[str, list[Item[Any]]] = {}
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
-    """Durations in seconds; `writers` is the number of batches at a time."""
+    """Durations in seconds; `writers` is the number of batches at a time, at the most."""
 
     limits: BatchLimits
     writers: int
@@ -52,7 +54,7 @@ class PipelineSettings:
 
 
 class Pipeline(Generic[R]):
-    """One kind of one service."""
+    """One kind of one service. `slots`: those that its writers share with other kinds, where they do."""
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class Pipeline(Generic[R]):
         outage: Outage,
         dead_letters: DeadLetters,
         metrics: KindMetrics,
+        slots: asyncio.Semaphore | None = None,
     ) -> None:
         self._writers, self._alone_after = settings.writers, settings.limits.alone_after
         self._drain_limit = settings.drain_limit
@@ -72,9 +75,12 @@ class Pipeline(Generic[R]):
         self._delivering: list[Batch[R]] = []
         self._loose_ends = False
         self._said: set[tuple[Reason, str]] = set()
-        self._writer: StoreWriter[R] = StoreWriter(sink, outage, metrics, slots=settings.writers)
+        self._writer: StoreWriter[R] = StoreWriter(
+            sink, outage, metrics, slots=slots or asyncio.Semaphore(settings.writers)
+        )
+        self._size = BatchSize(settings.limits.size, target=settings.limits.target)
         self._batcher: Batcher[R] = Batcher(
-            settings.limits, unsettled=lambda: source.unsettled, on_expired=metrics.expired
+            settings.limits, unsettled=lambda: source.unsettled, on_expired=metrics.expired, size=self._size
         )
         self._judgement: Judgement[R] = Judgement(
             writer=self._writer,
@@ -104,7 +110,7 @@ class Pipeline(Generic[R]):
             oldest_record=self._oldest_record,
             is_flooded=lambda: self._judgement.is_flooded,
         )
-        metrics.batch_size_limit(settings.limits.size)
+        metrics.batch_size_limit(self._size.records)
 
     async def run(self) -> None:
         """Carry records until the source is stopped and everything that had arrived is settled or released."""
@@ -196,26 +202,41 @@ class Pipeline(Generic[R]):
                 await self._deliver(work)
 
     async def _deliver(self, batch: Batch[R]) -> None:
-        loop = asyncio.get_running_loop()
-        started, size = loop.time(), batch.size
+        effort, size, limit = Effort(), batch.size, self._size.records
         self._warn_of(batch.items[0].delivery)
-        self._metrics.batch(size=size, trigger=batch.trigger)
+        self._metrics.batch(size=size, trigger=batch.trigger, limit=limit)
         self._delivering.append(batch)
         try:
-            is_done = await self._store(batch)
+            is_done = await self._store(batch, effort)
         finally:
             self._delivering.remove(batch)
+        if size >= limit or batch.trigger is Trigger.BYTES:
+            self._learn(size, effort)
         if not is_done:
             return
-        seconds = loop.time() - started
-        self._metrics.batch_done(seconds)
+        self._metrics.batch_done(effort.seconds)
         log.info(
             "Batch processed",
             data_type=self._metrics.kind,
             batch_size=size,
-            duration_ms=round(seconds * 1000),
-            records_per_sec=round(size / max(seconds, 0.001)),
+            duration_ms=round(effort.seconds * 1000),
+            records_per_sec=round(size / max(effort.seconds, 0.001)),
         )
+
+    def _learn(self, records: int, effort: Effort) -> None:
+        """See what a full batch says of the batch size: only its first attempt, with all of it, says anything."""
+        before = self._size.is_reduced
+        if effort.first is Result.TOO_LARGE:
+            self._size.too_large(records)
+        elif effort.first is Result.STORED and effort.transactions == 1:
+            self._size.stored(records, seconds=effort.seconds)
+        self._metrics.batch_size_limit(self._size.records)
+        if self._size.is_reduced != before:
+            log.info(
+                "Batch size restored" if before else "Batch size reduced: the store is slow",
+                data_type=self._metrics.kind,
+                batch_size=self._size.records,
+            )
 
     def _warn_of(self, delivery: Delivery) -> None:
         """Say it before the write: there may be no afterwards."""
@@ -226,13 +247,13 @@ class Pipeline(Generic[R]):
                 deliveries=delivery.delivery_count,
             )
 
-    async def _store(self, batch: Batch[R]) -> bool:
+    async def _store(self, batch: Batch[R], effort: Effort) -> bool:
         """Store and settle what the store takes; hand the rest to judgement. Returns: False where a hold was ended."""
         left = set(batch.all)
         stored = Outcomes()
         refused: list[tuple[Item[R], Reason, Refusal]] = []
         try:
-            async for verdict in self._verdicts(batch):
+            async for verdict in self._verdicts(batch, effort):
                 if isinstance(verdict, Stored):
                     stored += verdict.outcomes
                     left.difference_update(self._settle(verdict.items, verdict.outcomes, losers=batch.losers))
@@ -249,19 +270,19 @@ class Pipeline(Generic[R]):
         self._give_up_on_loose_ends()
         return not left
 
-    async def _verdicts(self, batch: Batch[R]) -> AsyncIterator[Verdict[Item[R]]]:
+    async def _verdicts(self, batch: Batch[R], effort: Effort) -> AsyncIterator[Verdict[Item[R]]]:
         """A verdict on each record; where a winner is refused, the next version of its id is written."""
         items = batch.items
         while items:
             next_best: list[Item[R]] = []
-            async for verdict in isolate(self._writer.write, items):
+            async for verdict in isolate(partial(self._writer.write, effort=effort), items):
                 yield verdict
                 if isinstance(verdict, Refused) and (same := batch.losers.get(verdict.item.record.id)):
                     next_best.append(take_winner(same))
             items = next_best
 
     async def _store_again(self, items: Sequence[Item[R]]) -> None:
-        await self._store(resolve(list(items), Trigger.SIZE))
+        await self._store(resolve(list(items), Trigger.SIZE), Effort())
 
     def _settle(
         self, items: Sequence[Item[R]], outcomes: Outcomes, *, losers: Mapping[str, list[Item[R]]] = _NO_LOSERS

@@ -125,6 +125,7 @@ class ConsumerSettings:
     batch_size: int
     batch_max_bytes: int
     flush_interval: float
+    batch_target: float | None
     writers: int
     prefetch: int
     source_max_bytes: int
@@ -177,6 +178,7 @@ class ConsumerProgramSettings(ProgramSettings):
             batch_size=self.store.batch_size,
             batch_max_bytes=self.batch_max_bytes,
             flush_interval=self.store.batch_flush_interval,
+            batch_target=self.store.batch_target,
             writers=self.store.writers,
             prefetch=self.store.prefetch,
             source_max_bytes=self.source_max_bytes,

@@ -25,8 +25,15 @@ class StoreSettings(ServerSettings):
     batch_size: int = whole(500, 1, 32767)
     """Records; 1 where batch mode is off, so that there is one code for both."""
     batch_flush_interval: float = seconds(2.0, 0.01, 3600)
+    batch_adaptive: bool = choice(True, ("true", "false"))
+    batch_target_seconds: float = seconds(1.0, 0.01, 3600)
     writers: int = whole(1, 1, 64)
     prefetch: int = Field(default_factory=_derived_prefetch, description=f"a whole number up to {MOST_PREFETCH}")
+
+    @property
+    def batch_target(self) -> float | None:
+        """What writing a batch may take, in seconds; None where the batch size is fixed."""
+        return self.batch_target_seconds if self.batch_adaptive else None
 
     @field_validator("batch_size")
     @classmethod

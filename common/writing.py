@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from common.batch import Item
-from common.errors import BatchTooLarge, RecordsRefused, SinkError, WriteConflict
+from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
 from common.evidence import Witness
 from common.metrics import KindMetrics, Result
 from common.outage import Outage
@@ -13,23 +14,46 @@ from common.sink import Outcomes, R, Sink
 
 T = TypeVar("T")
 
+_RESULTS: dict[type[SinkError], Result] = {
+    RecordsRefused: Result.REFUSED,
+    BatchTooLarge: Result.TOO_LARGE,
+    WriteConflict: Result.CONFLICT,
+    StoreUnavailable: Result.UNAVAILABLE,
+}
+
+
+@dataclass(slots=True)
+class Effort:
+    """What storing something has cost: how many transactions, and the seconds spent in them, not in waiting."""
+
+    transactions: int = 0
+    seconds: float = 0.0
+    first: Result | None = None
+    """How the first one ended."""
+
+    def add(self, result: Result, seconds: float) -> None:
+        """Count one transaction."""
+        self.transactions += 1
+        self.seconds += seconds
+        self.first = self.first or result
+
 
 class StoreWriter(Generic[R]):
     """Everything that a pipeline asks of its sink goes through here.
 
-    `slots` is the number of writers, which is the kind's share of the pool: judging a suspect or probing waits for a
-    writer to be between two batches, and a connection is never waited for.
+    `slots` are as many as there are connections for it: judging a suspect or probing takes one like any batch, and a
+    connection is never waited for. Kinds that share them take turns, in the order in which they came.
     """
 
-    def __init__(self, sink: Sink[R], outage: Outage, metrics: KindMetrics, *, slots: int) -> None:
+    def __init__(self, sink: Sink[R], outage: Outage, metrics: KindMetrics, *, slots: asyncio.Semaphore) -> None:
         self._sink = sink
         self._outage = outage
         self._metrics = metrics
-        self._slots = asyncio.Semaphore(slots)
+        self._slots = slots
         self.witness: Witness[R] = Witness()
 
-    async def write(self, items: Sequence[Item[R]]) -> Outcomes:
-        """Write items of one channel in one transaction, holding while the store is away.
+    async def write(self, items: Sequence[Item[R]], *, effort: Effort | None = None) -> Outcomes:
+        """Write items of one channel in one transaction, holding while the store is away; add up the effort.
 
         Raises: RecordsRefused, BatchTooLarge, Released.
         """
@@ -37,7 +61,7 @@ class StoreWriter(Generic[R]):
         records = [item.record for item in items]
 
         async def attempt() -> Outcomes:
-            outcomes = await self._transaction(lambda: self._sink.write(records))
+            outcomes = await self._transaction(lambda: self._sink.write(records), effort)
             if outcomes.written:
                 self.witness.wrote(records[-1], outcomes)
             return outcomes
@@ -75,26 +99,20 @@ class StoreWriter(Generic[R]):
             lambda: self._transaction(lambda: self._sink.probe(record)), since=now, gone=lambda: False
         )
 
-    async def _transaction(self, action: Callable[[], Awaitable[T]]) -> T:
-        loop = asyncio.get_running_loop()
+    async def _transaction(self, action: Callable[[], Awaitable[T]], effort: Effort | None = None) -> T:
+        """Run one transaction when it has a slot; measure it from then on."""
+        now = asyncio.get_running_loop().time
         async with self._slots:
-            started = loop.time()
+            began = now()
             try:
-                result = await action()
-            except SinkError as error:
-                self._metrics.transaction(_result_of(error), loop.time() - started)
+                answer = await action()
+            except (RecordsRefused, BatchTooLarge, WriteConflict, StoreUnavailable) as error:
+                self._count(_RESULTS[type(error)], now() - began, effort)
                 raise
-        self._metrics.transaction(Result.STORED, loop.time() - started)
-        return result
+            self._count(Result.STORED, now() - began, effort)
+            return answer
 
-
-def _result_of(error: SinkError) -> Result:
-    match error:
-        case RecordsRefused():
-            return Result.REFUSED
-        case BatchTooLarge():
-            return Result.TOO_LARGE
-        case WriteConflict():
-            return Result.CONFLICT
-        case _:
-            return Result.UNAVAILABLE
+    def _count(self, result: Result, seconds: float, effort: Effort | None) -> None:
+        self._metrics.transaction(result, seconds)
+        if effort is not None:
+            effort.add(result, seconds)

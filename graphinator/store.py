@@ -32,13 +32,18 @@ class GraphStore:
 
     name = "Neo4j"
 
-    def __init__(self, transactions: Transactions, *, pool_size: int) -> None:
+    def __init__(self, transactions: Transactions, *, writers: int) -> None:
         self._transactions = transactions
-        self.pool_size = pool_size
+        self.pool_size = writers
+        self._slots = asyncio.Semaphore(writers)
 
     def pool_in_use(self) -> int:
         """Transactions that run now; each has a connection of its own."""
         return self._transactions.in_use
+
+    def slots(self, _: str) -> asyncio.Semaphore:
+        """All kinds share the connections: those that write at the same time get into each other's locks."""
+        return self._slots
 
     def sink(self, kind: str) -> GraphSink:
         """Where a kind's records go."""
@@ -61,11 +66,10 @@ async def open_store(settings: GraphinatorSettings) -> AsyncIterator[GraphStore]
         transactions = Transactions(
             driver,
             database=neo4j.database,
-            writers=neo4j.writers,
             connect_timeout=neo4j.connect_timeout,
             transaction_timeout=neo4j.transaction_timeout,
         )
-        yield GraphStore(transactions, pool_size=neo4j.writers)
+        yield GraphStore(transactions, writers=neo4j.writers)
 
 
 @asynccontextmanager

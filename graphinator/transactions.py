@@ -1,4 +1,4 @@
-"""Transactions on Neo4j: a few at a time for the whole service, each with a limit, rolled back unless it ends well.
+"""Transactions on Neo4j: each with a limit, rolled back unless it ends well.
 
 Explicit transactions only: the driver's managed ones sleep for seconds and retry what can't succeed (a transaction too
 large for the server's memory is "retryable" to it).
@@ -18,20 +18,18 @@ _SLACK = 5.0  # seconds beyond the limits of server and driver, so that those sp
 
 
 class Transactions:
-    """A service's way to its database. Waiting writers are served in the order in which they came.
+    """A service's way to its database. How many there are at a time is for the caller to see to.
 
     `connect_timeout` and `transaction_timeout` are seconds; the second is set on the server as well.
     """
 
     def __init__(
-        self, driver: AsyncDriver, *, database: str, writers: int, connect_timeout: float, transaction_timeout: float
+        self, driver: AsyncDriver, *, database: str, connect_timeout: float, transaction_timeout: float
     ) -> None:
         self._driver = driver
         self._database = database
         self._transaction_timeout = transaction_timeout
         self._limit = connect_timeout + transaction_timeout + _SLACK
-        # FIFO: a kind with many batches doesn't starve the others. As many connections, so none is ever waited for.
-        self._writers = asyncio.Semaphore(writers)
         self.in_use = 0
 
     async def run(self, work: Callable[[AsyncTransaction], Awaitable[T]]) -> T:
@@ -39,19 +37,18 @@ class Transactions:
 
         Raises: whatever `work` or the driver raises; TimeoutError where the server said nothing.
         """
-        async with self._writers:
-            self.in_use += 1
-            try:
-                # The limit is outermost: what it cancels must pass through the session, which then closes the
-                # connection instead of giving it back with an answer still to come.
-                async with asyncio.timeout(self._limit) as limit:
-                    return await self._run(work)
-            except TimeoutError as error:
-                if limit.expired():
-                    raise TimeoutError(f"no answer within {self._limit:g} s") from error
-                raise
-            finally:
-                self.in_use -= 1
+        self.in_use += 1
+        try:
+            # The limit is outermost: what it cancels must pass through the session, which then closes the
+            # connection instead of giving it back with an answer still to come.
+            async with asyncio.timeout(self._limit) as limit:
+                return await self._run(work)
+        except TimeoutError as error:
+            if limit.expired():
+                raise TimeoutError(f"no answer within {self._limit:g} s") from error
+            raise
+        finally:
+            self.in_use -= 1
 
     async def _run(self, work: Callable[[AsyncTransaction], Awaitable[T]]) -> T:
         # Leaving by an exception rolls back; by a cancellation, ends the connection.

@@ -33,13 +33,18 @@ class TableStore:
 
     name = "PostgreSQL"
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, *, writers: int) -> None:
         self._connections = connections
+        self._writers = writers
         self.pool_size = connections.size
 
     def pool_in_use(self) -> int:
         """How many connections have a transaction under way."""
         return self._connections.in_use
+
+    def slots(self, kind: str) -> asyncio.Semaphore:
+        """A kind's share of the connections."""
+        return asyncio.Semaphore(self._writers)
 
     def sink(self, kind: str) -> TableSink:
         """Where a kind's records go."""
@@ -63,7 +68,7 @@ async def open_store(settings: TableinatorSettings) -> AsyncIterator[TableStore]
         raise _start_refused(error) from error
     async with connections:
         await _wait_for(settings.postgres, lambda: prepare_tables(connections, settings.kinds))
-        yield TableStore(connections)
+        yield TableStore(connections, writers=settings.postgres.writers)
 
 
 async def _wait_for(settings: PostgresSettings, prepare: Callable[[], Awaitable[None]]) -> None:

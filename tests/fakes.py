@@ -159,6 +159,8 @@ class FakeSink:
         self.fail: Callable[[Sequence[FakeRecord]], SinkError | None] = lambda _: None
         self.gate = asyncio.Event()
         self.gate.set()
+        self.pace = 0.0
+        """Seconds that a transaction takes for each record."""
         self.rewrites: list[str] = []
         self.probes: list[str] = []
 
@@ -185,6 +187,8 @@ class FakeSink:
     async def _attempt(self, records: Sequence[FakeRecord]) -> None:
         self.attempts.append([record.id for record in records])
         await self.gate.wait()
+        if self.pace:
+            await asyncio.sleep(self.pace * len(records))
         if (error := self.fail(records)) is not None:
             raise error
 

@@ -77,7 +77,7 @@ async def nodes(server: Any, label: str) -> dict[str, dict[str, Any]]:
 
 def graph_sink(kind: str, direct: AsyncDriver, server: Any, **limits: Any) -> GraphSink:
     """A sink with limits of its own, on a driver of the test's."""
-    given = {"writers": 4, "connect_timeout": 10.0, "transaction_timeout": 30.0} | limits
+    given = {"connect_timeout": 10.0, "transaction_timeout": 30.0} | limits
     return GraphSink(kind, Transactions(direct, database=server.database, **given))
 
 

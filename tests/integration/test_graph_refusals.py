@@ -142,9 +142,7 @@ async def test_a_record_that_meets_a_constraint_alone_and_again_is_refused(
 async def test_a_transaction_that_takes_too_long_is_ended_by_the_server(
     direct: AsyncDriver, empty_neo4j: Neo4j
 ) -> None:
-    transactions = Transactions(
-        direct, database=empty_neo4j.database, writers=1, connect_timeout=10.0, transaction_timeout=0.1
-    )
+    transactions = Transactions(direct, database=empty_neo4j.database, connect_timeout=10.0, transaction_timeout=0.1)
 
     async def dawdle(transaction: AsyncTransaction) -> None:
         while True:
@@ -252,10 +250,10 @@ async def test_a_database_that_is_gone_is_an_outage_with_an_alarm(direct: AsyncD
     assert "NEO4J_DATABASE" in (outage.value.alarm or "")
 
 
-# Waiting for a writer
+# Waiting for a turn
 
 
-async def test_writers_are_served_in_the_order_in_which_they_came_and_never_more_than_allowed(
+async def test_writers_of_all_kinds_are_served_in_the_order_in_which_they_came_and_never_more_than_allowed(
     empty_neo4j: Neo4j,
 ) -> None:
     order: list[int] = []
@@ -263,8 +261,9 @@ async def test_writers_are_served_in_the_order_in_which_they_came_and_never_more
 
         async def write(number: int) -> None:
             kind = ("artists", "labels", "masters")[number % 3]
-            await store.sink(kind).write([record(kind, f"{number}")])
-            order.append(number)
+            async with store.slots(kind):
+                await store.sink(kind).write([record(kind, f"{number}")])
+                order.append(number)
             assert store.pool_in_use() <= 1
 
         async with asyncio.TaskGroup() as group:

@@ -205,7 +205,7 @@ class World:
         self.outage = Outage(service="test", store="fake", rng=self.rng)
         self._before = {name: count(name) for name in ("records", "control_messages", "expired_deliveries")}
         self.pipeline: Pipeline[FakeRecord] = Pipeline(
-            PipelineSettings(BatchLimits(size=self._size), self._writers, hold_limit=self._hold_limit),
+            PipelineSettings(BatchLimits(self._size, target=0.1), self._writers, hold_limit=self._hold_limit),
             source=self.source,
             project=project,
             sink=self.sink,

@@ -45,6 +45,7 @@ def test_the_variables_that_users_of_such_services_know_are_read() -> None:
         DISCOGS_EXCHANGE_PREFIX KINDS BATCH_MAX_BYTES SOURCE_MAX_BYTES DRAIN_LIMIT HOLD_LIMIT
         METRICS_PORT LOG_LEVEL LOG_FORMAT DEAD_LETTER_FLOOD EXTRACTOR_REQUIRE EXTRACTOR_MAX_BACKLOG
         NEO4J_HOST NEO4J_PORT NEO4J_USERNAME NEO4J_PASSWORD NEO4J_DATABASE NEO4J_URI
+        NEO4J_BATCH_ADAPTIVE NEO4J_BATCH_TARGET_SECONDS POSTGRES_BATCH_ADAPTIVE POSTGRES_BATCH_TARGET_SECONDS
         NEO4J_BATCH_MODE NEO4J_BATCH_SIZE NEO4J_BATCH_FLUSH_INTERVAL NEO4J_WRITERS NEO4J_PREFETCH
         POSTGRES_HOST POSTGRES_PORT POSTGRES_USERNAME POSTGRES_PASSWORD POSTGRES_DATABASE POSTGRES_DSN
         POSTGRES_BATCH_MODE POSTGRES_BATCH_SIZE POSTGRES_BATCH_FLUSH_INTERVAL POSTGRES_WRITERS POSTGRES_PREFETCH
@@ -86,6 +87,18 @@ def test_the_runtime_sees_the_settings_of_its_store() -> None:
     assert (consumer.service, consumer.metrics_port) == (Service.GRAPHINATOR, 8001)
     assert (consumer.batch_size, consumer.writers, consumer.flush_interval) == (40, 3, 0.5)
     assert (consumer.prefetch, consumer.kinds) == (200, ("labels",))
+
+
+@pytest.mark.parametrize(
+    ("environ", "target"),
+    [
+        ({}, 1.0),
+        ({"POSTGRES_BATCH_TARGET_SECONDS": "0.25"}, 0.25),
+        ({"POSTGRES_BATCH_ADAPTIVE": "false", "POSTGRES_BATCH_TARGET_SECONDS": "0.25"}, None),
+    ],
+)
+def test_a_batch_size_that_is_not_adaptive_has_no_target(environ: dict[str, str], target: float | None) -> None:
+    assert load(TableinatorSettings, environ).consumer.batch_target == target
 
 
 # -- wrong values
