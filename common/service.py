@@ -82,7 +82,7 @@ def serve(run: Callable[[Shutdown], Awaitable[int | None]], *, drain_limit: floa
     Returns: the exit code.
     """
     try:
-        with _Ending(drain_limit) as ending, asyncio.Runner(loop_factory=_fast_loop()) as runner:
+        with _Ending(drain_limit) as ending, asyncio.Runner(loop_factory=fast_loop()) as runner:
             return ending.run(runner, run)
     except KeyboardInterrupt:  # before or after our own handler was in place
         return 128 + signal.SIGINT
@@ -163,7 +163,8 @@ class _Ending:
             self._task.cancel()
 
 
-def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the faster event loop, where it is installed; None: the standard one."""
     try:
         import uvloop
     except ImportError:  # it has no wheel for every platform; the standard loop does the same, slower
