@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo up down stack-up stack-down
+.PHONY: help setup check test dashboards demo up down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,16 +23,20 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 
 setup: $(VENV)/.ready ## create the virtual environment
 
-check: $(VENV)/.ready ## ruff, mypy --strict, import-linter
+check: $(VENV)/.ready ## ruff, mypy --strict, import-linter, dashboards up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m monitoring --check
 
 # Without the servers (no root, no apt-get) the tests that need them say so, unless the environment names others.
 test: $(VENV)/.ready ## install the servers, run all tests on servers of their own (PYTEST_ARGS=…)
 	-$(BIN)/spindle stack install </dev/null
 	$(BIN)/python -m pytest $(PYTEST_ARGS) </dev/null
+
+dashboards: $(VENV)/.ready ## write dashboards and alert rules anew from the package monitoring
+	$(BIN)/python -m monitoring
 
 demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, STACK=compose|native)
 	$(BIN)/spindle demo $(if $(DUMPS),--dumps '$(DUMPS)') $(if $(STACK),--stack '$(STACK)') $(DEMO_ARGS)

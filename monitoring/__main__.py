@@ -1,0 +1,44 @@
+"""Write rules and dashboards; with `--check` only say which of the files are not as they would be written."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from monitoring.dashboards import dashboard_files
+from monitoring.rules import rule_files
+
+HERE = Path(__file__).parent
+
+
+def files() -> Mapping[Path, str]:
+    """Everything that is made from code, by its place."""
+    rules = {HERE / "rules" / name: text for name, text in rule_files().items()}
+    boards = {HERE / "grafana" / "dashboards" / name: text for name, text in dashboard_files().items()}
+    return rules | boards
+
+
+def outdated() -> list[Path]:
+    """The files that differ from what would be written, and those that nothing would write any more."""
+    wanted = files()
+    there = {path for folder in {path.parent for path in wanted} for path in folder.iterdir()}
+    differing = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    return sorted([*differing, *(there - set(wanted))])
+
+
+def main() -> int:
+    """Run the command. Returns: its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m monitoring", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file is not up to date")
+    if parser.parse_args().check:
+        for path in (stale := outdated()):
+            print(f"{path.relative_to(HERE.parent)} is not what `make dashboards` writes", file=sys.stderr)
+        return 1 if stale else 0
+    for path, text in files().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

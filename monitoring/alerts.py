@@ -1,0 +1,168 @@
+"""The alerts: which signal, bad for how long, how urgent, and what the person who is called reads first."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from monitoring import signals
+from monitoring.signals import Signal
+
+RUNBOOK = "docs/runbook.md"
+
+
+class Severity(StrEnum):
+    """How soon somebody must look."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One rule. `lasting`: for how long the signal must be bad. `summary` is a template of Prometheus'."""
+
+    name: str
+    signal: Signal
+    lasting: str
+    severity: Severity
+    summary: str
+    action: str
+
+    @property
+    def entry(self) -> str:
+        """Where the runbook says more."""
+        return f"{RUNBOOK}#{self.name.lower()}"
+
+
+_KIND = "{{ $labels.service }}, {{ $labels.kind }}"
+_SHARE = "{{ $value | humanizePercentage }}"
+
+ALERTS = (
+    Alert(
+        "SpindleServiceDown",
+        signals.UP,
+        "1m",
+        Severity.CRITICAL,
+        "{{ $labels.job }} does not answer, or none of it runs",
+        "Look at the process and the end of its log; nothing is lost, the queues keep what is not settled.",
+    ),
+    Alert(
+        "SpindleBrokerDisconnected",
+        signals.BROKER_CONNECTED,
+        "1m",
+        Severity.CRITICAL,
+        f"{_KIND}: no connection to RabbitMQ",
+        "See whether RabbitMQ runs and takes the login; the service goes on by itself once it does.",
+    ),
+    Alert(
+        "SpindleStoreUnavailable",
+        signals.STORE_HELD,
+        "15s",
+        Severity.CRITICAL,
+        "{{ $labels.service }} holds: {{ $labels.store }} can't be written to",
+        "Bring the store back; /health/ready of the service says what it answered. Nothing is lost.",
+    ),
+    Alert(
+        "SpindleStoreNeedsAPerson",
+        signals.STORE_ALARM,
+        "0s",
+        Severity.CRITICAL,
+        "{{ $labels.service }}: {{ $labels.store }} will not come back by itself",
+        "Mend schema, privilege, login or disk as /health/ready of the service says; waiting does not help.",
+    ),
+    Alert(
+        "SpindleRefusingEverything",
+        signals.REFUSING_EVERYTHING,
+        "0s",
+        Severity.CRITICAL,
+        f"{_KIND}: the flood guard holds, a hundred records in a row were refused",
+        "Find out whether the store's schema or the source has changed before anything is dead-lettered.",
+    ),
+    Alert(
+        "SpindleNoProgress",
+        signals.STANDSTILL,
+        "3m",
+        Severity.CRITICAL,
+        f"{_KIND}: {{{{ $value }}}} messages in the queue and nothing is settled",
+        "See which of service, broker and store stands still.",
+    ),
+    Alert(
+        "SpindleOldestNearTimeout",
+        signals.OLDEST,
+        "1m",
+        Severity.WARNING,
+        f"{_KIND}: a delivery has waited for {_SHARE} of the broker's consumer timeout",
+        "See what it waits for; at 100% the broker takes back everything that is unacknowledged.",
+    ),
+    Alert(
+        "SpindleDeadLettersArriving",
+        signals.DEAD_LETTERS,
+        "0s",
+        Severity.WARNING,
+        f"{_KIND}: records are being dead-lettered{{{{ with $labels.reason }}}} ({{{{ . }}}}){{{{ end }}}}",
+        "Read the headers of some of them: the reason, and which load they come from.",
+    ),
+    Alert(
+        "SpindleDeadLettersWaiting",
+        signals.DEAD_LETTERS_WAITING,
+        "1d",
+        Severity.WARNING,
+        f"{_KIND}: {{{{ $value }}}} dead letters have waited for more than a day",
+        "Replay or discard them; a record in there is missing in the store.",
+    ),
+    Alert(
+        "SpindleBatchesNotFilling",
+        signals.BATCH_FILL,
+        "5m",
+        Severity.WARNING,
+        f"{_KIND}: batches are {_SHARE} full although more are waiting",
+        "Check the prefetch, and what closes the batches.",
+    ),
+    Alert(
+        "SpindleThroughputRegression",
+        signals.THROUGHPUT,
+        "10m",
+        Severity.WARNING,
+        f"{_KIND}: at {_SHARE} of its own median throughput",
+        "Compare store time, writers and replicas with a day on which it was faster.",
+    ),
+    Alert(
+        "SpindleLatencyHigh",
+        signals.LATENCY,
+        "2m",
+        Severity.WARNING,
+        f"{_KIND}: p99 from publish to commit is {{{{ $value | humanizeDuration }}}} without a backlog",
+        "Look at store time, the oldest delivery and the event loop's lag.",
+    ),
+    Alert(
+        "SpindleLoopLag",
+        signals.LOOP_LAG,
+        "2m",
+        Severity.WARNING,
+        "{{ $labels.service }}: the event loop is {{ $value | humanizeDuration }} late",
+        "See whether the machine has CPU left; if it has, take a profile.",
+    ),
+    Alert(
+        "SpindleReconnectFlapping",
+        signals.RECONNECTS,
+        "0s",
+        Severity.WARNING,
+        f"{_KIND}: lost its channel {{{{ $value | humanize }}}} times in ten minutes",
+        "Read RabbitMQ's log for why it closes channels or connections.",
+    ),
+    Alert(
+        "SpindleBrokerMemoryAlarm",
+        signals.BROKER_MEMORY,
+        "0s",
+        Severity.CRITICAL,
+        "RabbitMQ at {{ $labels.instance }} has its memory alarm on: nobody can publish",
+        "Let the consumers empty the queues, or give the broker more memory.",
+    ),
+    Alert(
+        "SpindleBrokerDiskAlarm",
+        signals.BROKER_DISK,
+        "0s",
+        Severity.CRITICAL,
+        "RabbitMQ at {{ $labels.instance }} has its disk alarm on: nobody can publish",
+        "Free disk space on the broker's machine.",
+    ),
+)

@@ -1,0 +1,203 @@
+"""One pipeline in depth: a service, a kind, and every step between its queue and its store."""
+
+from collections.abc import Sequence
+
+from monitoring import signals
+from monitoring.panels import RATE, Panel, Query, Row, choice, cloud, line
+from monitoring.promql import BACKLOG, BY_KIND, DEAD, FILL, MESSAGES, READY, SETTLED, mean, quantile, rate, with_same
+
+_ONE = 'service="$service", kind="$kind"'
+_HERE = f"{{{_ONE}}}"
+VARIABLES = (
+    choice("service", "Service", "label_values(spindle_batch_size_limit_records, service)"),
+    choice("kind", "Kind", 'label_values(spindle_batch_size_limit_records{service="$service"}, kind)'),
+)
+
+
+def rows() -> Sequence[Row]:
+    """Its rows, along the way of a record."""
+    return (
+        ("Queue and source", _source()),
+        ("Batches", _batches()),
+        ("Store", _store()),
+        ("Settled", _settled()),
+        ("Trouble", _trouble()),
+    )
+
+
+def _source() -> Sequence[Panel]:
+    return (
+        line(
+            "Queue",
+            "Messages that wait, and those given out too; in the dead-letter queue.",
+            Query(f"{READY}{_HERE}", "waiting"),
+            Query(f"{MESSAGES}{_HERE}", "with those given out"),
+            Query(f"{DEAD}{_HERE}", "dead letters"),
+            unit="short",
+        ),
+        line(
+            "Waiting batches",
+            "Messages that wait, in full batches.",
+            Query(f"{BACKLOG}{_HERE}", "batches"),
+            unit="short",
+        ),
+        line(
+            "In flight",
+            "Deliveries unacknowledged, per replica.",
+            Query(f"spindle_unacknowledged_deliveries{_HERE}", "{{instance}}"),
+            unit="short",
+        ),
+        line(
+            "Oldest unacknowledged",
+            "Age of the oldest delivery, and the broker's consumer timeout.",
+            Query(f"spindle_oldest_unacknowledged_seconds{_HERE}", "{{instance}}"),
+            Query(f"min(spindle_consumer_timeout_seconds{_HERE})", "consumer timeout"),
+            unit="s",
+        ),
+        line(
+            "Connected",
+            "1 while the source can receive.",
+            Query(f"spindle_broker_connected{_HERE}", "{{instance}}"),
+            unit="short",
+            signal=signals.BROKER_CONNECTED,
+        ),
+        line(
+            "Channels lost, deliveries expired",
+            "Per minute.",
+            Query(f"sum(increase(spindle_broker_reconnects_total{_HERE}[1m]))", "reconnects"),
+            Query(f"sum(increase(spindle_expired_deliveries_total{_HERE}[1m]))", "expired"),
+            unit="short",
+        ),
+    )
+
+
+def _batches() -> Sequence[Panel]:
+    size = "spindle_batch_size_records"
+    return (
+        cloud(
+            "Batch sizes",
+            "How many batches of which size.",
+            Query(rate(f"{size}_bucket", RATE, by="le", where=_ONE), "{{le}}"),
+            unit="short",
+        ),
+        line(
+            "What closes batches",
+            "Batches per second by trigger.",
+            Query(rate(f"{size}_count", RATE, by="trigger", where=_ONE), "{{trigger}}"),
+            unit="ops",
+        ),
+        line(
+            "Batch fill",
+            "Mean batch as a share of the batch size.",
+            Query(f"{FILL}{_HERE}", "fill"),
+            unit="percentunit",
+            signal=signals.BATCH_FILL,
+            top=1,
+        ),
+        line(
+            "Mean batch and limit",
+            "Records.",
+            Query(mean(size, RATE, where=_ONE), "mean"),
+            Query(f"max(spindle_batch_size_limit_records{_HERE})", "limit"),
+            unit="short",
+        ),
+        cloud(
+            "Batch duration",
+            "From the first attempt until all of it is stored or judged.",
+            Query(rate("spindle_batch_duration_seconds_bucket", RATE, by="le", where=_ONE), "{{le}}"),
+            unit="s",
+        ),
+        line(
+            "Batch duration",
+            "Quantiles.",
+            *_quantiles("spindle_batch_duration_seconds"),
+            unit="s",
+        ),
+    )
+
+
+def _store() -> Sequence[Panel]:
+    duration = "spindle_transaction_duration_seconds"
+    return (
+        line("Store time", "One transaction, whatever its end.", *_quantiles(duration), unit="s"),
+        line(
+            "Transactions",
+            "Per second, by how they ended.",
+            Query(rate("spindle_transactions_total", RATE, by="result", where=_ONE), "{{result}}"),
+            unit="ops",
+        ),
+        line(
+            "Writers",
+            "How many are in the store at a time on average, and how many there may be.",
+            Query(rate(f"{duration}_sum", RATE, where=_ONE), "in the store"),
+            Query(f"sum(spindle_writers{_HERE})", "at the most"),
+            unit="short",
+        ),
+    )
+
+
+def _settled() -> Sequence[Panel]:
+    latency = "spindle_publish_to_commit_seconds"
+    return (
+        line(
+            "Records by outcome",
+            "Per second.",
+            Query(rate("spindle_records_total", RATE, by="outcome", where=_ONE), "{{outcome}}"),
+            unit="reqps",
+        ),
+        line(
+            "Records by replica",
+            "Per second.",
+            Query(rate("spindle_records_total", RATE, by="instance", where=_ONE), "{{instance}}"),
+            unit="reqps",
+        ),
+        line(
+            "Time to the end",
+            "Messages left by the rate of the last minute.",
+            Query(with_same(BY_KIND, f"{MESSAGES}{_HERE}", "/", f"({SETTLED}{_HERE} > 0)"), "left"),
+            unit="s",
+        ),
+        line("From publish to commit", "Quantiles.", *_quantiles(latency), unit="s", signal=signals.LATENCY),
+        cloud(
+            "From publish to commit",
+            "Sampled evenly within each batch.",
+            Query(rate(f"{latency}_bucket", RATE, by="le", where=_ONE), "{{le}}"),
+            unit="s",
+        ),
+        line(
+            "Control messages",
+            "Handled in the last hour.",
+            Query(f"sum by (type) (increase(spindle_control_messages_total{_HERE}[1h]))", "{{type}}"),
+            unit="short",
+        ),
+    )
+
+
+def _trouble() -> Sequence[Panel]:
+    return (
+        line(
+            "Dead letters by reason",
+            "Per five minutes.",
+            Query(f"sum by (reason) (increase(spindle_dead_letters_total{_HERE}[5m]))", "{{reason}}"),
+            unit="short",
+        ),
+        line(
+            "Suspects",
+            "Records refused with an unknown error, held until the evidence is in.",
+            Query(f"sum(spindle_suspects{_HERE})", "suspects"),
+            unit="short",
+        ),
+        line(
+            "Holds",
+            "1 while it holds.",
+            Query(f"max(spindle_refusing_everything{_HERE})", "refusing everything"),
+            Query(f"max(spindle_handed_back{_HERE})", "handed back"),
+            Query('max(spindle_store_breaker_open{service="$service"})', "store unavailable"),
+            unit="short",
+            signal=signals.REFUSING_EVERYTHING,
+        ),
+    )
+
+
+def _quantiles(histogram: str) -> Sequence[Query]:
+    return [Query(quantile(share, histogram, RATE, where=_ONE), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)]

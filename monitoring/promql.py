@@ -1,0 +1,105 @@
+"""Expressions that are needed in many places, and the recorded series behind them.
+
+Queue names begin with a prefix that operators choose, so no query names a queue: recording rules turn the end of the
+name into the labels `service` and `kind`, which our own metrics carry too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.kinds import KINDS, Service
+
+BY_KIND = "service, kind"
+_SERVICES = "|".join(Service)
+_KINDS = "|".join(KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recorded series: its name and what it is."""
+
+    name: str
+    expression: str
+    meaning: str
+
+
+def rate(counter: str, window: str, *, by: str = BY_KIND, where: str = "") -> str:
+    """Increase per second, summed over replicas."""
+    return f"sum by ({by}) (rate({counter}{_braces(where)}[{window}]))"
+
+
+def quantile(share: float, histogram: str, window: str, *, by: str = BY_KIND, where: str = "") -> str:
+    """A quantile of a histogram, over all replicas."""
+    return f"histogram_quantile({share:g}, {rate(f'{histogram}_bucket', window, by=f'{by}, le', where=where)})"
+
+
+def mean(histogram: str, window: str, *, by: str = BY_KIND, where: str = "") -> str:
+    """The mean of what a histogram has observed; nothing where it has observed nothing."""
+    total, count = (rate(f"{histogram}_{part}", window, by=by, where=where) for part in ("sum", "count"))
+    return f"{total} / ({count} > 0)"
+
+
+def with_same(labels: str, left: str, operator: str, right: str) -> str:
+    """Combine series that agree in these labels, whatever other labels they have."""
+    return f"{left} {operator} on ({labels}) {right}"
+
+
+def _braces(where: str) -> str:
+    return f"{{{where}}}" if where else ""
+
+
+def _queue(metric: str, end: str = "") -> str:
+    """Sum a broker's metric over the queues of each service and kind whose name has this end (a pattern)."""
+    queue = f".+-({_SERVICES})-({_KINDS}){end}"
+    # A queue is reported by the node that leads it; in a change of leaders two may do so: hence max before sum.
+    named = f'max by (vhost, queue) ({metric}{{queue=~"{queue}"}})'
+    for label, group in (("service", 1), ("kind", 2)):
+        named = f'label_replace({named}, "{label}", "${group}", "queue", "{queue}")'
+    return f"sum by ({BY_KIND}) ({named})"
+
+
+def recordings(*, backlog: float, writing_share: float, baseline_minutes: int) -> Sequence[Recording]:
+    """Everything that is recorded, in the order in which one needs the other.
+
+    `backlog`: waiting batches that count as one. `writing_share`: of records settled, how many must be new or changed
+    for the load to count as one that writes. `baseline_minutes`: how long such loads must have lasted for a baseline.
+    """
+    limit = f"max by ({BY_KIND}) (spindle_batch_size_limit_records)"
+    filled = 'trigger!="bytes"'  # a batch that its bytes have closed is full
+    written = rate("spindle_records_total", "5m", where='outcome=~"new|changed"')
+    full_load = "spindle:full_load:rate5m[30d:1m]"
+    return (
+        Recording(READY, _queue("rabbitmq_detailed_queue_messages_ready"), "messages that wait"),
+        Recording(MESSAGES, _queue("rabbitmq_detailed_queue_messages"), "messages that wait or are given out"),
+        Recording(DEAD, _queue("rabbitmq_detailed_queue_messages", "[.]dlq"), "messages in the dead-letter queue"),
+        Recording(BACKLOG, with_same(BY_KIND, READY, "/", limit), "full batches that wait"),
+        Recording(SETTLED, rate("spindle_records_total", "1m"), "records settled per second"),
+        Recording(SETTLED_5M, rate("spindle_records_total", "5m"), "records settled per second"),
+        Recording(
+            FILL,
+            with_same(BY_KIND, f"({mean('spindle_batch_size_records', '5m', where=filled)})", "/", limit),
+            "mean batch as a share of the batch size",
+        ),
+        Recording(
+            FULL_LOAD,
+            f"{SETTLED_5M} and on ({BY_KIND}) min_over_time({BACKLOG}[5m]) > {backlog:g}"
+            f" and on ({BY_KIND}) {written} / {SETTLED_5M} > {writing_share:g}",
+            "records settled per second while there is a backlog and most of it is written",
+        ),
+        Recording(
+            BASELINE,
+            f"quantile_over_time(0.5, {full_load}) and count_over_time({full_load}) >= {baseline_minutes}",
+            "median of that over 30 days",
+        ),
+    )
+
+
+READY = "spindle:queue_ready:sum"
+MESSAGES = "spindle:queue_messages:sum"
+DEAD = "spindle:dead_letter_queue_messages:sum"
+BACKLOG = "spindle:backlog_batches:ratio"
+SETTLED = "spindle:records:rate1m"
+SETTLED_5M = "spindle:records:rate5m"
+FILL = "spindle:batch_fill:ratio5m"
+FULL_LOAD = "spindle:full_load:rate5m"
+BASELINE = "spindle:full_load:median30d"

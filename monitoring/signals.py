@@ -1,0 +1,87 @@
+"""What is watched, and the numbers at which it is bad: the one place from which alerts and dashboards take both."""
+
+from dataclasses import dataclass
+
+from common.kinds import Service
+from monitoring.promql import (
+    BACKLOG,
+    BASELINE,
+    BY_KIND,
+    DEAD,
+    FILL,
+    FULL_LOAD,
+    MESSAGES,
+    SETTLED,
+    quantile,
+    with_same,
+)
+
+JOBS = (*Service, "rabbitmq", "rabbitmq-detailed")
+
+# A writer takes one batch, the prefetch keeps two more: with more than four waiting, nothing but our own doing keeps a
+# batch from being full.
+BACKLOG_BATCHES = 4
+# The median of a load's mixture moves with how much of it is unchanged: only loads that mostly write are compared.
+WRITING_SHARE = 0.8
+BASELINE_MINUTES = 60
+# The hold limit is half of the broker's consumer timeout: at 60% handing back has not worked.
+OLDEST_SHARE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A value, and the number beyond which it is bad.
+
+    `when`: what else must be so (or is as bad), in PromQL, behind the comparison.
+    """
+
+    value: str
+    bad: float
+    below: bool = False
+    when: str = ""
+
+    @property
+    def condition(self) -> str:
+        """The expression that yields the series which are bad."""
+        comparison = f"{self.value} {'<' if self.below else '>'} {self.bad:g}"
+        return f"{comparison} {self.when}".rstrip()
+
+
+def _any_job(metric: str) -> str:
+    return f'{metric}{{job=~"{"|".join(JOBS)}"}}'
+
+
+_NONE = 'label_replace(vector(0), "alertname", "none", "", "")'
+_FIRING = 'ALERTS{alertstate="firing"}'
+FIRING = Signal(f"count by (alertname) ({_FIRING}) or ({_NONE} unless on () {_FIRING})", bad=0)
+# A stopped container vanishes from DNS, and its series with it: what is not there at all must count as down too.
+UP = Signal(_any_job("up"), bad=1, below=True, when=" ".join(f'or absent(up{{job="{job}"}})' for job in JOBS))
+BROKER_CONNECTED = Signal("min by (service, kind) (spindle_broker_connected)", bad=1, below=True)
+STORE_HELD = Signal("max by (service, store) (spindle_store_breaker_open)", bad=0)
+STORE_ALARM = Signal("max by (service, store) (spindle_store_alarm)", bad=0)
+REFUSING_EVERYTHING = Signal(f"max by ({BY_KIND}) (spindle_refusing_everything)", bad=0)
+STANDSTILL = Signal(MESSAGES, bad=0, when=f"unless on ({BY_KIND}) {SETTLED} > 0")
+OLDEST = Signal(
+    f"max by ({BY_KIND}) (spindle_oldest_unacknowledged_seconds / spindle_consumer_timeout_seconds)", bad=OLDEST_SHARE
+)
+# The broker may set messages aside too (a queue's limits), and of these our counter knows nothing.
+DEAD_LETTERS = Signal(
+    "sum by (service, kind, reason) (increase(spindle_dead_letters_total[5m]))",
+    bad=0,
+    when=f"or on ({BY_KIND}) delta({DEAD}[5m]) > 0",
+)
+DEAD_LETTERS_WAITING = Signal(DEAD, bad=0)
+BATCH_FILL = Signal(
+    FILL, bad=0.5, below=True, when=f"and on ({BY_KIND}) min_over_time({BACKLOG}[5m]) > {BACKLOG_BATCHES}"
+)
+THROUGHPUT = Signal(f"({with_same(BY_KIND, FULL_LOAD, '/', BASELINE)})", bad=0.5, below=True)
+# Behind a backlog latency is the length of the queue, and no news.
+LATENCY = Signal(
+    quantile(0.99, "spindle_publish_to_commit_seconds", "5m"),
+    bad=10,
+    when=f"and on ({BY_KIND}) max_over_time({BACKLOG}[10m]) < 1",
+)
+LOOP_LAG = Signal("max by (service) (spindle_event_loop_lag_seconds)", bad=0.5)
+RECONNECTS = Signal(f"sum by ({BY_KIND}) (increase(spindle_broker_reconnects_total[10m]))", bad=3)
+BROKER_MEMORY = Signal("max by (instance) (rabbitmq_alarms_memory_used_watermark)", bad=0)
+BROKER_DISK = Signal("max by (instance) (rabbitmq_alarms_free_disk_space_watermark)", bad=0)
