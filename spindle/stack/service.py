@@ -11,7 +11,6 @@ from spindle.stack.launching import Command
 from spindle.stack.ports import LOOPBACK
 from spindle.stack.recipe import Place
 
-# Where the servers are is the stack's to say; everything else of these services' settings is the user's.
 _ADDRESSES = ("HOST", "PORT", "USERNAME", "PASSWORD", "VHOST", "DATABASE", "URL", "DSN", "URI")
 
 
@@ -39,7 +38,7 @@ class Service:
                 folder=place.folder,
                 log=place.log(self.name),
                 environment={
-                    **_settings_of_the_user(),
+                    **settings_of_the_user(),
                     **self._addresses(),
                     "METRICS_HOST": LOOPBACK,
                     "METRICS_PORT": port,
@@ -61,7 +60,8 @@ def metrics_url(place: Place) -> str:
     return f"http://{LOOPBACK}:{place.ports['metrics']}"
 
 
-def _settings_of_the_user() -> dict[str, str]:
+def settings_of_the_user() -> dict[str, str]:
+    """Return the environment without what says where the servers are: that is the stack's to say."""
     return {name: value for name, value in os.environ.items() if not _is_address(name)}
 
 

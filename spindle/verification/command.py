@@ -3,9 +3,7 @@
 import argparse
 import asyncio
 import json
-import os
 import sys
-from collections.abc import Mapping
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,9 +11,8 @@ from rich.markup import escape
 from common.environment import load as load_settings
 from common.errors import StartRefused, StoreUnavailable
 from graphinator.settings import Neo4jSettings
+from spindle.environments import add_stack_argument, environment_of
 from spindle.sources import add_source_arguments, open_source
-from spindle.stack.files import default_home
-from spindle.stack.native import SERVERS, NativeStack
 from spindle.verification.findings import Verification, as_data
 from spindle.verification.showing import edges_table, problem_lines, records_table, wide_console
 from spindle.verification.verifying import verify
@@ -29,13 +26,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "verify", help=summary, description=f"{summary}; exit code 0: they agree, 1: not, 2: can't tell"
     )
     add_source_arguments(parser, records=None)
-    parser.add_argument(
-        "--stack-env",
-        nargs="?",
-        const="default",
-        metavar="NAME",
-        help="the stores of the native stack (of this name), not those of the environment's variables",
-    )
+    add_stack_argument(parser)
     parser.add_argument("--json", action="store_true", help="for a program")
     parser.set_defaults(run=run)
 
@@ -43,7 +34,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def run(arguments: argparse.Namespace) -> int:
     """Verify and show; return the exit code."""
     source = open_source(arguments)
-    environ = os.environ if arguments.stack_env is None else stack_environment(arguments.stack_env)
+    environ = environment_of(arguments)
     postgres, neo4j = load_settings(PostgresSettings, environ), load_settings(Neo4jSettings, environ)
     try:
         verification = asyncio.run(verify(source.load, name=source.name, postgres=postgres, neo4j=neo4j, say=_say))
@@ -57,17 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show(verification, wide_console())
     return 0 if verification.agrees else 1
-
-
-def stack_environment(name: str) -> Mapping[str, str]:
-    """The addresses and passwords of a native stack.
-
-    Raises: StartRefused where there is none.
-    """
-    stack = NativeStack(default_home(name))
-    if not all(stack.member(server).place.ports for server in SERVERS):
-        raise StartRefused(f"there is no stack in {stack.home}; start one with: spindle stack up")
-    return stack.environment()
 
 
 def show(verification: Verification, console: Console) -> None:

@@ -1,0 +1,97 @@
+"""Ask RabbitMQ's management API, where there is one: what AMQP does not tell."""
+
+import base64
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from common.errors import SpindleError
+from spindle.settings import OperatorSettings
+
+TIMEOUT = 3.0
+"""Seconds for each step of an answer; asked often, and there is another way to most of what it tells."""
+
+_PAGE = 500  # queues; the most that the API gives at a time
+
+
+class NoManagement(SpindleError):
+    """The management API can't be asked; the text says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What it said, and its clock's time then: seconds since 1970, rounded down; None where it does not tell."""
+
+    content: Any
+    time: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Management:
+    """One broker's API, for one user and virtual host."""
+
+    url: str
+    login: tuple[str, str]
+    vhost: str
+
+    @classmethod
+    def of(cls, settings: OperatorSettings) -> "Management":
+        """The one that the settings name."""
+        return cls(settings.rabbitmq_management_url, settings.login, settings.vhost)
+
+    def queues(self, prefix: str) -> dict[str, Mapping[str, Any]]:
+        """The queues whose names begin so, by name. Their counts are up to five seconds old.
+
+        Raises: NoManagement.
+        """
+        asked = {"page_size": _PAGE, "use_regex": "true", "name": f"^{prefix.replace('.', '[.]')}-"}
+        columns = {"columns": "name,messages_ready,messages_unacknowledged"}
+        found: dict[str, Mapping[str, Any]] = {}
+        page, pages = 1, 1
+        while page <= pages:
+            query = urlencode({"page": page, **asked, **columns})
+            said = self.ask(f"queues/{quote(self.vhost, safe='')}?{query}").content
+            found |= {queue["name"]: queue for queue in said["items"]}
+            page, pages = page + 1, said["page_count"]
+        return found
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The cluster's nodes with their alarms and disks; needs a user with the tag `monitoring`.
+
+        Raises: NoManagement.
+        """
+        nodes: list[dict[str, Any]] = self.ask(
+            "nodes?columns=name,mem_alarm,disk_free_alarm,disk_free,disk_free_limit"
+        ).content
+        return nodes
+
+    def ask(self, path: str) -> Answer:
+        """Get what lies behind `/api/`; blocks.
+
+        Raises: NoManagement.
+        """
+        if not self.url:
+            raise NoManagement("RABBITMQ_MANAGEMENT_URL names no management API")
+        parts = urlsplit(self.url)
+        connection = self._connection()
+        login = base64.b64encode(":".join(self.login).encode()).decode()
+        try:
+            connection.request("GET", f"{parts.path}/api/{path}", headers={"Authorization": f"Basic {login}"})
+            answer = connection.getresponse()
+            body, date = answer.read(), answer.getheader("Date")
+            if answer.status != http.client.OK:
+                raise NoManagement(f"{self.url} answers {answer.status} {answer.reason}")
+            return Answer(json.loads(body), parsedate_to_datetime(date).timestamp() if date else None)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise NoManagement(f"{self.url} does not answer: {error or type(error).__name__}") from error
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        parts = urlsplit(self.url)
+        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        return make(parts.hostname or "", parts.port, timeout=TIMEOUT)

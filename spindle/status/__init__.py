@@ -1,0 +1,1 @@
+"""How the pipelines are doing, without Grafana: `spindle status`."""

@@ -1,0 +1,75 @@
+"""What a picture means for an operator: a verdict, and a sentence for each thing that is wrong. Pure."""
+
+from collections.abc import Iterator
+from enum import IntEnum
+
+from common.kinds import Names
+from spindle.status.picture import KindState, Picture, ServiceState
+
+STILL = 10.0
+"""Seconds without a record settled after which waiting records mean that something stands still: twice what a batch of
+the slowest store has been seen to take."""
+
+
+class Verdict(IntEnum):
+    """The exit code of `spindle status`."""
+
+    HEALTHY = 0
+    DEGRADED = 1
+    UNREACHABLE = 2
+
+
+def judge(picture: Picture, names: Names) -> tuple[Verdict, list[str]]:
+    """The verdict and what is wrong; unreachable is where the broker, or a whole service, can't be asked."""
+    out_of_reach = list(_out_of_reach(picture))
+    wrong = [*out_of_reach, *_wrong(picture, names)]
+    if out_of_reach:
+        return Verdict.UNREACHABLE, wrong
+    return (Verdict.DEGRADED if wrong else Verdict.HEALTHY), wrong
+
+
+def _out_of_reach(picture: Picture) -> Iterator[str]:
+    if not picture.broker.is_reachable:
+        yield f"RabbitMQ can't be asked: {picture.broker.trouble}"
+    for state in picture.services:
+        if not any(replica.answers for replica in state.replicas):
+            yield f"{state.service}: no replica answers"
+
+
+def _wrong(picture: Picture, names: Names) -> Iterator[str]:
+    for alarm in picture.broker.alarms:
+        yield f"RabbitMQ lacks {alarm} and takes no messages: see the runbook"
+    for state in picture.services:
+        for replica in state.replicas:
+            for sentence in replica.trouble:
+                yield f"{state.service} at {replica.address}: {sentence}"
+        if state.publishing_blocked:
+            yield f"{state.service}: RabbitMQ takes no dead letters (memory or disk alarm)"
+        for kind in state.kinds:
+            for sentence in _wrong_with(kind, state, picture, names):
+                yield f"{state.service}, {kind.kind}: {sentence}"
+
+
+def _wrong_with(kind: KindState, state: ServiceState, picture: Picture, names: Names) -> Iterator[str]:
+    answering = any(replica.answers for replica in state.replicas)
+    if picture.broker.is_reachable and kind.ready is None:
+        yield f"the queue {names.queue(state.service, kind.kind)} does not exist"
+    if answering and not kind.replicas:
+        yield "no replica works on it"
+    for flag in kind.flags:
+        yield _MEANINGS[flag]
+    if _stands_still(kind) and not kind.flags and not state.breaker_open:
+        yield f"{kind.backlog:,} records wait, and none has been settled for {kind.oldest:,.0f} s"
+    if kind.dead_letters:
+        yield f"{kind.dead_letters:,} dead letters wait in {names.dead_letter_queue(state.service, kind.kind)}"
+
+
+_MEANINGS = {
+    "refusing everything": "everything is refused, and held: look at the store and at the records' producer",
+    "handed back": "its deliveries are back with RabbitMQ until the store can be written to again",
+    "suspects": "records were refused for an unknown reason, and await the evidence",
+}
+
+
+def _stands_still(kind: KindState) -> bool:
+    return bool(kind.backlog) and kind.rate == 0 and kind.oldest > STILL

@@ -1,0 +1,165 @@
+"""Put together what replicas and broker say: per service and kind, in numbers. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from common.kinds import Names, Service
+from common.metrics import Outcome
+from spindle.status.broker import BrokerState, QueueState
+from spindle.status.quantiles import Buckets, Latency, latency_of
+from spindle.status.replicas import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class KindState:
+    """One kind in one service, over all replicas."""
+
+    kind: str
+    replicas: int
+    """How many of those that answer work on it."""
+    rate: float
+    """Records settled per second over the last ten seconds."""
+    ready: int | None
+    """Messages that wait; None where the queue does not exist or the broker can't be asked."""
+    unacknowledged: int
+    """Deliveries that the broker awaits an answer for: as the replicas have them; where one of those does not answer,
+    as the broker has them, if it tells."""
+    in_flight: int
+    """Deliveries that the replicas hold."""
+    oldest: float
+    """Seconds since the oldest of those arrived."""
+    latency: Latency | None
+    outcomes: Mapping[str, int]
+    """Records settled since the replicas began."""
+    dead_letters: int | None
+    """Length of the dead-letter queue; None where there is none, or it is not known."""
+    flags: tuple[str, ...]
+    """What holds it up, a word or two each."""
+
+    @property
+    def backlog(self) -> int | None:
+        """What is still to be settled."""
+        return None if self.ready is None else self.ready + self.unacknowledged
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until the backlog is settled at this rate; None where that is not known, or never."""
+        if self.backlog == 0:
+            return 0.0
+        return self.backlog / self.rate if self.backlog and self.rate > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """One service."""
+
+    service: Service
+    replicas: Sequence[Replica]
+    kinds: Sequence[KindState]
+    store: str
+    """The store's name; empty where no replica answers."""
+    breaker_open: bool
+    """Whether any replica holds its store to be unavailable."""
+    alarm: bool
+    """Whether the store needs a person."""
+    publishing_blocked: bool
+    """Whether dead letters wait for a broker that takes none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything at one moment."""
+
+    broker: BrokerState
+    services: Sequence[ServiceState]
+
+
+_FLAGS = {
+    "spindle_refusing_everything": "refusing everything",
+    "spindle_handed_back": "handed back",
+    "spindle_suspects": "suspects",
+}
+
+
+def histograms(replicas: Sequence[Replica]) -> dict[str, Buckets]:
+    """The latency of each replica and kind, by a name for the two: each begins anew with its process."""
+    return {
+        f"{replica.address} {replica.service} {kind}": replica.samples.buckets(
+            "spindle_publish_to_commit_seconds", service=replica.service, kind=kind
+        )
+        for replica in replicas
+        if replica.samples is not None
+        for kind in {sample.labels["kind"] for sample in replica.samples.of("spindle_publish_to_commit_seconds_count")}
+    }
+
+
+def paint(
+    replicas: Sequence[Replica],
+    broker: BrokerState,
+    *,
+    services: Sequence[Service],
+    kinds: Sequence[str],
+    names: Names,
+    latencies: Mapping[str, Buckets],
+) -> Picture:
+    """Make the picture; `latencies` as `histograms` names them."""
+    painted = []
+    for service in services:
+        own = [replica for replica in replicas if replica.service == service]
+        states = [_kind(service, kind, own, broker, names, latencies) for kind in kinds]
+        painted.append(_service(service, own, states))
+    return Picture(broker, painted)
+
+
+def _service(service: Service, replicas: Sequence[Replica], kinds: Sequence[KindState]) -> ServiceState:
+    said = [replica.samples for replica in replicas if replica.samples is not None]
+    stores = {sample.labels["store"] for each in said for sample in each.of("spindle_store_breaker_open")}
+    return ServiceState(
+        service,
+        replicas,
+        kinds,
+        store=", ".join(sorted(stores)),
+        breaker_open=any(each.sum("spindle_store_breaker_open") for each in said),
+        alarm=any(each.sum("spindle_store_alarm") for each in said),
+        publishing_blocked=any(each.sum("spindle_publishing_blocked") for each in said),
+    )
+
+
+def _kind(
+    service: Service,
+    kind: str,
+    replicas: Sequence[Replica],
+    broker: BrokerState,
+    names: Names,
+    latencies: Mapping[str, Buckets],
+) -> KindState:
+    said = [replica.samples for replica in replicas if replica.samples is not None]
+    all_answer = len(said) == len(replicas) > 0
+    labels = {"service": str(service), "kind": kind}
+    in_flight = round(sum(each.sum("spindle_unacknowledged_deliveries", **labels) for each in said))
+    queue = broker.queues.get(names.queue(service, kind), QueueState(None))
+    letters = broker.queues.get(names.dead_letter_queue(service, kind))
+    return KindState(
+        kind,
+        replicas=sum(any(each.of("spindle_broker_connected", **labels)) for each in said),
+        rate=sum(each.sum("spindle_records_per_second", **labels) for each in said),
+        ready=queue.ready,
+        unacknowledged=in_flight if all_answer or queue.unacknowledged is None else queue.unacknowledged,
+        in_flight=in_flight,
+        oldest=max((each.largest("spindle_oldest_unacknowledged_seconds", **labels) for each in said), default=0.0),
+        latency=latency_of(_together(latencies, [f"{each.address} {service} {kind}" for each in replicas])),
+        outcomes={
+            outcome.value: round(sum(each.sum("spindle_records_total", outcome=outcome, **labels) for each in said))
+            for outcome in Outcome
+        },
+        dead_letters=letters.ready if letters else None,
+        flags=tuple(word for name, word in _FLAGS.items() if any(each.sum(name, **labels) for each in said)),
+    )
+
+
+def _together(latencies: Mapping[str, Buckets], names: Sequence[str]) -> Buckets:
+    together: dict[float, float] = {}
+    for name in names:
+        for bound, count in latencies.get(name, {}).items():
+            together[bound] = together.get(bound, 0.0) + count
+    return together

@@ -1,0 +1,99 @@
+"""Find every replica of a service and ask each for its metrics and its readiness; one that does not answer is shown."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from common.kinds import Service
+from common.scraping import Samples, Unreachable, ask, scrape
+from common.servers import parse_endpoint
+
+TIMEOUT = 3.0
+"""Seconds for each step of an answer: whoever watches wants to see who is slow, not to wait for him."""
+
+_RESOLVING = 5.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One process of a service, or an address at which there is none."""
+
+    service: Service
+    address: str
+    samples: Samples | None = None
+    """None where it does not answer."""
+    trouble: tuple[str, ...] = field(default=())
+    """Why it does not answer, or what it says is missing while it isn't ready; a sentence each."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether it can be asked."""
+        return self.samples is not None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has its broker and its store."""
+        return self.answers and not self.trouble
+
+
+async def look_at_replicas(service: Service, places: Sequence[str]) -> list[Replica]:
+    """Ask every process that is found at these places (`host:port`); a name may stand for many."""
+    found = [await _resolve(service, place) for place in places]
+    asked = [each for replicas in found for each in replicas]
+    async with asyncio.TaskGroup() as group:
+        # Addresses without a trouble are still to be asked.
+        tasks = [group.create_task(_look(each)) for each in asked if not each.trouble]
+    return [*(each for each in asked if each.trouble), *(task.result() for task in tasks)]
+
+
+async def _resolve(service: Service, place: str) -> list[Replica]:
+    endpoint = parse_endpoint(place)
+    try:
+        async with asyncio.timeout(_RESOLVING):
+            found = await asyncio.get_running_loop().getaddrinfo(
+                endpoint.host.strip("[]"), endpoint.port, type=socket.SOCK_STREAM
+            )
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no answer in time"
+        return [Replica(service, place, trouble=(f"the name is not known ({reason}): no replica runs there",))]
+    return [Replica(service, address) for address in _chosen(entry[4][:2] for entry in found)]
+
+
+def _chosen(found: Iterable[tuple[object, ...]]) -> list[str]:
+    """Each address once; those of IPv6 only where there is no other, since `localhost` has both and means one."""
+    pairs = sorted({(str(host), port) for host, port in found}, key=str)
+    old = [f"{host}:{port}" for host, port in pairs if ":" not in host]
+    return old or [f"[{host}]:{port}" for host, port in pairs]
+
+
+async def _look(replica: Replica) -> Replica:
+    return await asyncio.to_thread(_ask, replica)
+
+
+def _ask(replica: Replica) -> Replica:
+    host, _, port = replica.address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        samples = scrape(host, int(port), timeout=TIMEOUT)
+        _, said = ask(host, int(port), "/health/ready", timeout=TIMEOUT)
+    except Unreachable as error:
+        return Replica(replica.service, replica.address, trouble=(str(error),))
+    return Replica(replica.service, replica.address, samples, tuple(_missing(said)))
+
+
+def _missing(said: bytes) -> list[str]:
+    """What a readiness answer names, as `common.health` writes it."""
+    try:
+        report = json.loads(said)
+        broker, store = report["broker"], report["store"]
+        missing = []
+        if broker["status"] != "ok":
+            kinds = ", ".join(broker.get("disconnected", ())) or "every kind"
+            missing.append(f"not connected to RabbitMQ for {kinds}")
+        if store["status"] != "ok":
+            missing.append(f"{store['name']} is held to be unavailable: {store.get('detail') or 'no reason given'}")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ["its readiness can't be read"]
+    return missing
