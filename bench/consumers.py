@@ -47,15 +47,19 @@ class Process:
         """Everything it has said."""
         return self._log.read_text(errors="replace")
 
+    async def wait(self, limit: float) -> int:
+        """Wait for its end. Returns: its exit code. Raises: subprocess.TimeoutExpired."""
+        return await asyncio.to_thread(self._process.wait, limit)
+
     async def end(self) -> int:
         """Ask it to end, wait, and kill it after a bound. Returns: its exit code."""
         if not self.has_ended:
             self._process.send_signal(signal.SIGTERM)
         try:
-            return await asyncio.to_thread(self._process.wait, _STOP_LIMIT)
+            return await self.wait(_STOP_LIMIT)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return await asyncio.to_thread(self._process.wait, _STOP_LIMIT)
+            return await self.wait(_STOP_LIMIT)
 
 
 class Consumer(Process):
