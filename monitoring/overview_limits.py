@@ -16,7 +16,7 @@ def limits() -> Sequence[Panel]:
     return (
         line(
             "Batch fill",
-            "Mean batch as a share of the batch size; low is wrong only behind a backlog.",
+            "What batches held, of what they could have held; low is wrong only behind a backlog.",
             Query(signals.BATCH_FILL.value, _KIND),
             unit="percentunit",
             signal=signals.BATCH_FILL,
@@ -51,7 +51,7 @@ def limits() -> Sequence[Panel]:
         ),
         line(
             "Batch duration",
-            "From the first attempt until all of the batch is stored or judged, holds included.",
+            "Writing one batch: all its transactions together, without waiting for a turn or for the store.",
             Query(quantile(0.5, "spindle_batch_duration_seconds", RATE, by="service"), "{{service}} p50"),
             Query(quantile(0.95, "spindle_batch_duration_seconds", RATE, by="service"), "{{service}} p95"),
             unit="s",
@@ -59,7 +59,7 @@ def limits() -> Sequence[Panel]:
         ),
         line(
             "Store time",
-            "One transaction: the part of a batch's duration that is the store's.",
+            "One transaction, tried once, whatever its end.",
             Query(mean(transactions, RATE, by="service"), "{{service}} mean"),
             Query(quantile(0.95, transactions, RATE, by="service"), "{{service}} p95"),
             unit="s",

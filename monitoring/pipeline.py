@@ -88,7 +88,7 @@ def _batches() -> Sequence[Panel]:
         ),
         line(
             "Batch fill",
-            "Mean batch as a share of the batch size.",
+            "What batches held, of what they could have held.",
             Query(f"{FILL}{_HERE}", "fill"),
             unit="percentunit",
             signal=signals.BATCH_FILL,
@@ -103,7 +103,7 @@ def _batches() -> Sequence[Panel]:
         ),
         cloud(
             "Batch duration",
-            "From the first attempt until all of it is stored or judged.",
+            "Writing one batch: all its transactions together, without waiting.",
             Query(rate("spindle_batch_duration_seconds_bucket", RATE, by="le", where=_ONE), "{{le}}"),
             unit="s",
         ),

@@ -65,7 +65,6 @@ def recordings(*, backlog: float, writing_share: float, baseline_minutes: int) -
     for the load to count as one that writes. `baseline_minutes`: how long such loads must have lasted for a baseline.
     """
     limit = f"max by ({BY_KIND}) (spindle_batch_size_limit_records)"
-    filled = 'trigger!="bytes"'  # a batch that its bytes have closed is full
     written = rate("spindle_records_total", "5m", where='outcome=~"new|changed"')
     full_load = "spindle:full_load:rate5m[30d:1m]"
     return (
@@ -77,8 +76,8 @@ def recordings(*, backlog: float, writing_share: float, baseline_minutes: int) -
         Recording(SETTLED_5M, rate("spindle_records_total", "5m"), "records settled per second"),
         Recording(
             FILL,
-            with_same(BY_KIND, f"({mean('spindle_batch_size_records', '5m', where=filled)})", "/", limit),
-            "mean batch as a share of the batch size",
+            f"{rate('spindle_batch_size_records_sum', '5m')} / ({rate('spindle_batch_room_records_total', '5m')} > 0)",
+            "what batches held, of what they could have held",
         ),
         Recording(
             FULL_LOAD,

@@ -13,6 +13,7 @@ from monitoring.promql import (
     MESSAGES,
     SETTLED,
     quantile,
+    rate,
     with_same,
 )
 
@@ -71,8 +72,15 @@ DEAD_LETTERS = Signal(
     when=f"or on ({BY_KIND}) delta({DEAD}[5m]) > 0",
 )
 DEAD_LETTERS_WAITING = Signal(DEAD, bad=0)
+# Behind a backlog a batch is full, or its bytes have closed it.
+_BY_BYTES = 'trigger="bytes"'
+_BATCHES = "spindle_batch_size_records_count"
 BATCH_FILL = Signal(
-    FILL, bad=0.5, below=True, when=f"and on ({BY_KIND}) min_over_time({BACKLOG}[5m]) > {BACKLOG_BATCHES}"
+    FILL,
+    bad=0.5,
+    below=True,
+    when=f"and on ({BY_KIND}) min_over_time({BACKLOG}[5m]) > {BACKLOG_BATCHES}"
+    f" unless on ({BY_KIND}) {rate(_BATCHES, '5m', where=_BY_BYTES)} / {rate(_BATCHES, '5m')} > 0.5",
 )
 THROUGHPUT = Signal(f"({with_same(BY_KIND, FULL_LOAD, '/', BASELINE)})", bad=0.5, below=True)
 # Behind a backlog latency is the length of the queue, and no news.
