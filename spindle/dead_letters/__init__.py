@@ -1,0 +1,1 @@
+"""`spindle dead-letters`: look, filter, replay, drop, export."""

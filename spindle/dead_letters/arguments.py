@@ -1,0 +1,80 @@
+"""The arguments of `spindle dead-letters`."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from spindle.dead_letters.choosing import add_choice, at_least
+from spindle.environments import add_stack_argument
+
+Run = Callable[[argparse.Namespace], int]
+
+_EPILOG = """\
+Whatever is not dropped or replayed stays where it stands, and counts as delivered no more often than before. Looking
+therefore writes each letter to the end of its queue once round; --without-copying does without, for a broker that
+takes no messages, and then the broker counts the look.
+
+Exit code 0: done; 1: not all of it (the sentence says what stayed), or the broker was lost: run it again; 2: refused.
+"""
+
+
+def add_actions(parser: argparse.ArgumentParser, run: Run) -> None:
+    """Add what can be done with dead letters; `arguments.action` says which."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    actions = parser.add_subparsers(required=True, metavar="action", dest="action")
+    for name, summary, add in (
+        ("list", "count them by service, kind, reason and error", _list),
+        ("show", "show letters with their bodies", _show),
+        ("replay", "send them back to the queues that they came from", _replay),
+        ("drop", "remove them for good", _drop),
+        ("export", "write them to a file; they stay in their queues", _export),
+    ):
+        action = actions.add_parser(name, help=summary, description=summary)
+        add_choice(action)
+        add(action)
+        add_stack_argument(action)
+        action.add_argument("--json", action="store_true", help="for a program")
+        action.set_defaults(run=run)
+
+
+def _list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--each", action="store_true", help="a line per letter instead")
+    _without_copying(parser)
+
+
+def _show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=_count, default=10, metavar="N", help="letters at the most (default: 10)")
+    _without_copying(parser)
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="a line of JSON per letter")
+    _without_copying(parser)
+
+
+def _replay(parser: argparse.ArgumentParser) -> None:
+    _changing(parser)
+    parser.add_argument("--rate", type=at_least(0.01, "a rate"), metavar="N", help="letters a second at the most")
+    parser.add_argument("--force", action="store_true", help="also letters older than the newest load seen")
+
+
+def _drop(parser: argparse.ArgumentParser) -> None:
+    _changing(parser)
+    parser.add_argument("--yes", action="store_true", help="don't ask")
+
+
+def _changing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="all of them: needed where no filter is given")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument("--limit", type=_count, metavar="N", help="letters at the most, the oldest first")
+
+
+def _without_copying(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--without-copying", action="store_true", help="see below: dead-letters --help")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)

@@ -1,0 +1,191 @@
+"""`spindle dead-letters`: what was set aside, why, and what is to become of it."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from common.environment import load as load_settings
+from common.errors import BrokerUnavailable, StartRefused
+from common.rabbitmq.turning import WINDOW, Drop, Fate, Keep
+from common.settings import ProgramSettings
+from spindle.dead_letters.arguments import add_actions
+from spindle.dead_letters.choosing import Choice, choice_of
+from spindle.dead_letters.exporting import Export, with_body
+from spindle.dead_letters.letter import Letter, as_data
+from spindle.dead_letters.loads import newest_in_stores
+from spindle.dead_letters.passing import Passage
+from spindle.dead_letters.progress import following
+from spindle.dead_letters.replaying import Replay
+from spindle.dead_letters.reporting import list_data, replay_data, show_list, show_replay
+from spindle.dead_letters.showing import letters_table, show_letters
+from spindle.dead_letters.summary import Summary
+from spindle.environments import environment_of
+from spindle.verification.showing import wide_console
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this command to the operator's."""
+    summary = "look at, replay, drop or export what could never be stored"
+    add_actions(commands.add_parser("dead-letters", help=summary, description=summary), run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do one action; return the exit code."""
+    environ = environment_of(arguments)
+    desk = Desk(arguments, environ, choice_of(arguments))
+    action = {"list": desk.list, "show": desk.show, "export": desk.export, "replay": desk.replay, "drop": desk.drop}
+    try:
+        return asyncio.run(action[arguments.action]())
+    except BrokerUnavailable as error:
+        raise BrokerUnavailable(f"{error}. Every letter that is not done is still there: run it again.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One action on the chosen letters."""
+
+    arguments: argparse.Namespace
+    environ: Mapping[str, str]
+    choice: Choice
+
+    async def list(self) -> int:
+        """Count by group, or show a line per letter."""
+        if self.arguments.each:
+            letters: list[Letter] = []
+            await self._look(lambda letter: letters.append(letter))
+            self._say([as_data(each) for each in letters], lambda console: console.print(letters_table(letters)))
+            return 0
+        summary = Summary()
+        passage = await self._look(summary.add)
+        self._say(list_data(summary, passage), lambda console: show_list(summary, passage, console))
+        return 0
+
+    async def show(self) -> int:
+        """Show letters with their bodies."""
+        letters: list[Letter] = []
+        await self._look(lambda letter: letters.append(letter) if len(letters) < self.arguments.limit else None)
+        self._say(
+            [with_body(each) for each in letters],
+            lambda console: show_letters(letters, console),
+        )
+        return 0 if letters else 1
+
+    async def export(self) -> int:
+        """Write letters to a file."""
+        with Export(self.arguments.to) as export:
+            await self._look(export.add)
+        self._say(
+            {"exported": export.count, "file": str(self.arguments.to)},
+            lambda console: console.print(f"{export.count:,} letters written to {self.arguments.to}", markup=False),
+        )
+        return 0
+
+    async def replay(self) -> int:
+        """Send letters back."""
+        self._need_a_choice()
+        summary = Summary()
+        looked = await self._look(summary.add)
+        in_stores, silent = await newest_in_stores(self.environ, self.choice)
+        newest = max(looked.newest_load or "", in_stores or "") or None
+        names = self._settings.names
+        replay = Replay(names, newest, force=self.arguments.force, limit=self.arguments.limit)
+        for sentence in silent:
+            print(f"spindle: {sentence}", file=sys.stderr)
+        if self.arguments.dry_run:
+            await self._look(_dry(replay))
+        else:
+            rate: float | None = self.arguments.rate
+            window = WINDOW if rate is None else max(1, min(WINDOW, int(rate * 60)))
+            await self._go(replay.judge, pace=1 / rate if rate else 0.0, window=window)
+        dry_run = self.arguments.dry_run
+        self._say(replay_data(replay, dry_run=dry_run), lambda console: show_replay(replay, console, dry_run=dry_run))
+        return 1 if replay.refused or (replay.outdated and not self.arguments.dry_run) else 0
+
+    async def drop(self) -> int:
+        """Remove letters."""
+        self._need_a_choice()
+        summary = Summary()
+        await self._look(summary.add)
+        limit = summary.count if self.arguments.limit is None else min(summary.count, self.arguments.limit)
+        dropped = 0
+        if not self.arguments.dry_run and limit:
+            self._ask(f"Remove {limit:,} dead letters for good?")
+            dropped = await self._drop(limit)
+        said = "would be dropped" if self.arguments.dry_run else "dropped"
+        count = limit if self.arguments.dry_run else dropped
+        self._say(
+            {"dropped": dropped, "chosen": summary.count, "dry_run": self.arguments.dry_run},
+            lambda console: console.print(f"{count:,} of {summary.count:,} letters {said}"),
+        )
+        return 0
+
+    async def _drop(self, limit: int) -> int:
+        dropped = 0
+
+        def judge(_: Letter) -> Fate:
+            nonlocal dropped
+            if dropped >= limit:
+                return Keep()
+            dropped += 1
+            return Drop()
+
+        await self._go(judge)
+        return dropped
+
+    @property
+    def _settings(self) -> ProgramSettings:
+        return load_settings(ProgramSettings, self.environ)
+
+    async def _look(self, see: Callable[[Letter], object]) -> Passage:
+        def judge(letter: Letter) -> Fate:
+            see(letter)
+            return Keep()
+
+        return await self._go(judge, copying=not getattr(self.arguments, "without_copying", False))
+
+    async def _go(
+        self, judge: Callable[[Letter], Fate], *, copying: bool = True, pace: float = 0.0, window: int = WINDOW
+    ) -> Passage:
+        settings = self._settings
+        with following() as on_done:
+            passage = Passage(
+                settings.broker, settings.names, self.choice, copying=copying, pace=pace, window=window, on_done=on_done
+            )
+            await passage.go(judge)
+        return passage
+
+    def _need_a_choice(self) -> None:
+        if not (self.choice.is_narrow or self.arguments.all):
+            raise StartRefused(f"say which letters to {self.arguments.action}: with filters, or with --all")
+
+    def _ask(self, question: str) -> None:
+        if self.arguments.yes:
+            return
+        if not sys.stdin.isatty():
+            raise StartRefused("nobody can be asked here: say --yes")
+        if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+            raise StartRefused("nothing was dropped")
+
+    def _say(self, data: Any, show: Callable[[Console], object]) -> None:
+        if self.arguments.json:
+            print(json.dumps(data, indent=2, ensure_ascii=False))
+        else:
+            show(wide_console())
+
+
+def _dry(replay: Replay) -> Callable[[Letter], None]:
+    """Count what would be replayed."""
+
+    def see(letter: Letter) -> None:
+        fate = replay.judge(letter)
+        if not isinstance(fate, Keep):
+            replay.replayed += 1
+            replay.failed_again += letter.replays > 0
+
+    return see

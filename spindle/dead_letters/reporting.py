@@ -1,0 +1,60 @@
+"""What a command has found or done, for a program and for a person."""
+
+from typing import Any
+
+from rich.console import Console
+
+from spindle.dead_letters.passing import Passage
+from spindle.dead_letters.replaying import Replay
+from spindle.dead_letters.showing import groups_table
+from spindle.dead_letters.summary import Summary
+
+
+def list_data(summary: Summary, passage: Passage) -> dict[str, Any]:
+    """The groups, for a program."""
+    return {
+        "letters": summary.count,
+        "failed_again": summary.replayed,
+        "newest_load": passage.newest_load,
+        "not_looked_at": passage.beyond,
+        "groups": [group.as_data() for group in summary.groups],
+    }
+
+
+def show_list(summary: Summary, passage: Passage, console: Console) -> None:
+    """The groups, for a person."""
+    if not summary.count:
+        console.print("no dead letters" if not passage.choice.is_narrow else "no such letter")
+        return
+    console.print(groups_table(summary.groups))
+    again = f", {summary.replayed:,} of them failed again after a replay" if summary.replayed else ""
+    beyond = f"; {passage.beyond:,} more were not looked at" if passage.beyond else ""
+    console.print(f"{summary.count:,} letters{again}{beyond}")
+
+
+def replay_data(replay: Replay, *, dry_run: bool) -> dict[str, Any]:
+    """What became of each letter, for a program."""
+    return {
+        "replayed": replay.replayed,
+        "failed_before": replay.failed_again,
+        "refused": replay.refused,
+        "outdated": replay.outdated,
+        "beyond_limit": replay.left,
+        "newest_load": replay.newest_load,
+        "dry_run": dry_run,
+    }
+
+
+def show_replay(replay: Replay, console: Console, *, dry_run: bool) -> None:
+    """The same for a person."""
+    said = "would be replayed" if dry_run else "replayed"
+    again = f" ({replay.failed_again:,} had failed again after an earlier replay)" if replay.failed_again else ""
+    console.print(f"{replay.replayed:,} letters {said}{again}")
+    if replay.outdated:
+        console.print(
+            f"{replay.outdated:,} stay: older than the newest load, {replay.newest_load}; --force takes them too"
+        )
+    if replay.refused:
+        console.print(f"{replay.refused:,} stay: their queue is missing or does not take them")
+    if replay.left:
+        console.print(f"{replay.left:,} stay: beyond --limit")

@@ -1,0 +1,94 @@
+"""Dead letters for a person."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from spindle.dead_letters.letter import Letter
+from spindle.dead_letters.summary import Group
+
+_CUT = 60  # characters of an error's text in a table
+
+
+def groups_table(groups: Sequence[Group]) -> Table:
+    """A row per group, with one letter as a sample."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("service", "kind", "reason", "error", "code"):
+        table.add_column(heading)
+    table.add_column("letters", justify="right")
+    table.add_column("failed again", justify="right")
+    for heading in ("oldest", "newest", "for example"):
+        table.add_column(heading)
+    for group in groups:
+        sample = group.sample
+        table.add_row(
+            *map(escape, (sample.service, sample.kind, sample.reason, sample.error_class, sample.code)),
+            f"{group.count:,}",
+            f"{group.replayed:,}" if group.replayed else "",
+            _moment(group.oldest),
+            _moment(group.newest),
+            escape(_example(sample)),
+        )
+    return table
+
+
+def letters_table(letters: Iterable[Letter]) -> Table:
+    """A row per letter."""
+    table = Table(
+        "service", "kind", "id", "reason", "error", "code", "set aside", "load", "replays", "text", box=None,
+        pad_edge=False,
+    )  # fmt: skip
+    for each in letters:
+        texts = (each.service, each.kind, each.id, each.reason, each.error_class, each.code, _moment(each.time))
+        rest = (each.load or "", str(each.replays), _cut(each.text))
+        table.add_row(*map(escape, (*texts, *rest)))
+    return table
+
+
+def show_letters(letters: Sequence[Letter], console: Console) -> None:
+    """Everything about each letter, its body too."""
+    if not letters:
+        console.print("no such letter")
+    for letter in letters:
+        _show_letter(letter, console)
+
+
+def _show_letter(letter: Letter, console: Console) -> None:
+    console.rule(escape(f"{letter.service} {letter.kind} {letter.id or '(no id)'}"), align="left")
+    for name, value in (
+        ("reason", letter.reason),
+        ("error", f"{letter.error_class} {letter.code}".strip()),
+        ("text", letter.text),
+        ("set aside", _moment(letter.time)),
+        ("load", letter.load or ""),
+        ("replays", str(letter.replays)),
+        ("body", f"{len(letter.stored.body):,} bytes"),
+    ):
+        console.print(f"{name:>10}  {value}", markup=False, highlight=False)
+    console.print(body_text(letter), markup=False, highlight=False)
+
+
+def body_text(letter: Letter) -> str:
+    """The body, indented where it is JSON; a byte that is no text as its number."""
+    text = letter.stored.body.decode("utf-8", "backslashreplace")
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    except (ValueError, RecursionError):
+        return text
+
+
+def _example(letter: Letter) -> str:
+    return f"{letter.id}: {_cut(letter.text)}" if letter.id else _cut(letter.text)
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _CUT else line[: _CUT - 1] + "…"
+
+
+def _moment(time: datetime | None) -> str:
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""

@@ -1,0 +1,46 @@
+"""Which load the tables have seen last, as far as a sample of their pages tells."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+
+from tableinator.classification import ERRORS, classify
+from tableinator.connections import connect
+from tableinator.settings import PostgresSettings
+from tableinator.statements import Statements
+
+_PAGES: Final = 2000
+"""16 MiB of a table. A later load changes or adds a few records in a hundred, so thousands of rows show it; a look at
+every row of a full load would take minutes."""
+
+_SHARE: Final = "SELECT least(100, 100.0 * $2 / greatest(1, pg_relation_size(to_regclass($1)) / 8192))"
+_NEWEST: Final = """
+SELECT max(version COLLATE "C") FROM {table} TABLESAMPLE SYSTEM ($1) WHERE version ~ '^[0-9]{8}$'
+"""
+
+
+async def newest_load(settings: PostgresSettings, kinds: Sequence[str]) -> str | None:
+    """The newest version among the sampled rows; None where there is none, or no table.
+
+    Raises: StoreUnavailable.
+    """
+    try:
+        connection = await connect(settings, reading=True)
+        try:
+            async with asyncio.timeout(settings.command_timeout):
+                found = [await _newest(connection, Statements.of(kind).table) for kind in kinds]
+        finally:
+            connection.terminate()
+    except ERRORS as error:
+        raise classify(error, alone=True) from error
+    return max((load for load in found if load), default=None)
+
+
+async def _newest(connection: "asyncpg.Connection[asyncpg.Record]", table: str) -> str | None:
+    share = await connection.fetchval(_SHARE, table, _PAGES)
+    if share is None:  # there is no such table yet
+        return None
+    newest: str | None = await connection.fetchval(_NEWEST.replace("{table}", table), float(share))
+    return newest
