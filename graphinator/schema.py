@@ -39,16 +39,16 @@ async def create_schema(driver: AsyncDriver, database: str) -> None:
     Raises: StartRefused with the statements to run, where the user may not create constraints or the data forbids it.
     """
     async with driver.session(database=database) as session:
-        missing = await _missing(session)
+        missing = await missing_constraints(session)
         while missing:
             try:
                 for node in missing:
                     await (await session.run(statement_of(node))).consume()
                 break
             except (ClientError, DatabaseError) as error:
-                tried, missing = missing, await _missing(session)
+                tried, missing = missing, await missing_constraints(session)
                 if missing == tried:  # else another replica has created some in the same moment, which is no matter
-                    raise StartRefused(_refusal(error, missing)) from error
+                    raise StartRefused(refusal_of(error, missing)) from error
         await (await session.run("CALL db.awaitIndexes($seconds)", seconds=_AWAIT_SECONDS)).consume()
 
 
@@ -58,7 +58,7 @@ def statement_of(node: Node) -> str:
     return f"CREATE CONSTRAINT {name} IF NOT EXISTS FOR (n:{node.label}) REQUIRE n.{node.key} IS UNIQUE"
 
 
-async def _missing(session: AsyncSession) -> list[Node]:
+async def missing_constraints(session: AsyncSession) -> list[Node]:
     """The nodes without their constraint: where all have theirs, no privilege to create one is needed."""
     constraints = await session.run(
         "SHOW CONSTRAINTS YIELD entityType, type, labelsOrTypes, properties"
@@ -69,7 +69,8 @@ async def _missing(session: AsyncSession) -> list[Node]:
     return [node for node in NODES if (node.label, node.key) not in present]
 
 
-def _refusal(error: Neo4jError, missing: list[Node]) -> str:
+def refusal_of(error: Neo4jError, missing: list[Node]) -> str:
+    """A sentence that says why constraints can't be created, and which are needed."""
     statements = "; ".join(map(statement_of, missing))
     if "Security" in (error.code or ""):
         return f"Neo4j's user may not create constraints ({error.code}); let an administrator run: {statements}"

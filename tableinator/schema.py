@@ -38,7 +38,8 @@ WHERE attnum > 0 AND NOT attisdropped ORDER BY name, attnum
 """
 
 # Asked of the settings, not tried: a failed attempt would end the transaction and stand in the server's log.
-_LZ4: Final = "SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)"
+LZ4: Final = "SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)"
+"""Has a row where the server can compress by lz4."""
 
 
 async def prepare_tables(connections: Connections, kinds: Sequence[str]) -> None:
@@ -47,18 +48,18 @@ async def prepare_tables(connections: Connections, kinds: Sequence[str]) -> None
     Raises: StartRefused with what differs, or with the statement to run; what the driver raises.
     """
     async with connections.transaction() as transaction:
-        found = await _find(transaction, kinds)
+        found = await find_tables(transaction, kinds)
     missing = [kind for kind in kinds if kind not in found]
     if missing:
         await _create(connections, missing)
         async with connections.transaction() as transaction:
-            found = await _find(transaction, kinds)
+            found = await find_tables(transaction, kinds)
     problems = [f"{kind}: {problem}" for kind, table in found.items() for problem in differences(kind, table)]
     if problems:
         raise StartRefused("PostgreSQL's tables can't be used as they are: " + "; ".join(problems) + ".")
 
 
-async def _find(transaction: Transaction, kinds: Sequence[str]) -> dict[str, FoundTable]:
+async def find_tables(transaction: Transaction, kinds: Sequence[str]) -> dict[str, FoundTable]:
     """Describe the tables that exist, wherever the user's search_path finds them."""
     columns: dict[str, dict[str, FoundColumn]] = {}
     for row in await transaction.fetch(_COLUMNS, list(kinds)):
@@ -74,7 +75,7 @@ async def _find(transaction: Transaction, kinds: Sequence[str]) -> dict[str, Fou
 
 async def _create(connections: Connections, kinds: Sequence[str]) -> None:
     async with connections.transaction() as transaction:
-        lz4 = bool(await transaction.fetch(_LZ4))
+        lz4 = bool(await transaction.fetch(LZ4))
         statements = [creation(kind, lz4=lz4) for kind in kinds]
         await transaction.fetch("SELECT pg_advisory_xact_lock($1)", _LOCK)
         try:

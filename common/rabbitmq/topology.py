@@ -74,6 +74,26 @@ async def declare_exchanges(broker: BrokerSettings | Connection, names: Names, k
     return [difference for exchange in exchanges for difference in exchange.differences]
 
 
+async def inspect(connection: Connection, names: Names, service: Service, kind: str) -> list[Declaration]:
+    """Compare with what exists, and declare nothing.
+
+    Returns: of what `declare` needs that which exists, with its differences.
+    Raises: StartRefused where something can't be used, BrokerUnavailable.
+    """
+    wanted = [
+        exchange_of(names.exchange(kind)),
+        _queue(connection, names, service, kind),
+        exchange_of(names.dead_letter_exchange(service, kind)),
+        Declaration("queue", names.dead_letter_queue(service, kind), arguments=_arguments(connection)),
+    ]
+    existing = [each for each in wanted if await _exists(connection, each)]
+    for each in existing:
+        await _declare(connection, each)
+        if each.name == names.queue(service, kind):
+            each.differences.extend(_advice(connection, each))
+    return existing
+
+
 async def queue_lengths(broker: BrokerSettings | Connection, queues: Iterable[str]) -> dict[str, int | None]:
     """How many messages wait in each queue, those given out not counted; None where there is no such queue.
 
@@ -158,6 +178,23 @@ async def _try(connection: Connection, declaration: Declaration, *, passive: boo
             raise declaration.refused("it is exclusive to another connection") from error
         except ChannelAccessRefused as error:
             raise _access_refused(connection, error) from error
+
+
+async def _exists(connection: Connection, declaration: Declaration) -> bool:
+    with broker_errors(connection.address):
+        try:
+            async with _throw_away(connection) as channel, asyncio.timeout(ANSWER_TIMEOUT):
+                if declaration.what == "queue":
+                    await channel.queue_declare(declaration.name, passive=True)
+                else:
+                    await channel.exchange_declare(declaration.name, passive=True)
+        except ChannelNotFoundEntity:
+            return False
+        except ChannelLockedResource as error:
+            raise declaration.refused("it is exclusive to another connection") from error
+        except ChannelAccessRefused as error:
+            raise _access_refused(connection, error) from error
+        return True
 
 
 async def _bind(connection: Connection, queue: str, exchange: str) -> None:

@@ -1,0 +1,113 @@
+"""Look, before a load, whether Neo4j will take it: what a write needs is tried for real, and rolled back."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from neo4j import AsyncDriver, AsyncSession
+from neo4j.exceptions import DriverError, Neo4jError
+
+from common.checks import Check, Findings
+from common.errors import RecordsRefused, SinkError, StartRefused
+from graphinator.classification import classify
+from graphinator.model import edges_of, node_of
+from graphinator.projection import GraphRecord
+from graphinator.schema import missing_constraints, refusal_of, require_version, statement_of
+from graphinator.settings import Neo4jSettings
+from graphinator.sink import GraphSink
+from graphinator.store import open_driver
+from graphinator.transactions import Transactions
+
+_found = Findings("Neo4j")
+_ERRORS = (Neo4jError, DriverError, OSError)
+
+
+async def check_graph(settings: Neo4jSettings, kinds: Sequence[str]) -> list[Check]:
+    """Look at everything that graphinator needs for these kinds."""
+    try:
+        async with open_driver(settings) as driver:
+            async with asyncio.timeout(settings.connect_timeout):
+                agent = (await driver.get_server_info()).agent
+            version = version_check(agent)
+            if version.state != "ok":  # our statements mean nothing to it
+                return [version]
+            async with asyncio.timeout(settings.connect_timeout + settings.transaction_timeout):
+                server = await _server(driver, settings)
+                return [server[0], version, *server[1:], *await _writes(driver, settings, kinds)]
+    except StartRefused as error:
+        return [_found.failed("login", str(error))]
+    except _ERRORS as error:
+        return [_found.failed("login", _sentence(classify(error)))]
+
+
+def version_check(agent: str) -> Check:
+    """Whether the server of this name, such as `Neo4j/5.26.30`, will do. Pure."""
+    try:
+        require_version(agent)
+    except StartRefused as error:
+        return _found.failed("version", f"{str(error).rstrip('.')}: upgrade it.")
+    return _found.ok("version", f"It is {agent}.")
+
+
+async def _server(driver: AsyncDriver, settings: Neo4jSettings) -> list[Check]:
+    async with driver.session(database=settings.database) as session:
+        asked = time.time()
+        result = await session.run("RETURN datetime().epochMillis AS time")
+        [row] = [record async for record in result]
+        clock = _found.clock(row["time"] / 1000, asked=asked, answered=time.time())
+        result = await session.run("MATCH (n) RETURN count(n) AS nodes")  # from the count store, whatever the size
+        [row] = [record async for record in result]
+    return [
+        _found.ok("login", f"{settings.address} takes the login, and opens the database."),
+        clock,
+        _found.ok("size", f"The graph holds {row['nodes']:,} nodes."),
+    ]
+
+
+async def _writes(driver: AsyncDriver, settings: Neo4jSettings, kinds: Sequence[str]) -> list[Check]:
+    async with driver.session(database=settings.database) as session:
+        constraints = await _constraints(session, settings.transaction_timeout)
+    return [constraints, await _nodes(driver, settings, kinds)]
+
+
+async def _constraints(session: AsyncSession, limit: float) -> Check:
+    """Create the constraints that are missing, and roll back."""
+    missing = await missing_constraints(session)
+    if not missing:
+        return _found.ok("constraints", "All exist.")
+    try:
+        async with await session.begin_transaction(timeout=limit) as transaction:
+            for node in missing:
+                await (await transaction.run(statement_of(node))).consume()
+            await transaction.rollback()
+    except Neo4jError as error:
+        return _found.failed("constraints", f"{refusal_of(error, missing)}.")
+    return _found.ok("constraints", f"{len(missing)} don't exist yet: graphinator may create them.")
+
+
+async def _nodes(driver: AsyncDriver, settings: Neo4jSettings, kinds: Sequence[str]) -> Check:
+    """Write a node of each kind, and roll back."""
+    transactions = Transactions(
+        driver,
+        database=settings.database,
+        connect_timeout=settings.connect_timeout,
+        transaction_timeout=settings.transaction_timeout,
+    )
+    for kind in kinds:
+        try:
+            await GraphSink(kind, transactions).probe(_record(kind))
+        except SinkError as error:
+            return _found.failed("nodes", f"A node of {kind} can't be written: {_sentence(error)}")
+    return _found.ok("nodes", "One of each kind was written, and rolled back.")
+
+
+def _record(kind: str) -> GraphRecord:
+    properties = [None for _ in node_of(kind).properties]
+    return GraphRecord("spindle doctor", "", None, list(properties), [[] for _ in edges_of(kind)])
+
+
+def _sentence(error: SinkError) -> str:
+    """What an error means, for the operator; the only record in it is ours."""
+    text = error.refusal.text if isinstance(error, RecordsRefused) else getattr(error, "alarm", None)
+    words = str(text or error).strip()
+    return words if words.endswith(".") else f"{words}."
