@@ -63,6 +63,8 @@ def _configure_libraries(formatter: logging.Formatter, threshold: int) -> None:
     logging.captureWarnings(True)
     # The server's hints about queries: noise in production, and as many as there are transactions.
     logging.getLogger("neo4j.notifications").setLevel(logging.ERROR)
+    # An error for each connection that a server has left behind: it is raised to us as well, and held or retried then.
+    logging.getLogger("neo4j.io").setLevel(logging.CRITICAL)
 
 
 def _naming(service: str) -> Processor:

@@ -68,6 +68,11 @@ class Outage:
         """Whether writers hold."""
         return not self.state.available
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody holds, and so asks the store from time to time."""
+        return self._probing or bool(self._holders)
+
     def stop(self) -> None:
         """Drain: nobody holds from now on; who would, is released."""
         self._stopping = True

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -9,7 +10,7 @@ from common.batch import Item
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
 from common.evidence import Witness
 from common.metrics import KindMetrics, Result
-from common.outage import Outage
+from common.outage import Outage, Released
 from common.sink import Outcomes, R, Sink
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ class StoreWriter(Generic[R]):
                 self.witness.wrote(records[-1], outcomes)
             return outcomes
 
-        return await self._outage.attempt(attempt, since=first.received, gone=lambda: first.expired)
+        return await self._hold(attempt, records[0], since=first.received, gone=lambda: first.expired)
 
     async def rewrite_witness(self, *, gone: Callable[[], bool]) -> bool:
         """Make evidence where no neighbour gives any. Returns: whether there is some now.
@@ -78,8 +79,8 @@ class StoreWriter(Generic[R]):
             return False
         now = asyncio.get_running_loop().time()
         try:
-            written = await self._outage.attempt(
-                lambda: self._transaction(lambda: self._sink.rewrite(record)), since=now, gone=gone
+            written = await self._hold(
+                lambda: self._transaction(lambda: self._sink.rewrite(record)), record, since=now, gone=gone
             )
         except (RecordsRefused, BatchTooLarge):
             return False
@@ -98,6 +99,20 @@ class StoreWriter(Generic[R]):
         await self._outage.attempt(
             lambda: self._transaction(lambda: self._sink.probe(record)), since=now, gone=lambda: False
         )
+
+    async def _hold(
+        self, action: Callable[[], Awaitable[T]], record: R, *, since: float, gone: Callable[[], bool]
+    ) -> T:
+        """Run a write when the store takes it. The last to hold goes on asking for its return, though only with a probe
+        of this record: without anybody, the store would count as away until something came to be written.
+        """
+        try:
+            return await self._outage.attempt(action, since=since, gone=gone)
+        except Released:
+            if self._outage.is_open and not self._outage.is_asked:
+                with suppress(RecordsRefused, BatchTooLarge, Released):
+                    await self.probe(record)
+            raise
 
     async def _transaction(self, action: Callable[[], Awaitable[T]], effort: Effort | None = None) -> T:
         """Run one transaction when it has a slot; measure it from then on."""

@@ -94,9 +94,10 @@ class GraphSink:
         await transaction.commit()
 
     async def _overwrite(self, record: GraphRecord, transaction: AsyncTransaction) -> bool:
-        if not await self._steps.hold(transaction, record):
+        held = await self._steps.hold(transaction, record)
+        if held is None:
             return False
-        await self._force(record, transaction)
+        await self._force(held, transaction)
         await transaction.commit()
         return True
 

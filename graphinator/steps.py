@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import structs
 from neo4j import AsyncTransaction
 
 from common.errors import WriteConflict
@@ -29,10 +30,19 @@ class Steps:
         parameters = identities(records) | self._targets.of(records)
         return await self._ask(transaction, self._statements.lock, records, parameters)
 
-    async def hold(self, transaction: AsyncTransaction, record: GraphRecord) -> bool:
-        """Hold a stored record until the transaction ends. Returns: whether it is stored in this version."""
+    async def hold(self, transaction: AsyncTransaction, record: GraphRecord) -> GraphRecord | None:
+        """Hold a stored record until the transaction ends.
+
+        Returns: the record with the version that it is stored with (an unchanged one of a later load keeps its own);
+        None where something else is stored, or nothing.
+        """
         held = await (await run(transaction, self._statements.hold, {"id": record.id})).single()
-        return held is not None and (held["hash"], held["load"]) == (record.hash, record.version)
+        if held is None or held["hash"] != record.hash:
+            return None
+        # An empty hash says nothing about the content: then it must be of this very load.
+        if not record.hash and held["load"] != record.version:
+            return None
+        return structs.replace(record, version=held["load"])
 
     async def replace(
         self, transaction: AsyncTransaction, records: Sequence[GraphRecord], verdicts: Sequence[Verdict]

@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 # A connection that nobody has used for so long is asked whether it still lives: firewalls forget silent ones.
 _IDLE_SECONDS = 30.0
+_CLOSING_SECONDS = 2.0  # for saying goodbye: a drain has 8 for everything
 _SCHEMA_SECONDS = 360.0  # beyond what the server is given for its indexes
 _SAY_AGAIN_SECONDS = 10.0
 _RATE_LIMIT_SECONDS = 5.5  # for so long Neo4j refuses the right password too, after several wrong ones
@@ -94,13 +95,13 @@ async def open_driver(settings: Neo4jSettings) -> AsyncIterator[AsyncDriver]:
     try:
         yield driver
     finally:
-        await _close(driver, settings.connect_timeout)
+        await _close(driver)
 
 
-async def _close(driver: AsyncDriver, limit: float) -> None:
+async def _close(driver: AsyncDriver) -> None:
     """Say goodbye; a server that does not take it is left without."""
     try:
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(_CLOSING_SECONDS):
             await driver.close()
     except (DriverError, OSError) as error:
         log.debug("Neo4j was left without goodbye", error=type(error).__name__)

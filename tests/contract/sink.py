@@ -309,6 +309,16 @@ class SinkContract:
 
         assert await harness.stored() == {str(n): Stored("first", VERSION) for n in range(2)}
 
+    @pytest.mark.parametrize("version", [NEWER, None])
+    async def test_a_record_that_was_found_unchanged_can_be_rewritten_and_keeps_its_stored_version(
+        self, harness: SinkHarness, version: str | None
+    ) -> None:
+        await harness.sink.write([harness.record("1", version=VERSION)])
+
+        assert await harness.sink.rewrite(harness.record("1", version=version))
+
+        assert await harness.stored() == {"1": Stored("first", VERSION)}
+
     async def test_a_stored_record_without_hash_can_be_rewritten(self, harness: SinkHarness) -> None:
         await harness.sink.write([harness.unhashed("1")])
 

@@ -123,6 +123,7 @@ def test_libraries_are_heard_from_warning_up_in_the_same_format(capsys: pytest.C
     logging.getLogger("some.library").info("Not this")
     logging.getLogger("some.library").warning("But %s", "this")
     logging.getLogger("neo4j.notifications").warning("Nor this")
+    logging.getLogger("neo4j.io").error("Nor that a connection is defunct")
     warnings.warn("and this", DeprecationWarning, stacklevel=1)
 
     but, also = lines(capsys)

@@ -437,6 +437,27 @@ async def test_holders_of_a_lost_channel_are_dropped_and_come_again() -> None:
 
 
 @in_virtual_time
+async def test_the_stores_return_is_noticed_although_nobody_waits_for_it_any_more() -> None:
+    line = Line()
+    line.sink.fail = lambda _: StoreUnavailable("away")
+    line.source.put(*bodies(*range(1, 301)))
+
+    async with line.running():
+        await asyncio.sleep(30)
+        line.source.lose_channel()
+        line.source.ready.clear()  # another replica has taken them
+        await asyncio.sleep(300)
+        asked = len(line.sink.attempts)
+        assert line.outage.is_open
+        line.sink.fail = lambda _: None
+        await line.until(lambda: not line.outage.is_open, within=2)
+
+    assert asked < 400
+    assert line.sink.rows == {}
+    assert line.sink.probes == ["1"]
+
+
+@in_virtual_time
 async def test_an_unknown_error_is_a_dead_letter_only_after_thirty_seconds_and_evidence() -> None:
     line = Line()
     line.sink.fail = refuse("13", certain=False)
