@@ -15,7 +15,9 @@ _PAGES: Final = 2000
 """16 MiB of a table. A later load changes or adds a few records in a hundred, so thousands of rows show it; a look at
 every row of a full load would take minutes."""
 
-_SHARE: Final = "SELECT least(100, 100.0 * $2 / greatest(1, pg_relation_size(to_regclass($1)) / 8192))"
+_SHARE: Final = """
+SELECT least(100, 100.0 * $2 / greatest(1, pg_relation_size(oid) / 8192)) FROM pg_class WHERE oid = to_regclass($1)
+"""
 _NEWEST: Final = """
 SELECT max(version COLLATE "C") FROM {table} TABLESAMPLE SYSTEM ($1) WHERE version ~ '^[0-9]{8}$'
 """
