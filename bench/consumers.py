@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -43,6 +43,11 @@ class Process:
         return self._process.poll() is not None
 
     @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._process.poll()
+
+    @property
     def log(self) -> str:
         """Everything it has said."""
         return self._log.read_text(errors="replace")
@@ -71,17 +76,32 @@ class Consumer(Process):
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of all series of this name that have these labels, as /metrics says now."""
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(self._scrape())
-            for sample in family.samples
-            if sample.name == name and all(sample.labels.get(key) == value for key, value in labels.items())
-        )
+        return sum(value for found, value in self._series(name) if labels.items() <= found.items())
 
-    def _scrape(self) -> str:
+    def buckets(self, name: str) -> dict[float, float]:
+        """A histogram over all series of this name: by upper bound, how many values do not exceed it."""
+        counts: dict[float, float] = {}
+        for labels, value in self._series(name):
+            bound = float(labels["le"])
+            counts[bound] = counts.get(bound, 0.0) + value
+        return counts
+
+    async def is_ready(self) -> bool | None:
+        """True once it has its broker and its store."""
+        try:
+            await asyncio.to_thread(self._get, "/health/ready")
+        except OSError:  # an answer that is not 200 is one too
+            return None
+        return True
+
+    def _series(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
+        for family in text_string_to_metric_families(self._get("/metrics")):
+            yield from ((sample.labels, sample.value) for sample in family.samples if sample.name == name)
+
+    def _get(self, path: str) -> str:
         found = _SERVING.search(self.log)
         if found is None:
-            raise ConnectionRefusedError(f"no metrics are served; the log says:\n{self.log[-2000:]}")
-        with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/metrics", timeout=5.0) as answer:
+            raise ConnectionRefusedError(f"nothing is served; the log says:\n{self.log[-2000:]}")
+        with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}{path}", timeout=5.0) as answer:
             content: bytes = answer.read()
         return content.decode()

@@ -37,16 +37,17 @@ async def race(watch: Watch, course: Course, *, lost: Callable[[], str | None], 
     `lost`: why it will never arrive, a sentence, or None. Raises: RuntimeError with that, TimeoutError.
     """
     async with asyncio.timeout(limit):
-        before = await _until(course.passed_start, lost)
+        before = await until(course.passed_start, lost)
         watch.start()
-        await _until(course.passed_finish, lost)
+        await until(course.passed_finish, lost)
         watch.stop()
     return course.records - before
 
 
-async def _until(look: Callable[[], Awaitable[T | None]], lost: Callable[[], str | None]) -> T:
+async def until(look: Callable[[], Awaitable[T | None]], lost: Callable[[], str | None], *, every: float = LOOK) -> T:
+    """Look until there is an answer. Raises: RuntimeError with what `lost` says."""
     while (seen := await look()) is None:
         if sentence := lost():
             raise RuntimeError(sentence)
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(every)
     return seen

@@ -35,10 +35,11 @@ class Tables:
         """Disconnect."""
         await self._connection.close(timeout=5)
 
-    async def make(self, *, lz4: bool = True) -> None:
-        """Have the table empty: as tableinator makes it, or, without lz4, as a plain CREATE TABLE leaves it."""
-        await self._connection.execute(f"DROP TABLE IF EXISTS {TABLE}")
-        await self._connection.execute(creation(TABLE, lz4=True) if lz4 else _PLAIN)
+    async def make(self, *kinds: str, lz4: bool = True) -> None:
+        """Have tables empty, by default the one: as tableinator makes them, or as a plain CREATE TABLE leaves it."""
+        for kind in kinds or [TABLE]:
+            await self._connection.execute(f"DROP TABLE IF EXISTS {kind}")
+            await self._connection.execute(creation(kind, lz4=True) if lz4 else _PLAIN)
         await self.settle()
 
     async def fill(self, binary: Path, *, without: Iterable[Message] = ()) -> None:
@@ -54,9 +55,10 @@ class Tables:
         """Have what was written behind us: no arm pays for the pages of the one before it."""
         await self._connection.execute("CHECKPOINT")
 
-    async def count(self) -> int:
-        """How many rows there are."""
-        return int(await self._connection.fetchval(f"SELECT count(*) FROM {TABLE}"))
+    async def count(self, *kinds: str) -> int:
+        """How many rows there are, by default in the one table."""
+        counts = [await self._connection.fetchval(f"SELECT count(*) FROM {kind}") for kind in kinds or [TABLE]]
+        return sum(counts)
 
     async def has(self, message: Message) -> bool:
         """Whether this version of a record is stored. A table that is not there yet holds nothing."""
