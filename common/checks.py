@@ -6,6 +6,8 @@ The sentence of a warning or a failure says what to do. It holds no secret.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from common.errors import RecordsRefused, SinkError
+
 MOST_OFFSET = 5.0
 """Seconds that two clocks may differ: latencies are measured from one machine's clock to another's."""
 
@@ -14,6 +16,7 @@ class State(StrEnum):
     """How a check ended."""
 
     OK = "ok"
+    UNKNOWN = "not checked"
     WARNING = "warning"
     FAILED = "failed"
 
@@ -38,6 +41,10 @@ class Findings:
         """What is as it must be."""
         return Check(self.server, name, State.OK, sentence)
 
+    def unknown(self, name: str, sentence: str) -> Check:
+        """What can't be found out; the sentence says why."""
+        return Check(self.server, name, State.UNKNOWN, sentence)
+
     def warning(self, name: str, sentence: str) -> Check:
         """What a load survives."""
         return Check(self.server, name, State.WARNING, sentence)
@@ -61,3 +68,15 @@ class Findings:
             f"Its clock is {offset:,.0f} s {where} ours: measured latencies are wrong by as much; "
             "have both machines set by NTP.",
         )
+
+
+def sentence_of(error: SinkError, advice: str) -> str:
+    """What a store's error means for the operator; `advice` where the error says no more than that it isn't reached.
+
+    Only for errors of a record of our own: a store's words may repeat it.
+    """
+    if isinstance(error, RecordsRefused):
+        words = error.refusal.text
+    else:
+        words = getattr(error, "alarm", None) or f"{str(error).rstrip('.')}: {advice}"
+    return words if words.endswith(".") else f"{words}."

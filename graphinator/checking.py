@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from neo4j import AsyncDriver, AsyncSession
 from neo4j.exceptions import DriverError, Neo4jError
 
-from common.checks import Check, Findings
-from common.errors import RecordsRefused, SinkError, StartRefused
+from common.checks import Check, Findings, sentence_of
+from common.errors import SinkError, StartRefused
 from graphinator.classification import classify
 from graphinator.model import edges_of, node_of
 from graphinator.projection import GraphRecord
@@ -107,7 +107,4 @@ def _record(kind: str) -> GraphRecord:
 
 
 def _sentence(error: SinkError) -> str:
-    """What an error means, for the operator; the only record in it is ours."""
-    text = error.refusal.text if isinstance(error, RecordsRefused) else getattr(error, "alarm", None)
-    words = str(text or error).strip()
-    return words if words.endswith(".") else f"{words}."
+    return sentence_of(error, "see that it runs, and NEO4J_HOST and NEO4J_PORT, or NEO4J_URI")

@@ -8,11 +8,12 @@ from types import ModuleType
 from common.errors import SettingsError, SpindleError, StartRefused
 from spindle.dead_letters import command as dead_letters
 from spindle.demo import command as demo
+from spindle.doctor import command as doctor
 from spindle.stack import command as stack
 from spindle.status import command as status
 from spindle.verification import command as verification
 
-COMMANDS: tuple[ModuleType, ...] = (demo, status, dead_letters, verification, stack)
+COMMANDS: tuple[ModuleType, ...] = (demo, status, doctor, dead_letters, verification, stack)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,9 +20,11 @@ class Source:
     folder: Path | None = None
 
 
-def add_source_arguments(parser: argparse.ArgumentParser, *, records: int | None) -> None:
-    """Let a command take a load; `records` is how many to make where nothing is said; None: something must be."""
-    which = parser.add_mutually_exclusive_group(required=records is None)
+def add_source_arguments(parser: argparse.ArgumentParser, *, records: int | None, optional: bool = False) -> None:
+    """Let a command take a load; `records` is how many to make where nothing is said; None: something must be, unless
+    the load is `optional`.
+    """
+    which = parser.add_mutually_exclusive_group(required=records is None and not optional)
     which.add_argument(
         "--synthetic", type=_whole(1), default=records, metavar="N", help="N made-up records, reproducible"
     )

@@ -6,8 +6,7 @@ from typing import Final
 
 import asyncpg
 
-from common.checks import Check, Findings
-from common.errors import RecordsRefused
+from common.checks import Check, Findings, sentence_of
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.model import Row
@@ -30,7 +29,7 @@ SELECT current_setting('server_version_num')::int / 10000 AS version,
     extract(epoch FROM clock_timestamp())::float8 AS time,
     pg_size_pretty(pg_database_size(current_database())) AS size,
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-        - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS free
+        - (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL)::int AS free
 """
 
 _ROW: Final = Row("spindle doctor", "", None, b"{}")
@@ -140,7 +139,4 @@ def _sentence(error: Exception) -> str:
     """What the driver's error means, for the operator; the only record in it is ours."""
     if not isinstance(error, ERRORS):
         return f"It can't be connected to with these settings ({error}): see POSTGRES_DSN and its parts."
-    problem = classify(error, alone=True)
-    text = problem.refusal.text if isinstance(problem, RecordsRefused) else getattr(problem, "alarm", None)
-    words = str(text or problem).strip()
-    return words if words.endswith(".") else f"{words}."
+    return sentence_of(classify(error, alone=True), "see that it runs, and POSTGRES_HOST and POSTGRES_PORT")

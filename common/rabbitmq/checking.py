@@ -85,7 +85,7 @@ async def _permissions(connection: Connection, names: Names, kinds: Sequence[str
     return [
         _found.failed(
             "permissions",
-            f"The user lacks permissions on {len(refused)} names ({refused[0]}): let an administrator run "
+            f"The user lacks {len(refused)} of the permissions needed, first: {refused[0]}. Let an administrator run "
             f"rabbitmqctl set_permissions --vhost '{connection.vhost}' USER '^{names.prefix}-' '^{names.prefix}-' "
             f"'^{names.prefix}-'.",
         )

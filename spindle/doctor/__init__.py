@@ -1,0 +1,1 @@
+"""What would fail in a load, before it begins: `spindle doctor`."""

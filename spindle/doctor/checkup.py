@@ -1,0 +1,94 @@
+"""Look at everything, all servers at the same time."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from common.checks import Check, Findings
+from common.environment import Settings, load
+from common.errors import SettingsError
+from common.rabbitmq.checking import check_broker
+from extractor.loads import Load
+from extractor.settings import ExtractorSettings
+from graphinator.checking import check_graph
+from graphinator.settings import GraphinatorSettings
+from spindle.doctor.configuration import settings_checks
+from spindle.doctor.disks import broker_disk, home_disk, store_disk
+from spindle.doctor.needs import Need, need_of
+from spindle.management import Management, NoManagement
+from spindle.settings import OperatorSettings
+from tableinator.checking import check_tables
+from tableinator.settings import TableinatorSettings
+
+S = TypeVar("S", bound=Settings)
+
+
+async def check_everything(environ: Mapping[str, str], load_: Load | None, home: Path | None) -> list[Check]:
+    """Every check; `load_`: what is to be loaded, `home`: the native stack's folder, both where known.
+
+    Raises: SettingsError where not even the broker is named in a way that can be used.
+    """
+    operator = load(OperatorSettings, environ)
+    extractor = _loaded(ExtractorSettings, environ)
+    need = need_of(load_, max_backlog=extractor.extractor_max_backlog) if load_ and extractor else None
+    looks: list[Awaitable[Sequence[Check]]] = [
+        check_broker(operator.broker, operator.names, operator.kinds),
+        asyncio.to_thread(_by_management, operator, need),
+        _tables(environ),
+        _graph(environ),
+    ]
+    found = [*settings_checks(environ)]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_awaited(look)) for look in looks]
+    return [*found, *(check for task in tasks for check in task.result()), *_stores_disks(need, home)]
+
+
+async def _awaited(look: Awaitable[Sequence[Check]]) -> Sequence[Check]:
+    return await look
+
+
+async def _tables(environ: Mapping[str, str]) -> Sequence[Check]:
+    settings = _loaded(TableinatorSettings, environ)
+    if settings is None:  # what is wrong with them is among the checks already
+        return ()
+    connections = len(settings.kinds) * settings.postgres.writers
+    return await check_tables(settings.postgres, settings.kinds, connections=connections)
+
+
+async def _graph(environ: Mapping[str, str]) -> Sequence[Check]:
+    settings = _loaded(GraphinatorSettings, environ)
+    return () if settings is None else await check_graph(settings.neo4j, settings.kinds)
+
+
+def _by_management(settings: OperatorSettings, need: Need | None) -> Sequence[Check]:
+    """What AMQP does not tell."""
+    management, found = Management.of(settings), Findings("RabbitMQ")
+    try:
+        asked = time.time()
+        said = management.ask("whoami")
+        answered = time.time()
+    except NoManagement as error:
+        return [found.unknown("disk", f"Nor are alarms and clock: {error}.")]
+    clock = [] if said.time is None else [found.clock(said.time, asked=asked, answered=answered, exact=1.0)]
+    try:
+        return [*clock, broker_disk(management.nodes(), need)]
+    except NoManagement as error:
+        return [*clock, found.unknown("disk", f"{error}: the user needs the tag monitoring.")]
+
+
+def _stores_disks(need: Need | None, home: Path | None) -> Sequence[Check]:
+    if home is not None:
+        return [home_disk(home, need)]
+    return [
+        store_disk("PostgreSQL", need.postgresql if need else None),
+        store_disk("Neo4j", need.neo4j if need else None),
+    ]
+
+
+def _loaded(settings: type[S], environ: Mapping[str, str]) -> S | None:
+    try:
+        return load(settings, environ)
+    except SettingsError:
+        return None

@@ -1,0 +1,56 @@
+"""Free disk against what a load takes, as far as it can be known. Pure but for the look at our own disk."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.checks import Check, Findings
+from spindle.doctor.needs import Need, in_words
+
+_NAME = "disk"
+
+
+def broker_disk(nodes: Sequence[Mapping[str, Any]], need: Need | None) -> Check:
+    """The broker's nodes as its management API tells of them; `need` is None where no load is named."""
+    found = Findings("RabbitMQ")
+    for node in nodes:
+        if node.get("disk_free_alarm"):
+            return found.failed(_NAME, f"{node['name']} has a disk alarm and takes no messages: free some of its disk.")
+        if node.get("mem_alarm"):
+            return found.failed(_NAME, f"{node['name']} has a memory alarm and takes no messages: see what fills it.")
+    free = [node["disk_free"] - node.get("disk_free_limit", 0) for node in nodes if "disk_free" in node]
+    if not free:
+        return found.unknown(_NAME, "Its management API does not tell how much is free.")
+    room = f"{in_words(min(free))} are free above its limit"
+    if need is None:
+        return found.ok(_NAME, f"{room}; name the load (--synthetic, --dumps) to have it compared.")
+    if min(free) < need.rabbitmq:
+        return found.failed(
+            _NAME,
+            f"{room}, and this load's queues may take {in_words(need.rabbitmq)}: free disk, "
+            "or lower EXTRACTOR_MAX_BACKLOG.",
+        )
+    return found.ok(_NAME, f"{room}; this load's queues take {in_words(need.rabbitmq)} at the most.")
+
+
+def store_disk(server: str, need: int | None) -> Check:
+    """A store that does not tell how much disk is free."""
+    takes = "" if need is None else f"; this load takes about {in_words(need)} there"
+    return Findings(server).unknown(_NAME, f"It does not tell how much is free: look at its machine{takes}.")
+
+
+def home_disk(home: Path, need: Need | None) -> Check:
+    """The disk that all three servers of a native stack share."""
+    return shared_disk(str(home), shutil.disk_usage(home).free, need)
+
+
+def shared_disk(place: str, free: int, need: Need | None) -> Check:
+    """Compare one disk's free bytes with what all three servers take."""
+    found = Findings("native stack")
+    room = f"{in_words(free)} are free in {place}"
+    if need is None:
+        return found.ok(_NAME, f"{room}; name the load (--synthetic, --dumps) to have it compared.")
+    if free < need.together:
+        return found.failed(_NAME, f"{room}, and this load takes about {in_words(need.together)}: free disk.")
+    return found.ok(_NAME, f"{room}; this load takes about {in_words(need.together)}.")

@@ -1,0 +1,64 @@
+"""How much disk a load takes, and where: estimates, on the large side. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.kinds import Service
+from extractor.loads import DumpLoad, Load
+from extractor.synthetic import indices
+
+MESSAGE_BYTES: Mapping[str, int] = {"artists": 227, "labels": 171, "masters": 894, "releases": 3119}
+"""The mean of real messages by kind, over a stratified sample of a whole dump."""
+
+MESSAGES_PER_DUMP = 5.6
+"""Bytes of messages per byte of gzipped dump, at the most: 65 GB of 11.6 GB."""
+
+IN_QUEUES = 2.0
+"""Disk that a quorum queue takes per byte of its messages: the log before it is cut, and what it is written from."""
+
+IN_TABLES = 2.0
+"""Disk that PostgreSQL takes per byte of messages: 1.0 in the tables of a first load, and its log."""
+
+IN_GRAPH = 2.0
+"""The same for Neo4j: its store, its indexes and its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes of disk, by server."""
+
+    rabbitmq: int
+    postgresql: int
+    neo4j: int
+
+    @property
+    def together(self) -> int:
+        """All of it, where the servers share a disk."""
+        return self.rabbitmq + self.postgresql + self.neo4j
+
+
+def need_of(load: Load, *, max_backlog: int) -> Need:
+    """What a load takes; `max_backlog`: messages in a queue at which the extractor pauses."""
+    messages = {kind: _message_bytes(load, kind) for kind in load.kinds}
+    waiting = {kind: min(size, max_backlog * MESSAGE_BYTES[kind]) for kind, size in messages.items()}
+    total = sum(messages.values())
+    return Need(
+        rabbitmq=round(sum(waiting.values()) * len(Service) * IN_QUEUES),
+        postgresql=round(total * IN_TABLES),
+        neo4j=round(total * IN_GRAPH),
+    )
+
+
+def in_words(size: float) -> str:
+    """`1.5 GB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
+
+
+def _message_bytes(load: Load, kind: str) -> int:
+    if isinstance(load, DumpLoad):
+        return round(load.file(kind).path.stat().st_size * MESSAGES_PER_DUMP)
+    return len(indices(load, kind)) * MESSAGE_BYTES[kind]
