@@ -1,19 +1,31 @@
-# A small image for each service:  docker build --target graphinator -t spindle-graphinator .
-#                                  (or tableinator, extractor; docker compose builds them all)
+# A small image for each program:  docker build --target graphinator -t spindle-graphinator .
+#                                  (or tableinator, extractor, spindle; docker compose builds them all)
 #
 # pip asks the index that its own configuration in the base image names, or another by --build-arg PIP_INDEX_URL=…
 # (the build's history keeps it: put no login in it); proxies by the usual --build-arg HTTPS_PROXY=….
+#
+# Two builds from one revision and one base image have the same files: every package is pinned, none is resolved
+# (--no-deps), and compiled code carries a hash of its source instead of a date.
 
 ARG PYTHON_IMAGE=python:3.13-slim
 
+# What the two services need. Without pip, which nobody needs later. Wheels only: there is no compiler here, and a clear
+# refusal is better than a build that fails half way.
 FROM ${PYTHON_IMAGE} AS dependencies
 ARG PIP_INDEX_URL
 COPY requirements.txt .
-# Without pip, which nobody needs later. Wheels only: there is no compiler here, and a clear refusal is better than
-# a build that fails half way.
 RUN python -m venv --without-pip /opt/spindle \
+ && grep -viE '^(lxml|markdown-it-py|mdurl|psutil|pygments|rich)==' requirements.txt >services.txt \
  && python -m pip --python /opt/spindle install --no-cache-dir --disable-pip-version-check \
-      --only-binary :all: --requirement requirements.txt
+      --no-deps --no-compile --only-binary :all: --requirement services.txt \
+ && python -m compileall -q --invalidation-mode unchecked-hash /opt/spindle/lib
+
+# What is written for a person, or reads XML.
+FROM dependencies AS all-dependencies
+ARG PIP_INDEX_URL
+RUN python -m pip --python /opt/spindle install --no-cache-dir --disable-pip-version-check \
+      --no-deps --no-compile --only-binary :all: --requirement requirements.txt \
+ && python -m compileall -q --invalidation-mode unchecked-hash /opt/spindle/lib
 
 FROM ${PYTHON_IMAGE} AS sources
 WORKDIR /app
@@ -21,33 +33,38 @@ COPY common common
 COPY graphinator graphinator
 COPY tableinator tableinator
 COPY extractor extractor
-# The services run on a read-only file system and could never keep what they compile.
-RUN python -m compileall -q .
+COPY spindle spindle
+# The programs run on a read-only file system and could never keep what they compile.
+RUN python -m compileall -q --invalidation-mode unchecked-hash .
 
-FROM ${PYTHON_IMAGE} AS service
+FROM ${PYTHON_IMAGE} AS program
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin spindle
-COPY --from=dependencies /opt/spindle /opt/spindle
-COPY --chmod=755 deploy/healthcheck.py /usr/local/bin/healthcheck
 WORKDIR /app
+COPY LICENSE .
 COPY --from=sources /app/common common
 ENV PATH=/opt/spindle/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 # By number: Kubernetes can tell that it is not root.
 USER 10001:10001
-ARG VERSION=dev
+ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.vendor="Spindle" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version=${VERSION} \
-      org.opencontainers.image.revision=${REVISION}
+      org.opencontainers.image.revision=${REVISION} \
+      org.opencontainers.image.source=${SOURCE}
 
 # The image's own check is liveness: whoever acts on it restarts the container, which helps against nothing else.
 # docker-compose.yml replaces it with readiness, which is what others wait for.
+FROM program AS service
+COPY --from=dependencies /opt/spindle /opt/spindle
+COPY --chmod=755 deploy/healthcheck.py /usr/local/bin/healthcheck
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["healthcheck", "live"]
 
 FROM service AS graphinator
 COPY --from=sources /app/graphinator graphinator
 ENV METRICS_PORT=8001
 EXPOSE 8001
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["healthcheck", "live"]
 LABEL org.opencontainers.image.title="graphinator" \
       org.opencontainers.image.description="Records from RabbitMQ into Neo4j, in batches"
 ENTRYPOINT ["python", "-m", "graphinator"]
@@ -56,13 +73,25 @@ FROM service AS tableinator
 COPY --from=sources /app/tableinator tableinator
 ENV METRICS_PORT=8002
 EXPOSE 8002
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["healthcheck", "live"]
 LABEL org.opencontainers.image.title="tableinator" \
       org.opencontainers.image.description="Records from RabbitMQ into PostgreSQL, in batches"
 ENTRYPOINT ["python", "-m", "tableinator"]
 
-FROM service AS extractor
+# These two do one thing and end: there is nothing to check the health of.
+FROM program AS command
+COPY --from=all-dependencies /opt/spindle /opt/spindle
+
+FROM command AS extractor
 COPY --from=sources /app/extractor extractor
 LABEL org.opencontainers.image.title="extractor" \
       org.opencontainers.image.description="Discogs dump files or synthetic records as messages to RabbitMQ"
 ENTRYPOINT ["python", "-m", "extractor"]
+
+FROM command AS spindle
+COPY --from=sources /app/graphinator graphinator
+COPY --from=sources /app/tableinator tableinator
+COPY --from=sources /app/extractor extractor
+COPY --from=sources /app/spindle spindle
+LABEL org.opencontainers.image.title="spindle" \
+      org.opencontainers.image.description="The operator's command: status, doctor, verify"
+ENTRYPOINT ["python", "-m", "spindle"]

@@ -22,7 +22,7 @@ write() {
     mv ".$1.new" "$1"
 }
 
-for server in rabbitmq postgres neo4j; do
+for server in rabbitmq postgres neo4j grafana; do
     file=${server}_password
     [ -s "$file" ] || write "$file" "$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"
     chmod 644 "$file"

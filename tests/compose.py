@@ -12,10 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from common.environment import variables
+from common.environment import Settings, variables
 from common.settings import ProgramSettings
 from extractor.settings import ExtractorSettings
 from graphinator.settings import GraphinatorSettings
+from spindle.settings import OperatorSettings
 from spindle.stack import ports
 from tableinator.settings import TableinatorSettings
 
@@ -24,8 +25,18 @@ PROGRAMS: dict[str, type[ProgramSettings]] = {
     "graphinator": GraphinatorSettings,
     "tableinator": TableinatorSettings,
     "extractor": ExtractorSettings,
+    "spindle": OperatorSettings,
 }
-PORTS = ("RABBITMQ_PORT", "RABBITMQ_MANAGEMENT_PORT", "POSTGRES_PORT", "NEO4J_PORT", "NEO4J_HTTP_PORT")
+_FURTHER: dict[str, tuple[type[Settings], ...]] = {"spindle": (GraphinatorSettings, TableinatorSettings)}
+PORTS = (
+    "RABBITMQ_PORT",
+    "RABBITMQ_MANAGEMENT_PORT",
+    "POSTGRES_PORT",
+    "NEO4J_PORT",
+    "NEO4J_HTTP_PORT",
+    "PROMETHEUS_PORT",
+)
+_BUILT = ("--profile", "load", "--profile", "tools")  # (the images of other profiles can't be had everywhere)
 
 
 _VARIABLES = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text()))
@@ -38,12 +49,13 @@ class ComposeFailed(Exception):
 
 def settings_of(service: str) -> set[str]:
     """Name the variables that a program of ours reads."""
-    return {name for name, _ in variables(PROGRAMS[service])}
+    models = (PROGRAMS[service], *_FURTHER.get(service, ()))
+    return {name for model in models for name, _ in variables(model)}
 
 
-def config(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+def config(environ: Mapping[str, str] | None = None, profiles: tuple[str, ...] = ("--profile", "*")) -> dict[str, Any]:
     """Return docker-compose.yml as compose understands it, with these variables set."""
-    said = _run("compose", "--env-file", os.devnull, "--profile", "*", "config", "--format", "json", environ=environ)
+    said = _run("compose", "--env-file", os.devnull, *profiles, "config", "--format", "json", environ=environ)
     resolved: dict[str, Any] = json.loads(said)
     return resolved
 
@@ -108,7 +120,7 @@ def service_of(container: dict[str, Any]) -> str:
 
 
 def _images() -> list[str]:
-    services = config(_IMAGES)["services"].values()
+    services = config(_IMAGES, _BUILT)["services"].values()
     bases = {service["build"]["args"]["PYTHON_IMAGE"] for service in services if "build" in service}
     return sorted(bases | {service["image"] for service in services if "image" in service})
 

@@ -14,10 +14,12 @@ from tests.compose import PROGRAMS, ROOT, config, reason_against_config, setting
 
 CONSUMERS = ("graphinator", "tableinator")
 SERVERS = ("rabbitmq", "postgres", "neo4j")
+WATCHERS = ("prometheus", "alertmanager", "grafana")
+ON_DEMAND = ("extractor", "spindle")
 SECRETS_SCRIPT = ROOT / "deploy/secrets.sh"
 
 # In a container these are the stack's own, whatever the operator's environment says.
-FIXED = r"RABBITMQ_(URL|HOST|PORT|USERNAME|PASSWORD|VHOST)|METRICS_(HOST|PORT)"
+FIXED = r"RABBITMQ_(URL|HOST|PORT|USERNAME|PASSWORD|VHOST|TLS\w*|AUTH|MANAGEMENT_URL)|METRICS_(HOST|PORT)|STATUS_\w+"
 FIXED += r"|NEO4J_(URI|HOST|PORT|USERNAME|PASSWORD|DATABASE)|POSTGRES_(DSN|HOST|PORT|USERNAME|PASSWORD|DATABASE)"
 
 
@@ -37,11 +39,20 @@ def seconds(duration: str) -> float:
     return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)([hms])", duration))
 
 
-def test_the_stack_has_three_servers_two_consumers_and_an_extractor_on_demand(
+def test_the_stack_has_servers_consumers_and_what_watches_them_and_programs_on_demand(
     services: dict[str, dict[str, Any]],
 ) -> None:
-    assert set(services) == {*SERVERS, *CONSUMERS, "extractor"}
-    assert [name for name, service in services.items() if service.get("profiles")] == ["extractor"]
+    assert set(services) == {*SERVERS, *CONSUMERS, *WATCHERS, *ON_DEMAND}
+    assert {name: service["profiles"] for name, service in services.items() if service.get("profiles")} == {
+        "extractor": ["load"],
+        "spindle": ["tools"],
+        "grafana": ["dashboards"],
+        "alertmanager": ["alerting"],
+    }
+
+
+def test_the_example_switches_on_what_needs_an_image_more() -> None:
+    assert re.findall("^COMPOSE_PROFILES=(.*)$", _read(".env.example"), re.MULTILINE) == ["dashboards,alerting"]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -50,20 +61,21 @@ def test_a_program_may_drain_before_it_is_killed(services: dict[str, dict[str, A
     assert seconds(services[name]["stop_grace_period"]) >= load(PROGRAMS[name], {}).drain_limit + 2.0
 
 
-def test_consumers_are_restarted_ten_times_servers_always_loads_never(services: dict[str, dict[str, Any]]) -> None:
+def test_everything_comes_back_after_a_crash_and_a_restart_of_the_machine_but_loads(
+    services: dict[str, dict[str, Any]],
+) -> None:
     policies = {name: service["restart"] for name, service in services.items()}
 
     assert policies == {
-        **dict.fromkeys(SERVERS, "unless-stopped"),
-        **dict.fromkeys(CONSUMERS, "on-failure:10"),
-        "extractor": "no",
+        **dict.fromkeys((*SERVERS, *CONSUMERS, *WATCHERS), "unless-stopped"),
+        **dict.fromkeys(ON_DEMAND, "no"),
     }
 
 
 def test_no_secret_is_in_clear(services: dict[str, dict[str, Any]]) -> None:
     for service in services.values():
         for name, value in (service.get("environment") or {}).items():
-            if re.search("PASS|AUTH|SECRET|TOKEN|KEY", name):
+            if re.search("PASS|_AUTH$|AUTH_FILE|SECRET|TOKEN|KEY", name):
                 assert name.endswith("_FILE"), name
                 assert value.startswith("/run/secrets/")
             assert "@" not in (value or ""), name
@@ -120,6 +132,7 @@ def test_who_needs_a_server_waits_until_it_is_healthy(services: dict[str, dict[s
     assert needed["graphinator"] == {"rabbitmq", "neo4j"}
     assert needed["tableinator"] == {"rabbitmq", "postgres"}
     assert needed["extractor"] == {"rabbitmq", *CONSUMERS}
+    assert not needed["spindle"], "asking would start what is asked about"
     for service in services.values():
         for name, how in service.get("depends_on", {}).items():
             assert how["condition"] == "service_healthy"
@@ -156,21 +169,27 @@ def test_servers_keep_their_data_in_named_volumes(services: dict[str, dict[str, 
         assert all(mount["source"] for mount in services[name]["volumes"])
 
 
-def test_images_are_pinned_by_their_major_version(services: dict[str, dict[str, Any]]) -> None:
-    assert [services[name]["image"] for name in SERVERS] == [
-        "rabbitmq:4-management",
-        "postgres:17",
-        "neo4j:5-community",
+def test_images_are_pinned_by_the_version_that_their_data_and_behaviour_depend_on(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    assert [services[name]["image"] for name in (*SERVERS, *WATCHERS)] == [
+        "rabbitmq:4.3-management",
+        "postgres:18",
+        "neo4j:5.26-community",
+        "prom/prometheus:v3.5.3",
+        "prom/alertmanager:v0.28.1",
+        "grafana/grafana:11.6.14",
     ]
 
 
 @pytest.mark.usefixtures("services")
 def test_other_images_can_be_named() -> None:
-    images = {f"{name.upper()}_IMAGE": f"elsewhere/{name}" for name in SERVERS}
+    names = (*SERVERS, *WATCHERS)
+    images = {f"{name.upper()}_IMAGE": f"elsewhere/{name}" for name in names}
 
     changed = config({**images, "PYTHON_IMAGE": "elsewhere/python"})["services"]
 
-    assert [changed[name]["image"] for name in SERVERS] == list(images.values())
+    assert [changed[name]["image"] for name in names] == list(images.values())
     assert {changed[name]["build"]["args"]["PYTHON_IMAGE"] for name in PROGRAMS} == {"elsewhere/python"}
 
 
@@ -204,8 +223,9 @@ def test_secrets_are_made_once(folder: Path) -> None:
     assert make_secrets(folder).returncode == 0
 
     assert contents(folder) == first
-    assert len({first[f"{server}_password"] for server in SERVERS}) == len(SERVERS)
-    assert all(len(first[f"{server}_password"].strip()) == 48 for server in SERVERS)
+    passwords = [first[f"{server}_password"].strip() for server in (*SERVERS, "grafana")]
+    assert len(set(passwords)) == len(passwords)
+    assert {len(password) for password in passwords} == {48}
 
 
 def test_secrets_are_their_owners_and_their_containers_to_read(folder: Path) -> None:
