@@ -176,11 +176,9 @@ class GraphLatency(Latency):
         await self._graph.close()
 
 
-def tables(stage: Stage) -> list[Arm]:
-    """tableinator at all rates."""
-    return [TableLatency(stage, rate) for rate in TABLE_RATES]
-
-
-def graph(stage: Stage) -> list[Arm]:
-    """graphinator at its rates."""
-    return [GraphLatency(stage, rate) for rate in GRAPH_RATES]
+def arms(stage: Stage) -> list[Arm]:
+    """Both services at their rates."""
+    return [
+        *(TableLatency(stage, rate) for rate in TABLE_RATES),
+        *(GraphLatency(stage, rate) for rate in GRAPH_RATES),
+    ]

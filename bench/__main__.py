@@ -1,0 +1,40 @@
+"""The bench: `python -m bench --help`. It starts its own servers, measures, stops them, and writes build/bench.json.
+
+Exit codes: 0 everything was measured; 1 an arm failed, or a store was wrong after one; 2 it can't run like this.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from bench.document import rewrite, table_of
+from bench.report import read, write
+from bench.running import run
+from bench.settings import parse
+from common import logs
+from common.errors import StartRefused
+from spindle.stack.recipe import StackFailed
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run once; return the exit code."""
+    settings = parse(sys.argv[1:] if argv is None else argv)
+    logs.configure("bench", level="error")
+    if settings.only_docs:
+        rewrite(read(settings.json))
+        return 0
+    try:
+        found = run(settings)
+    except (StartRefused, StackFailed) as error:
+        print(error, file=sys.stderr)
+        return 2
+    write(settings.json, found)
+    Console().print(table_of(found.figures))
+    if settings.docs:
+        rewrite(found)
+    return 1 if any(result.failure for result in found.results) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

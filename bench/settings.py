@@ -1,0 +1,80 @@
+"""What a run of the bench is asked for: the command line, and the two sizes it comes in."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+GROUPS = ("tables", "graph", "source", "extractor", "latency", "whole")
+RESULT = Path("build/bench.json")
+
+_FULL = {"rounds": 5, "records": 40_000}
+_QUICK = {"rounds": 2, "records": 10_000}
+_GRAPH_SHARE = 5
+"""The graph takes a fifth of the tables' records: Neo4j stores about so many fewer in the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A run. `rounds` are those of the tables; the other groups, whose arms vary less, have fewer."""
+
+    quick: bool
+    rounds: int
+    records: int
+    seed: int
+    groups: tuple[str, ...]
+    json: Path
+    docs: bool
+    only_docs: bool
+
+    @property
+    def graph_records(self) -> int:
+        """How many records the graph's arms carry."""
+        return self.records // _GRAPH_SHARE
+
+    def rounds_of(self, group: str) -> int:
+        """How many rounds a group has."""
+        return self.rounds if group == "tables" else 1 if group == "whole" else -(-self.rounds * 3 // 5)
+
+
+def parse(argv: Sequence[str]) -> Settings:
+    """Read the command line; ends the program with exit code 2 where it can't be understood."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Spindle beside what it replaces.")
+    parser.add_argument("--quick", action="store_true", help="two minutes: few records, only what a figure is made of")
+    parser.add_argument(
+        "--rounds", type=_positive, metavar="N", help="of the tables (default 5, quick 2); others fewer"
+    )
+    parser.add_argument("--records", type=_thousands, metavar="N", help="releases a table arm carries (default 40000)")
+    parser.add_argument("--only", choices=GROUPS, action="append", help="only this part; may be repeated")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="which records (default 1)")
+    parser.add_argument("--json", type=Path, default=RESULT, metavar="FILE", help=f"the result (default {RESULT})")
+    parser.add_argument(
+        "--docs", action="store_true", help="rewrite table and charts of docs/performance.md afterwards"
+    )
+    parser.add_argument("--docs-of", type=Path, metavar="FILE", help="only rewrite them, from this result")
+    arguments = parser.parse_args(argv)
+    size = _QUICK if arguments.quick else _FULL
+    return Settings(
+        quick=arguments.quick,
+        rounds=arguments.rounds or size["rounds"],
+        records=arguments.records or size["records"],
+        seed=arguments.seed,
+        groups=tuple(group for group in GROUPS if group in (arguments.only or GROUPS)),
+        json=arguments.docs_of or arguments.json,
+        docs=arguments.docs,
+        only_docs=arguments.docs_of is not None,
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def _thousands(text: str) -> int:
+    number = int(text)
+    if number < 5000 or number % 20:
+        raise argparse.ArgumentTypeError(f"{text} is not a multiple of 20 from 5000")
+    return number
