@@ -38,7 +38,7 @@ test: $(VENV)/.ready ## install the servers, run all tests on servers of their o
 dashboards: $(VENV)/.ready ## write dashboards and alert rules anew from the package monitoring
 	$(BIN)/python -m monitoring
 
-demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, STACK=compose|native)
+demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, STACK=compose|native, DEMO_ARGS=…)
 	$(BIN)/spindle demo $(if $(DUMPS),--dumps '$(DUMPS)') $(if $(STACK),--stack '$(STACK)') $(DEMO_ARGS)
 
 up: ## start servers and services as containers (Docker)

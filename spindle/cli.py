@@ -9,20 +9,24 @@ from common.errors import SettingsError, SpindleError, StartRefused
 from spindle.dead_letters import command as dead_letters
 from spindle.demo import command as demo
 from spindle.doctor import command as doctor
+from spindle.output import NOBODY_READS, silence
 from spindle.stack import command as stack
 from spindle.status import command as status
 from spindle.verification import command as verification
 
 COMMANDS: tuple[ModuleType, ...] = (demo, status, doctor, dead_letters, verification, stack)
 
+_ABOUT = "Carry records from RabbitMQ into Neo4j and PostgreSQL: try it, watch it, and see that all has arrived."
+_MORE = "`spindle COMMAND --help` tells what a command does, which options it takes, and what its exit codes mean."
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 2 for what the caller can mend, 1 for what failed."""
-    parser = argparse.ArgumentParser(prog="spindle", description=__doc__)
+    parser = argparse.ArgumentParser(prog="spindle", description=_ABOUT, epilog=_MORE)
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:
         command.register(commands)
-    arguments = parser.parse_args(argv)
+    arguments = _parsed(parser, sys.argv[1:] if argv is None else argv)
     try:
         return int(arguments.run(arguments))
     except (SettingsError, StartRefused) as error:
@@ -31,6 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(error, 1)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        silence()
+        return NOBODY_READS
+
+
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    try:
+        return parser.parse_args(argv)
+    except SystemExit as end:
+        if end.code and "demo" in argv[:1]:
+            demo.refuse(argv[1:])
+        raise
 
 
 def _failed(error: SpindleError, code: int) -> int:

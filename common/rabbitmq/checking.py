@@ -45,7 +45,10 @@ async def check_broker(broker: BrokerSettings, names: Names, kinds: Sequence[str
                 *await _permissions(connection, names, kinds),
                 *await _queues(connection, names, kinds),
             ]
-    except (BrokerUnavailable, StartRefused) as error:
+    except BrokerUnavailable as error:
+        advice = "see that it runs, and RABBITMQ_HOST and RABBITMQ_PORT, or RABBITMQ_URL"
+        return [_found.failed("login", f"{str(error).rstrip('.')}: {advice}.")]
+    except StartRefused as error:
         return [_found.failed("login", _sentence(error))]
 
 

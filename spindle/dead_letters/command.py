@@ -26,7 +26,7 @@ from spindle.dead_letters.reporting import list_data, replay_data, show_list, sh
 from spindle.dead_letters.showing import letters_table, show_letters
 from spindle.dead_letters.summary import Summary
 from spindle.environments import environment_of
-from spindle.verification.showing import wide_console
+from spindle.output import wide_console
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,38 +26,54 @@ from spindle.demo.result import DemoResult, KindResult, to_json
 from spindle.demo.running import Scraper, carry, wait_for_rest
 from spindle.demo.showing import print_places, print_result, shown_progress
 from spindle.demo.stacks import Stack
+from spindle.output import readers_may_leave, wide_console
 from spindle.sources import Source, add_source_arguments, open_source
 from spindle.stack.files import default_home
 from spindle.verification.findings import Verification
-from spindle.verification.showing import wide_console
 from spindle.verification.verifying import verify
 from tableinator.settings import PostgresSettings
 
 RECORDS = 20_000
+REPORT = Path("build/demo.json")
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this command to the operator's."""
     summary = "bring the stack up, load records, and prove that both stores hold them"
     parser = commands.add_parser(
-        "demo", help=summary, description=f"{summary}; exit code 0 only if it is proved, 2 if it can't begin"
+        "demo",
+        help=summary,
+        description=f"{summary}; exit code 0 only if it is proved, 2 if it can't begin",
+        epilog="By make: make demo DUMPS=folder STACK=native DEMO_ARGS='--kinds artists,labels'; DEMO_ARGS takes any "
+        "of these options.",
     )
     add_source_arguments(parser, records=RECORDS)
     parser.add_argument(
         "--stack",
-        type=Wish,
-        choices=list(Wish),
+        type=_wish,
+        metavar="{" + ",".join(Wish) + "}",
         default=os.environ.get("STACK") or Wish.AUTO,
         help="containers, native processes, or containers where they can be had (default: $STACK, else auto)",
     )
     parser.add_argument("--home", type=Path, help="the native stack's folder")
-    parser.add_argument("--report", type=Path, default=Path("build/demo.json"), help="(default: build/demo.json)")
+    parser.add_argument("--report", type=Path, default=REPORT, help=f"(default: {REPORT})")
     parser.add_argument("--json", action="store_true", help="print the report instead of tables")
     parser.set_defaults(run=run)
 
 
+def refuse(arguments: Sequence[str]) -> None:
+    """Remove the report of an earlier run where this one's arguments are wrong: it must not pass for this one's."""
+    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    options.add_argument("--report", type=Path, default=REPORT)
+    report = REPORT
+    with suppress(argparse.ArgumentError):
+        report = options.parse_known_args(arguments)[0].report
+    report.unlink(missing_ok=True)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; return the exit code."""
+    arguments.report.unlink(missing_ok=True)
     source = open_source(arguments)
     arguments.report.parent.mkdir(parents=True, exist_ok=True)
     result = DemoResult(load=source.name, date=source.load.date, began=_now())
@@ -72,7 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         result.seconds = time.monotonic() - begun
         arguments.report.write_text(json.dumps(to_json(result), indent=2) + "\n")
-    _print(result, stack, as_json=arguments.json)
+    with readers_may_leave():
+        _print(result, stack, as_json=arguments.json)
     return 0 if result.verified else 1
 
 
@@ -121,6 +140,12 @@ def _print(result: DemoResult, stack: Stack, *, as_json: bool) -> None:
     console = wide_console()
     print_result(result, console)
     print_places(stack.places(), console)
+
+
+def _wish(text: str) -> Wish:
+    if text not in set(Wish):
+        raise argparse.ArgumentTypeError(f"{text!r} (from --stack or $STACK) is not one of {', '.join(Wish)}")
+    return Wish(text)
 
 
 def _home(arguments: argparse.Namespace) -> Path:

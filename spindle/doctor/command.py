@@ -12,8 +12,8 @@ from rich.text import Text
 from common.checks import Check, State
 from spindle.doctor.checkup import check_everything
 from spindle.environments import add_stack_argument, environment_of, find_stack
+from spindle.output import readers_may_leave, wide_console
 from spindle.sources import add_source_arguments, open_source
-from spindle.verification.showing import wide_console
 
 _ABOUT = """\
 Look, before a load, at what would fail in it: the settings; RabbitMQ's version, permissions and what exists there under
@@ -49,11 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
     environ = environment_of(arguments)
     home = find_stack(arguments.stack_env).home if arguments.stack_env is not None else None
     checks = asyncio.run(check_everything(environ, load, home))
-    if arguments.json:
-        print(json.dumps(as_data(checks), indent=2))
-    else:
-        wide_console().print(as_table(checks))
-        print(_summary(checks), file=sys.stderr)
+    with readers_may_leave():
+        if arguments.json:
+            print(json.dumps(as_data(checks), indent=2))
+        else:
+            wide_console().print(as_table(checks))
+            print(_summary(checks), file=sys.stderr)
     return verdict(checks)
 
 

@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from rich.console import Console
-
 from common.errors import StartRefused
+from spindle.output import Screen, readers_may_leave
 from spindle.stack import installing, status
 from spindle.stack.files import default_home
 from spindle.stack.native import SERVERS, SERVICES, NativeStack
@@ -68,12 +67,15 @@ def _up(arguments: argparse.Namespace) -> int:
 def _down(arguments: argparse.Namespace) -> int:
     stack = _stack(arguments)
     stopped = stack.down()
-    if arguments.erase:
+    erased = arguments.erase and stack.home.exists()
+    if erased:
         stack.erase()
     if arguments.json:
-        print(json.dumps({"home": str(stack.home), "stopped": stopped, "erased": arguments.erase}))
+        print(json.dumps({"home": str(stack.home), "stopped": stopped, "erased": erased}))
     else:
         _say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+        if arguments.erase:
+            _say(f"removed {stack.home}" if erased else f"there is no data in {stack.home}")
     return 0
 
 
@@ -95,14 +97,15 @@ def _env(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace, stack: NativeStack) -> int:
     rows = status.look(stack)
-    if arguments.json:
-        print(json.dumps(status.as_data(stack, rows)))
-    elif rows:
-        console = Console()
-        console.print(status.as_table(rows))
-        console.print(f"data: {stack.home}\nlogs: {stack.home / 'logs'}", soft_wrap=True, highlight=False)
-    else:
-        _say(f"there is no stack in {stack.home}")
+    with readers_may_leave():
+        if arguments.json:
+            print(json.dumps(status.as_data(stack, rows)))
+        elif rows:
+            console = Screen()
+            console.print(status.as_table(rows))
+            console.print(f"data: {stack.home}\nlogs: {stack.home / 'logs'}", soft_wrap=True, highlight=False)
+        else:
+            _say(f"there is no stack in {stack.home}")
     return int(status.verdict(rows))
 
 

@@ -58,6 +58,15 @@ class Member:
         """Return the server's own process as it was last started."""
         return self._state.member(self.name).processes.get(self.name)
 
+    def worker(self) -> ProcessRef | None:
+        """Return the process that does the work: of a supervised service not the supervisor; None where none runs."""
+        process = self.process
+        if process is None:
+            return None
+        if not self.recipe.supervised:
+            return process if processes.is_running(process) else None
+        return next((ref for ref in processes.marked(self._mark) if ref != process), None)
+
     def condition(self) -> Condition:
         """Look at the processes and ask the server."""
         known = self._state.member(self.name)
@@ -67,7 +76,8 @@ class Member:
             return Condition.STOPPED
         running = [processes.is_running(ref) for ref in known.processes.values()]
         if not any(running):
-            return Condition.DEAD
+            # A service outlives the supervisor that is killed alone; nobody would start it again.
+            return Condition.PARTLY if processes.marked(self._mark) else Condition.DEAD
         if not all(running):
             return Condition.PARTLY
         return Condition.RUNNING if self.recipe.is_ready(self.place) else Condition.UNREADY

@@ -44,6 +44,7 @@ class Neo4j:
 
     name = "neo4j"
     ports = ("bolt",)
+    supervised = False
     patience = 120.0
     stop_signal = signal.SIGTERM
 

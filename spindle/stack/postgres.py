@@ -28,6 +28,7 @@ class PostgreSQL:
 
     name = "postgres"
     ports = ("sql",)
+    supervised = False
     patience = 60.0
     stop_signal = signal.SIGINT  # SIGTERM would wait for every client to leave
 

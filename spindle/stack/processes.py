@@ -64,9 +64,18 @@ def kill(ref: ProcessRef) -> None:
 
 def end_remains(mark: str, *, timeout: float) -> None:
     """End the processes that carry this mark: children whose parent was killed, such as a supervised service."""
-    for process in psutil.process_iter():
-        if _mark_of(process) == mark and (ref := identify(process.pid)) is not None:
-            end(ref, signal.SIGTERM, timeout=timeout)
+    for ref in marked(mark):
+        end(ref, signal.SIGTERM, timeout=timeout)
+
+
+def marked(mark: str) -> list[ProcessRef]:
+    """Return the processes that carry this mark and still run, the oldest first."""
+    found = [
+        (process.create_time(), ref)
+        for process in psutil.process_iter()
+        if _mark_of(process) == mark and (ref := identify(process.pid)) is not None and is_running(ref)
+    ]
+    return [ref for _, ref in sorted(found, key=lambda pair: pair[0])]
 
 
 def freeze(ref: ProcessRef) -> None:

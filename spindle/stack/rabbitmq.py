@@ -39,6 +39,7 @@ class RabbitMQ:
 
     name = "rabbitmq"
     ports = ("amqp", "management", "prometheus", "distribution", "epmd")
+    supervised = False
     patience = 60.0
     stop_signal = signal.SIGTERM
 

@@ -49,6 +49,10 @@ class Recipe(Protocol):
         """Return for how long a start may last, in seconds."""
 
     @property
+    def supervised(self) -> bool:
+        """Return whether its process is one that starts it again when it fails."""
+
+    @property
     def stop_signal(self) -> signal.Signals:
         """Return what asks it for a quick clean end."""
 

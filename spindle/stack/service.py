@@ -18,6 +18,7 @@ class Service:
     """The recipe of graphinator or tableinator. `addresses` is asked at each start: ports may have changed."""
 
     ports = ("metrics",)
+    supervised = True
     patience = 60.0
     stop_signal = signal.SIGTERM
 

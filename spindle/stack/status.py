@@ -26,6 +26,7 @@ class Row:
     name: str
     state: Condition
     pid: int | None
+    """Of the server or service itself, not of its supervisor."""
     address: str | None
     log: str
 
@@ -59,11 +60,10 @@ def as_data(stack: NativeStack, rows: list[Row]) -> dict[str, object]:
 
 
 def _row(member: Member) -> Row:
-    place, process = member.place, member.process
-    state = member.condition()
+    place, state = member.place, member.condition()
     running = state not in (Condition.STOPPED, Condition.DEAD, Condition.ABSENT)
     address = f"{LOOPBACK}:{place.ports[member.recipe.ports[0]]}" if running else None
     if address and member.name in SERVICES:
         address = f"http://{address}/metrics"
-    pid = process.pid if process is not None and running else None
-    return Row(member.name, state, pid, address, str(place.log(member.name)))
+    worker = member.worker() if running else None
+    return Row(member.name, state, worker.pid if worker else None, address, str(place.log(member.name)))

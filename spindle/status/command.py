@@ -9,11 +9,11 @@ from rich.live import Live
 
 from common.environment import load as load_settings
 from spindle.environments import add_stack_argument, environment_of
+from spindle.output import readers_may_leave, wide_console
 from spindle.settings import OperatorSettings
 from spindle.status.judging import Verdict, judge
 from spindle.status.looking import Watcher
 from spindle.status.showing import as_data, as_screen
-from spindle.verification.showing import wide_console
 
 INTERVAL = 2.0
 """Seconds between two looks; the services' own rates change once a second."""
@@ -72,7 +72,7 @@ class _Status:
 
     async def run(self) -> Verdict:
         interrupted = suppress(asyncio.CancelledError) if self._interval else nullcontext()  # Ctrl-C ends a watch
-        with self._screen() as screen, interrupted:
+        with readers_may_leave(), self._screen() as screen, interrupted:
             await self._look(screen)
             while self._interval is not None:
                 await asyncio.sleep(self._interval)

@@ -12,9 +12,10 @@ from common.environment import load as load_settings
 from common.errors import StartRefused, StoreUnavailable
 from graphinator.settings import Neo4jSettings
 from spindle.environments import add_stack_argument, environment_of
+from spindle.output import readers_may_leave, wide_console
 from spindle.sources import add_source_arguments, open_source
 from spindle.verification.findings import Verification, as_data
-from spindle.verification.showing import edges_table, problem_lines, records_table, wide_console
+from spindle.verification.showing import edges_table, problem_lines, records_table
 from spindle.verification.verifying import verify
 from tableinator.settings import PostgresSettings
 
@@ -43,10 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
             f"A store can't be read: {error}. PostgreSQL is {postgres.address}, Neo4j {neo4j.address}: from POSTGRES_… "
             "and NEO4J_… in the environment, or of the native stack with --stack-env."
         ) from error
-    if arguments.json:
-        print(json.dumps(as_data(verification), indent=2))
-    else:
-        show(verification, wide_console())
+    with readers_may_leave():
+        if arguments.json:
+            print(json.dumps(as_data(verification), indent=2))
+        else:
+            show(verification, wide_console())
     return 0 if verification.agrees else 1
 
 

@@ -2,16 +2,9 @@
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
 
 from spindle.verification.findings import Finding, GraphFindings, Verification, edge_text
-
-
-def wide_console() -> Console:
-    """Standard output: as wide as the terminal, and as wide as our tables where there is none."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
 
 
 def records_table(verification: Verification) -> Table:
