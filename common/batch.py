@@ -1,6 +1,6 @@
 """Records flushed together: what a batch is, what closes one, and which of several versions of an id counts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic
@@ -91,6 +91,21 @@ def resolve(items: list[Item[R]], trigger: Trigger) -> Batch[R]:
     losers = {record_id: same for record_id, same in by_id.items() if len(same) > 1}
     winners = [same[0] if len(same) == 1 else take_winner(same) for same in by_id.values()]
     return Batch(winners, trigger, losers)
+
+
+def runs_of(items: Sequence[Item[R]], *, size: int, max_bytes: int) -> Iterator[list[Item[R]]]:
+    """Cut into runs that fit a batch, in their order; an item that is larger by itself is a run of its own."""
+    run: list[Item[R]] = []
+    held = 0
+    for item in items:
+        weight = len(item.delivery.body)
+        if run and (len(run) == size or held + weight > max_bytes):
+            yield run
+            run, held = [], 0
+        run.append(item)
+        held += weight
+    if run:
+        yield run
 
 
 def take_winner(same: list[Item[R]]) -> Item[R]:

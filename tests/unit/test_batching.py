@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve
+from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve, runs_of
 from common.batching import Batcher
 from common.delivery import Delivery, Epoch, Properties
 from common.records import FileComplete
@@ -310,6 +310,21 @@ def test_every_id_stands_once_and_nothing_is_forgotten(stream: list[tuple[str, s
     winners = ids(batch)
     assert len(set(winners)) == len(winners) == len({record_id for record_id, _ in stream})
     assert batch.size == len(items)
+
+
+@given(st.lists(st.integers(0, 20)), st.integers(1, 5), st.integers(1, 30))
+def test_runs_fit_a_batch_and_are_all_of_it_in_order(weights: list[int], size: int, max_bytes: int) -> None:
+    items = [
+        Item(Delivery(tag, Epoch(1), b"x" * weight, 0.0, None, None, 0, Properties), FakeRecord(str(tag)))
+        for tag, weight in enumerate(weights)
+    ]
+
+    runs = list(runs_of(items, size=size, max_bytes=max_bytes))
+
+    assert [one for run in runs for one in run] == items
+    for run in runs:
+        assert 1 <= len(run) <= size
+        assert len(run) == 1 or sum(len(one.delivery.body) for one in run) <= max_bytes
 
 
 @given(st.lists(st.sampled_from(["20260101", "20260201", "20260301"]), min_size=1, max_size=8))
