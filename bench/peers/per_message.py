@@ -114,6 +114,4 @@ if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in ("rows", "batches"):
         raise SystemExit("which: rows or batches")
     environ = os.environ
-    asyncio.run(
-        consume(sys.argv[1], broker=environ["AMQP_URL"], queue=environ["QUEUE"], dsn=environ["DSN"].split("?")[0])
-    )
+    asyncio.run(consume(sys.argv[1], broker=environ["AMQP_URL"], queue=environ["QUEUE"], dsn=environ["DSN"]))
