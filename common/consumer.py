@@ -164,6 +164,7 @@ class Consumer:
         self._pipelines[letter.kind].confirmed(letter)
 
     def _stop(self, outage: Outage) -> None:
+        self.health.drain()
         for source in self._sources.values():
             source.stop()
         outage.stop()

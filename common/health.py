@@ -57,11 +57,16 @@ class Health:
         self._store = store
         self._clock = clock
         self._beaten = clock()
+        self._draining = False
         self._server: _Server | None = None
 
     def beat(self) -> None:
         """Show that the event loop turns."""
         self._beaten = self._clock()
+
+    def drain(self) -> None:
+        """Be ready no more: the process finishes what it has begun, and takes nothing new."""
+        self._draining = True
 
     def live(self) -> dict[str, Any]:
         """Red only if the loop is stuck: restarting the process helps against nothing else."""
@@ -70,14 +75,14 @@ class Health:
         return {"status": _status(not stuck), "service": self._service, **stuck}
 
     def ready(self) -> dict[str, Any]:
-        """Red while broker or store is away, and which."""
+        """Red while broker or store is away, and which; and while draining."""
         kinds, store = self._broker(), self._store()
         missing = [kind for kind, connected in kinds.items() if not connected]
         connected = bool(kinds) and not missing
         broker = {"status": _status(connected), **({"disconnected": missing} if missing else {})}
         detail = {"detail": redact(store.detail)} if store.detail else {}
         return {
-            "status": _status(connected and store.available),
+            "status": "draining" if self._draining else _status(connected and store.available),
             "service": self._service,
             "broker": broker,
             "store": {"name": store.name, "status": _status(store.available), **detail},

@@ -70,6 +70,15 @@ def test_live_is_red_once_the_loop_is_stuck(service: Service) -> None:
     assert state["detail"] == "the event loop has not turned for 12 s"
 
 
+def test_ready_is_red_while_draining_and_live_is_not(service: Service) -> None:
+    service.health.drain()
+
+    status, state = service.ask_json("/health/ready")
+
+    assert (status, state["status"], state["store"]["status"]) == (503, "draining", "ok")
+    assert service.ask("/health/live")[0] == 200
+
+
 def test_live_is_green_while_broker_and_store_are_away(service: Service) -> None:
     service.connected["artists"] = False
     service.store = StoreState("PostgreSQL", available=False)
