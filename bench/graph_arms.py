@@ -32,10 +32,8 @@ def arms(stage: Stage) -> list[Arm]:
         Graphinator("graph_unchanged", stage, _unchanged(releases)),
         Graphinator("graph_changed", stage, _changed(stage, releases)),
     ]
-    if (reason := bento_program.reason_against()) is None:
+    if bento_program.is_here():
         every.append(BentoGraph("graph_bento", stage, few))
-    else:
-        print(f"graph_bento is left out: {reason}")
     return [Warmed(arm) for arm in every]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from bench import extractor_arm, graph_arms, latency_arms, source_arms, table_arms, whole_arm
 from bench.arms import Arm
 from bench.figures import ARMS
+from bench.peers import table_arms as peers
 from bench.records import load_of, releases, with_changes
 from bench.report import Report, report
 from bench.rounds import Result, run_rounds
@@ -24,7 +25,7 @@ from spindle.stack.files import default_home, make_home
 MakeArms = Callable[[Stage], list[Arm]]
 
 _ARMS: Mapping[str, MakeArms] = {
-    "tables": table_arms.arms,
+    "tables": lambda stage: [*table_arms.arms(stage), *peers.arms(stage)],
     "graph": graph_arms.arms,
     "source": source_arms.arms,
     "extractor": extractor_arm.arms,

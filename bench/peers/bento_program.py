@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,6 +39,16 @@ def reason_against() -> str | None:
     return None
 
 
+def is_here() -> bool:
+    """Tell whether there is a Bento, building it if need be; where there can't be one, say why."""
+    try:
+        build(_say)
+    except StartRefused as error:
+        _say(f"no Bento among the arms: {error}")
+        return False
+    return True
+
+
 def program() -> Path:
     """Return where the program is, or will be; another one for other sources."""
     digest = hashlib.sha256()
@@ -52,7 +63,7 @@ def build(say: Callable[[str], None]) -> Path:
     Raises: StartRefused, with the compiler's last words where it failed.
     """
     if (reason := reason_against()) is not None:
-        raise StartRefused(f"Bento can't be built: {reason}")
+        raise StartRefused(reason)
     cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(cache_folder() / "bento.lock"):
         if not program().exists():
@@ -99,6 +110,10 @@ def _build(target: Path) -> None:
         if done.returncode != 0:
             raise StartRefused(f"Bento was not built:\n{last_lines(log)}")
         draft.replace(target)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _environment() -> dict[str, str]:

@@ -83,11 +83,9 @@ def arms(stage: Stage) -> list[Arm]:
         Peer("tables_per_message", stage, few, start=len(few) // 20, launch=_per_message("rows")),
         Peer("tables_per_message_batches", stage, fewest, start=BATCH_PREFETCH - 1, launch=_per_message("batches")),
     ]
-    if (reason := bento_program.reason_against()) is None:
+    if bento_program.is_here():
         start = len(stage.releases) // 20
         every.append(Peer("tables_bento", stage, stage.releases, start=start, launch=_bento))
-    else:
-        print(f"tables_bento is left out: {reason}")
     return every
 
 
