@@ -6,9 +6,8 @@ from enum import IntEnum
 from common.kinds import Names
 from spindle.status.picture import KindState, Picture, ServiceState
 
-STILL = 10.0
-"""Seconds without a record settled after which waiting records mean that something stands still: twice what a batch of
-the slowest store has been seen to take."""
+STILL = 30.0
+"""Seconds for which a delivery may wait while its service settles nothing at all: several batches of a slow store."""
 
 
 class Verdict(IntEnum):
@@ -58,7 +57,7 @@ def _wrong_with(kind: KindState, state: ServiceState, picture: Picture, names: N
         yield "no replica works on it"
     for flag in kind.flags:
         yield _MEANINGS[flag]
-    if _stands_still(kind) and not kind.flags and not state.breaker_open:
+    if _stands_still(kind, state) and not kind.flags and not state.breaker_open:
         yield f"{kind.backlog:,} records wait, and none has been settled for {kind.oldest:,.0f} s"
     if kind.dead_letters:
         yield f"{kind.dead_letters:,} dead letters wait in {names.dead_letter_queue(state.service, kind.kind)}"
@@ -71,5 +70,6 @@ _MEANINGS = {
 }
 
 
-def _stands_still(kind: KindState) -> bool:
-    return bool(kind.backlog) and kind.rate == 0 and kind.oldest > STILL
+def _stands_still(kind: KindState, state: ServiceState) -> bool:
+    # Kinds wait for one another where they share a store's writers.
+    return bool(kind.backlog) and kind.oldest > STILL and not any(each.rate for each in state.kinds)

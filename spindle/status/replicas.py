@@ -79,7 +79,7 @@ def _ask(replica: Replica) -> Replica:
         samples = scrape(host, int(port), timeout=TIMEOUT)
         _, said = ask(host, int(port), "/health/ready", timeout=TIMEOUT)
     except Unreachable as error:
-        return Replica(replica.service, replica.address, trouble=(str(error),))
+        return Replica(replica.service, replica.address, trouble=(str(error).removeprefix(f"{replica.address} "),))
     return Replica(replica.service, replica.address, samples, tuple(_missing(said)))
 
 
