@@ -35,6 +35,9 @@ class BatchLimits:
     """How long a first record waits for company while a writer is free."""
     worth_waiting: float = 0.050
     """How much longer it waits if the batch will be full by then, at the rate so far: a flood goes out in full ones."""
+    refill: float = 0.25
+    """How long it waits for a broker that has just been given room and had more to send: a slow one, or a busy machine,
+    takes that long to go on with a backlog."""
     alone_after: int = 10
     """A delivery given out more often may be what kills the process: it is written alone, after the others."""
     alone_patience: float = 10.0

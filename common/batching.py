@@ -6,23 +6,24 @@ a control message.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Generic
 
 from common.adaptive import BatchSize
 from common.alone import Alone
 from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve
+from common.closing import Closing
 from common.sink import R
+from common.stream import Stream
 from common.turns import Turns
 
 
 class Batcher(Generic[R]):
-    """The stream between the reader and the writers. No I/O and no task of its own.
+    """Between the reader and the writers. No I/O and no task of its own.
 
     `unsettled` tells how many deliveries of the current channel await their answer; barriers wait by it. `on_expired`
-    is told how many deliveries were dropped because their channel had ended. `size` is the batch size in use; without
-    it, it is the limit.
+    is told how many deliveries were dropped because their channel had ended. `size` is the batch size in use (the
+    limit, where none is given); `brim` is as in `Closing`.
     """
 
     def __init__(
@@ -32,18 +33,16 @@ class Batcher(Generic[R]):
         unsettled: Callable[[], int],
         on_expired: Callable[[int], None],
         size: BatchSize | None = None,
+        brim: int | None = None,
     ) -> None:
         self._limits = limits
         self._size = size or BatchSize(limits.size)
         self._unsettled = unsettled
         self._on_expired = on_expired
-        self._pending: deque[Item[R] | Barrier] = deque()
-        self._pending_bytes = 0
-        self._barriers = 0
+        self._stream: Stream[R] = Stream()
         self._alone: Alone[R] = Alone(after=limits.alone_after)
-        self._in_flight: dict[str, int] = {}
+        self._closing = Closing(limits, self._size, brim=brim)
         self._turns = Turns(self.recheck)
-        self._closed = False
         self._given_up = False
 
     def put(self, items: Iterable[Item[R] | Barrier]) -> None:
@@ -51,30 +50,25 @@ class Batcher(Generic[R]):
         if self._alone:
             self.discard_expired()  # nothing new waits behind what comes again
         for item in items:
-            if isinstance(item, Barrier):
-                self._barriers += 1
-            elif self._alone.takes(item):
-                continue
-            self._pending.append(item)
-            self._pending_bytes += len(item.delivery.body)
+            if isinstance(item, Barrier) or not self._alone.takes(item):
+                self._stream.append(item)
+        self._closing.arrived(self._unsettled())
         self.recheck()
 
     def close(self) -> None:
         """Declare the stream ended: what is left goes out at once."""
-        self._closed = True
+        self._closing.is_drained = True
         self._turns.wake_all()
 
     def give_up(self) -> None:
         """If closed, wait no longer for what blocks the rest: it stays unsettled and comes again."""
-        self._given_up = self._closed
-        if self._closed:
+        self._given_up = self._closing.is_drained
+        if self._given_up:
             self._turns.wake_all()
 
     def abandon(self) -> int:
         """Leave everything that no writer has begun: it comes again. Returns: how many deliveries."""
-        left = len(self._pending) + len(self._alone)
-        self._pending.clear()
-        self._pending_bytes = self._barriers = 0
+        left = self._stream.clear() + len(self._alone)
         self._alone.clear()
         self._turns.wake_all()
         return left
@@ -95,45 +89,21 @@ class Batcher(Generic[R]):
     def take_ahead(self) -> Item[R] | None:
         """Where the stream is blocked, the first record that has nothing of its id before it. Give it to `done`."""
         self._drop_expired()
-        if not self._pending or not self._blocked():
-            return None
-        passed: set[str] = set()
-        for position, item in enumerate(self._pending):
-            if isinstance(item, Barrier):
-                continue
-            if item.record.id not in self._in_flight and item.record.id not in passed:
-                del self._pending[position]
-                self._pending_bytes -= len(item.delivery.body)
-                self._add_in_flight(item)
-                return item
-            passed.add(item.record.id)
-        return None
+        return self._stream.take_ahead() if self._stream and self._blocked() else None
 
     def done(self, items: Iterable[Item[R]]) -> None:
         """These are in flight no longer: a later record of the same id may be written."""
-        in_flight = self._in_flight
-        for item in items:
-            record_id = item.record.id
-            left = in_flight[record_id] - 1
-            if left:
-                in_flight[record_id] = left
-            else:
-                del in_flight[record_id]
+        self._stream.done(items)
+        self._closing.settled(asyncio.get_running_loop().time())
         self.recheck()
 
     def keep(self, items: Iterable[Item[R]]) -> None:
         """These stay in flight although their batch is done; give them to `done` when they are judged."""
-        for item in items:
-            self._add_in_flight(item)
+        self._stream.begin(items)
 
     def discard_expired(self) -> None:
         """Drop what came from ended channels: it will come again."""
-        gone = sum(item.delivery.expired for item in self._pending)
-        if gone:
-            self._pending = deque(item for item in self._pending if not item.delivery.expired)
-            self._pending_bytes = sum(len(item.delivery.body) for item in self._pending)
-            self._barriers = sum(isinstance(item, Barrier) for item in self._pending)
-        self._on_expired(gone + self._alone.drop_expired())
+        self._on_expired(self._stream.drop_expired() + self._alone.drop_expired())
 
     def recheck(self) -> None:
         """See whether work is due for a waiting writer; set the clock where it will be."""
@@ -155,124 +125,57 @@ class Batcher(Generic[R]):
     def _due(self, now: float) -> float | None:
         """When the next work is due; None while only an event can make it so."""
         alone = self._alone_due()
-        if not self._pending or self._blocked():
+        if not self._stream or self._blocked():
             return alone
-        due = now if self._trigger(now) is not None else self._clock(now)
+        due = now if self._closing.trigger(self._stream, now) is not None else self._closing.due(self._stream, now)
         return due if alone is None else min(due, alone)
 
     def _alone_due(self) -> float | None:
         item = self._next_alone()
         if item is None:
             return None
-        if self._closed or not self._pending or self._blocked():
+        if self._closing.is_drained or not self._stream or self._blocked():
             return 0.0
         return item.delivery.received + self._limits.alone_patience
 
     def _next_alone(self) -> Item[R] | None:
-        if not self._alone:
-            return None
-        return self._alone.first_free(
-            self._in_flight, {item.record.id for item in self._pending if isinstance(item, Item)}
-        )
+        return self._alone.first_free(self._stream.in_flight, self._stream.ids) if self._alone else None
 
     def _blocked(self) -> bool:
         """Whether the head of the stream waits for something in flight."""
-        head = self._pending[0]
+        head = self._stream.head
         if isinstance(head, Barrier):
-            return self._unsettled() > len(self._pending) + self._alone.behind(head.delivery)
-        return head.record.id in self._in_flight
-
-    def _trigger(self, now: float) -> Trigger | None:
-        """What closes the batch at the head of the stream now, if anything does."""
-        limits = self._limits
-        if len(self._pending) >= self._size.records:
-            return Trigger.SIZE
-        if self._pending_bytes >= limits.max_bytes:
-            return Trigger.BYTES
-        if self._barriers:
-            return Trigger.BARRIER
-        if self._closed:
-            return Trigger.DRAIN
-        first = self._pending[0].delivery.received
-        if now >= first + limits.flush_interval:
-            return Trigger.INTERVAL
-        if now >= self._idle_due(now):
-            return Trigger.IDLE
-        return None
-
-    def _clock(self, now: float) -> float:
-        first = self._pending[0].delivery.received
-        return min(first + self._limits.flush_interval, self._idle_due(now))
-
-    def _idle_due(self, now: float) -> float:
-        """When a batch that is not full goes to a free writer.
-
-        Asked only while a writer is free; a full prefetch then always holds a full batch (prefetch is at least
-        (writers + 1) × the largest size), so a source at its prefetch never gets here.
-        """
-        limits = self._limits
-        first = self._pending[0].delivery.received
-        if now < first + limits.idle:
-            return first + limits.idle
-        count = len(self._pending)
-        full_at = now + (self._size.records - count) * (now - first) / count
-        patience = first + limits.idle + limits.worth_waiting
-        return full_at if now < full_at <= patience else now
+            return self._unsettled() > len(self._stream) + self._alone.behind(head.delivery)
+        return head.record.id in self._stream.in_flight
 
     # Cutting
 
     def _cut(self, now: float) -> Batch[R] | Barrier | None:
         """Take the next work off the stream, if it is due."""
         self._drop_expired()
-        if self._pending and not self._blocked():
-            head = self._pending[0]
+        if self._stream and not self._blocked():
+            head = self._stream.head
             if isinstance(head, Barrier):
-                self._drop_head()
+                self._stream.drop_head()
                 return head
-            trigger = self._trigger(now)
+            trigger = self._closing.trigger(self._stream, now)
             if trigger is not None:
-                return resolve(self._next_run(), trigger)
+                run = self._stream.take_run(size=self._size.records, max_bytes=self._limits.max_bytes)
+                return resolve(run, trigger)
         alone = self._alone_due()
         return self._cut_alone() if alone is not None and alone <= now else None
-
-    def _drop_expired(self) -> None:
-        if self._alone or (self._pending and self._pending[0].delivery.expired):
-            self.discard_expired()
 
     def _cut_alone(self) -> Batch[R] | None:
         item = self._next_alone()
         if item is None:
             return None
         self._alone.remove(item)
-        self._add_in_flight(item)
+        self._stream.begin([item])
         return Batch([item], Trigger.IDLE)
 
-    def _next_run(self) -> list[Item[R]]:
-        """The longest run that fits a batch and touches nothing in flight; its head is known to be free."""
-        run: list[Item[R]] = []
-        size = 0
-        while self._pending and len(run) < self._size.records:
-            head = self._pending[0]
-            if isinstance(head, Barrier) or head.record.id in self._in_flight:
-                break
-            size += len(head.delivery.body)
-            if run and size > self._limits.max_bytes:
-                break
-            self._drop_head()
-            run.append(head)
-        for item in run:
-            self._add_in_flight(item)
-        return run
-
-    def _drop_head(self) -> None:
-        head = self._pending.popleft()
-        self._pending_bytes -= len(head.delivery.body)
-        if isinstance(head, Barrier):
-            self._barriers -= 1
-
-    def _add_in_flight(self, item: Item[R]) -> None:
-        record_id = item.record.id
-        self._in_flight[record_id] = self._in_flight.get(record_id, 0) + 1
+    def _drop_expired(self) -> None:
+        if self._alone or (self._stream and self._stream.head.delivery.expired):
+            self.discard_expired()
 
     def _finished(self) -> bool:
-        return self._closed and (self._given_up or not (self._pending or self._alone))
+        return self._closing.is_drained and (self._given_up or not (self._stream or self._alone))

@@ -81,7 +81,11 @@ class Pipeline(Generic[R]):
         )
         self._size = BatchSize(settings.limits.size, target=settings.limits.target)
         self._batcher: Batcher[R] = Batcher(
-            settings.limits, unsettled=lambda: source.unsettled, on_expired=metrics.expired, size=self._size
+            settings.limits,
+            unsettled=lambda: source.unsettled,
+            on_expired=metrics.expired,
+            size=self._size,
+            brim=(settings.writers + 1) * settings.limits.size,  # the least prefetch there may be
         )
         self._judgement: Judgement[R] = Judgement(
             writer=self._writer,

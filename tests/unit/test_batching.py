@@ -5,6 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.adaptive import BatchSize
 from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve, runs_of
 from common.batching import Batcher
 from common.delivery import Delivery, Epoch, Properties
@@ -16,15 +17,19 @@ from tests.virtual_time import in_virtual_time
 class Stream:
     """A batcher and what feeds it, on a virtual clock."""
 
-    def __init__(self, **limits: float) -> None:
+    def __init__(self, brim: int | None = None, **limits: float) -> None:
         self.expired = 0
         self.unsettled = 0
         self.epoch = Epoch(1)
         self.tag = 0
+        given = BatchLimits(**limits)  # type: ignore[arg-type]  # sizes are ints, times are floats
+        self.size = BatchSize(given.size, target=1.0)
         self.batcher: Batcher[FakeRecord] = Batcher(
-            BatchLimits(**limits),  # type: ignore[arg-type]  # sizes are ints, times are floats
+            given,
+            size=self.size,
             unsettled=lambda: self.unsettled,
             on_expired=self.expire,
+            brim=brim,
         )
 
     def expire(self, count: int) -> None:
@@ -111,6 +116,69 @@ async def test_a_flood_waits_for_its_batch_to_be_full() -> None:
 
     batch = await taking
     assert (batch.size, batch.trigger) == (500, Trigger.SIZE)
+
+
+async def refill_after(stream: Stream, *batches: Batch[FakeRecord], pause: float) -> None:
+    """Settle these, and let a slow broker make use of the room: two more at a time."""
+    for batch in batches:
+        stream.done(batch)
+    for number in range(3):
+        await asyncio.sleep(pause)
+        stream.put(f"{number}-a", f"{number}-b")
+
+
+def numbered(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+@in_virtual_time
+async def test_a_backlog_goes_out_in_full_batches_although_the_broker_is_slow_to_go_on() -> None:
+    stream = Stream(size=4, brim=6)
+    stream.put(*numbered(8))
+    batches = [await stream.take(), await stream.take()]
+    taking = asyncio.create_task(stream.take())
+
+    await refill_after(stream, *batches, pause=0.1)
+
+    batch = await taking
+    assert (batch.size, batch.trigger) == (4, Trigger.SIZE)
+
+
+@in_virtual_time
+async def test_the_rest_of_a_backlog_does_not_wait_for_long() -> None:
+    stream, start = Stream(size=4, brim=6), now()
+    stream.put(*numbered(7))
+    stream.done(await stream.take())
+
+    batch = await stream.take()
+
+    assert (batch.size, batch.trigger) == (3, Trigger.IDLE)
+    assert 0.2 < now() - start < 0.3
+
+
+@in_virtual_time
+async def test_a_trickle_does_not_wait_for_a_broker_that_had_no_more_to_send() -> None:
+    stream = Stream(size=100, brim=150)
+    for _ in range(3):
+        stream.put("1", "2")
+        arrived = now()
+        batch = await stream.take()
+        assert (batch.trigger, now() - arrived <= 0.02) == (Trigger.IDLE, True)
+        stream.done(batch)
+
+
+@in_virtual_time
+async def test_a_smaller_size_in_use_makes_smaller_batches_at_once() -> None:
+    stream = Stream(size=100)
+    stream.put(*numbered(99))
+    taking = asyncio.create_task(stream.take())
+
+    await asyncio.sleep(0)
+    stream.size.too_large(100)
+    stream.batcher.recheck()
+
+    batch = await taking
+    assert (batch.size, batch.trigger) == (50, Trigger.SIZE)
 
 
 @in_virtual_time
