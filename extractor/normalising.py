@@ -7,7 +7,7 @@ untouched: blanks, CR and TAB are the dump's. Images are dropped; an element tha
 XML-like shape.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lxml import etree
@@ -36,19 +36,32 @@ def to_record(element: etree._Element) -> Record:
 
 def xml_like(element: etree._Element) -> Any:
     """An element as it is: its text if it has nothing else, or `@attribute`, child and `#text` keys."""
-    if not len(element) and not element.attrib:
-        return element.text
-    shaped: dict[str, Any] = {f"@{name}": value for name, value in _attributes(element).items()}
+    # The stubs say that names and values may be bytes: only what was set as bytes is, and a parser sets none.
+    attributes: Sequence[tuple[str, str]] = element.items()  # type: ignore[assignment]
+    if not len(element):
+        return _leaf(element.text, attributes)
+    shaped: dict[str, Any] = {f"@{name}": value for name, value in attributes}
     for child in element:
-        if child.tag in _CONTAINERS:
+        tag = child.tag
+        if tag in _CONTAINERS:
             if listed := _listed(child):
-                shaped[child.tag] = listed
-        elif child.tag in shaped:
+                shaped[tag] = listed
+        elif tag in shaped:
             _repeat(shaped, child)
-        else:
-            shaped[child.tag] = xml_like(child)
-    if not len(element) and element.text:
-        shaped["#text"] = element.text
+        elif len(child):
+            shaped[tag] = xml_like(child)
+        else:  # most of a dump's elements end here, so that one call less for each is worth a line
+            shaped[tag] = _leaf(child.text, child.items())  # type: ignore[arg-type]  # as above
+    return shaped
+
+
+def _leaf(text: str | None, attributes: Sequence[tuple[str, str]]) -> Any:
+    """An element without children."""
+    if not attributes:
+        return text
+    shaped: dict[str, Any] = {f"@{name}": value for name, value in attributes}
+    if text:
+        shaped["#text"] = text
     return shaped
 
 
@@ -69,7 +82,7 @@ def _listed(element: etree._Element) -> dict[str, list[Any]]:
 
 def _texts(element: etree._Element) -> list[str]:
     """`[str]`: genres, styles."""
-    return [child.text for child in element if child.text]
+    return [text for child in element if (text := child.text)]
 
 
 def _nested_texts(element: etree._Element) -> dict[str, list[str]]:
@@ -114,7 +127,7 @@ def _credits(element: etree._Element) -> list[Any]:
 
 def _labels(element: etree._Element) -> list[dict[str, str]]:
     """`[{id, name, catno}]`: the labels of a release."""
-    return [_attributes(child) for child in element if child.attrib]
+    return [attributes for child in element if (attributes := _attributes(child))]
 
 
 def _formats(element: etree._Element) -> list[dict[str, Any]]:
@@ -130,8 +143,7 @@ def _formats(element: etree._Element) -> list[dict[str, Any]]:
 
 
 def _attributes(element: etree._Element) -> dict[str, str]:
-    # The stubs say that keys and values may be bytes: only what was set as bytes is, and a parser sets none.
-    return dict(element.attrib)  # type: ignore[arg-type]
+    return dict(element.items())  # type: ignore[arg-type]  # the stubs, as in xml_like
 
 
 def _dropped(_: etree._Element) -> None:
