@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test dashboards demo up down stack-up stack-down
+.PHONY: help setup check test bench bench-quick bench-compare dashboards demo up down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,17 @@ test: $(VENV)/.ready ## install the servers, run all tests on servers of their o
 
 dashboards: $(VENV)/.ready ## write dashboards and alert rules anew from the package monitoring
 	$(BIN)/python -m monitoring
+
+bench: $(VENV)/.ready ## measure everything beside what it replaces: 25 minutes, build/bench.json (BENCH_ARGS=…)
+	-$(BIN)/spindle stack install </dev/null
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+bench-quick: $(VENV)/.ready ## the same with few records, in two minutes
+	-$(BIN)/spindle stack install </dev/null
+	$(BIN)/python -m bench --quick $(BENCH_ARGS)
+
+bench-compare: $(VENV)/.ready ## which figures differ between two results by more than their noise (OLD=… NEW=…)
+	$(BIN)/python -m bench.compare $(OLD) $(NEW)
 
 demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, STACK=compose|native, DEMO_ARGS=…)
 	$(BIN)/spindle demo $(if $(DUMPS),--dumps '$(DUMPS)') $(if $(STACK),--stack '$(STACK)') $(DEMO_ARGS)
