@@ -52,13 +52,12 @@ bench-compare: $(VENV)/.ready ## which figures differ between two results by mor
 demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, STACK=compose|native, DEMO_ARGS=…)
 	$(BIN)/spindle demo $(if $(DUMPS),--dumps '$(DUMPS)') $(if $(STACK),--stack '$(STACK)') $(DEMO_ARGS)
 
-up: ## start servers and services as containers (Docker)
-	deploy/secrets.sh
-	docker compose up -d --wait --build
+up: ## start servers, services and what watches them as containers (UP_ARGS='--scale tableinator=3')
+	@deploy/up.sh $(UP_ARGS)
 
 down: $(VENV)/.ready ## stop what demo, up or stack-up started; the data stays
 	$(BIN)/spindle stack down
-	@if docker version >/dev/null 2>&1; then docker compose down; fi
+	@if docker version >/dev/null 2>&1; then docker compose --profile '*' down; fi
 
 stack-up: $(VENV)/.ready ## start servers and services as native processes
 	$(BIN)/spindle stack up

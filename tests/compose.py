@@ -105,6 +105,16 @@ class ComposeStack:
         described: list[dict[str, Any]] = json.loads(_run("inspect", *ids))
         return described
 
+    def docker(self, *arguments: str, timeout: float = 60.0) -> str:
+        """Run a command of the engine's and return what it printed."""
+        return _run(*arguments, timeout=timeout)
+
+    def images(self) -> dict[str, dict[str, Any]]:
+        """Describe the images that were built for this project, by service."""
+        names = [f"{self.name}-{program}" for program in PROGRAMS]
+        described: list[dict[str, Any]] = json.loads(_run("image", "inspect", *names))
+        return dict(zip(PROGRAMS, described, strict=True))
+
     def password(self, server: str) -> str:
         """Return a server's password."""
         return (self.secrets / f"{server}_password").read_text().strip()

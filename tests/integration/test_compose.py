@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from common import VERSION
 from common.environment import load
 from tests.compose import PROGRAMS, ROOT, config, reason_against_config, settings_of
 
@@ -199,6 +201,59 @@ def test_every_variable_of_the_file_is_in_the_example() -> None:
     assert used <= set(re.findall(r"^# ?([A-Z0-9_]+)=", _read(".env.example"), re.MULTILINE))
 
 
+def test_the_dockerfile_names_the_version() -> None:
+    assert re.findall("^ARG VERSION=(.*)$", _read("Dockerfile"), re.MULTILINE) == [VERSION]
+
+
+# -- what watches the stack
+
+
+def test_prometheus_asks_every_replica_on_the_port_that_it_serves(services: dict[str, dict[str, Any]]) -> None:
+    jobs = {job["job_name"]: job for job in _yaml("monitoring/prometheus.yml")["scrape_configs"]}
+
+    for name in CONSUMERS:
+        [found] = jobs[name]["dns_sd_configs"]
+        assert (found["names"], found["type"]) == ([name], "A")
+        assert str(found["port"]) == services[name]["environment"]["METRICS_PORT"]
+
+
+@pytest.mark.usefixtures("services")
+def test_alerts_go_to_the_address_that_is_set_and_nowhere_without_one() -> None:
+    without, with_one = config()["services"], config({"ALERT_WEBHOOK_URL": "http://elsewhere/"})
+    targets = {each["source"]: each["target"] for each in without["alertmanager"]["configs"]}
+
+    def chosen(services: dict[str, Any]) -> str:
+        return str(services["alertmanager"]["command"][0].partition("=")[2])
+
+    def receiver(source: str) -> dict[str, Any]:
+        read = _yaml(f"monitoring/{Path(targets[source]).name}")
+        [found] = read["receivers"]
+        assert read["route"]["receiver"] == found["name"]
+        return dict(found)
+
+    assert chosen(without) == targets["alertmanager"]
+    assert list(receiver("alertmanager")) == ["name"]
+    assert chosen(with_one["services"]) == targets["alertmanager_webhook"]
+    [hook] = receiver("alertmanager_webhook")["webhook_configs"]
+    assert hook["url_file"] == targets["alert_webhook_url"]
+    assert with_one["configs"]["alert_webhook_url"]["content"] == "http://elsewhere/"
+
+
+def test_grafana_finds_its_dashboards_and_they_their_data_source(services: dict[str, dict[str, Any]]) -> None:
+    mounts = {mount["target"]: Path(mount["source"]) for mount in services["grafana"]["volumes"]}
+    provisioning = mounts["/etc/grafana/provisioning"].relative_to(ROOT)
+    [provider] = _yaml(f"{provisioning}/dashboards/spindle.yml")["providers"]
+    [source] = _yaml(f"{provisioning}/datasources/prometheus.yml")["datasources"]
+    dashboards = {path.name: path.read_text() for path in mounts[provider["options"]["path"]].glob("*.json")}
+
+    home = Path(services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert str(home.parent) == provider["options"]["path"]
+    assert home.name in dashboards
+    for content in dashboards.values():
+        assert set(re.findall(r'"datasource": \{[^}]*"uid": "([^"]+)"', content)) == {source["uid"]}
+    assert source["url"] == f"http://prometheus:{services['prometheus']['ports'][0]['target']}"
+
+
 # -- deploy/secrets.sh
 
 
@@ -256,6 +311,10 @@ def test_a_password_that_a_server_would_read_otherwise_is_refused(folder: Path, 
     assert done.returncode == 2
     assert "postgres_password: allowed are" in done.stderr
     assert password not in done.stderr
+
+
+def _yaml(path: str) -> Any:
+    return yaml.safe_load(_read(path))
 
 
 def _read(path: str) -> str:
