@@ -1,0 +1,71 @@
+"""What processes have used, and what of it belongs to a run."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from bench.clock import Stopwatch
+from bench.processes import cpu_seconds, listener, machine_times, peak_memory
+
+BURN = "import time\nwhile time.process_time() < 0.2: pass\n"
+
+
+def test_the_cpu_time_of_children_counts_while_they_run_and_after() -> None:
+    code = (
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}]); print('done', flush=True); input()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+
+        assert cpu_seconds(parent.pid) >= 0.2
+    finally:
+        parent.communicate(b"\n", timeout=30)
+
+
+def test_a_process_that_is_gone_has_used_nothing() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait(timeout=30)
+
+    assert (cpu_seconds(ended.pid), peak_memory(ended.pid)) == (0.0, 0.0)
+
+
+def test_memory_and_machine_are_read() -> None:
+    before, after = machine_times(), machine_times()
+
+    assert 5 < peak_memory(os.getpid()) < 100_000
+    assert after.total >= before.total >= before.idle + before.stolen
+
+
+def test_a_listener_is_found_by_its_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert listener(server.getsockname()[1]) == os.getpid()
+
+
+def test_a_watch_counts_what_was_used_between_its_start_and_its_stop() -> None:
+    burner = subprocess.Popen([sys.executable, "-c", f"{BURN}print(flush=True); input()"], **_PIPES)
+    try:
+        assert burner.stdout is not None
+        burner.stdout.readline()
+        watch = Stopwatch({"server": burner.pid}, lambda: {"consumer": burner.pid})
+
+        watch.start()
+        watch.stop()
+
+        measured = watch.measured()
+        assert measured.cpu == {"server": 0.0, "consumer": 0.0}
+        assert measured.memory["consumer"] > 5
+    finally:
+        burner.communicate(b"\n", timeout=30)
+
+
+def test_a_watch_that_was_not_stopped_has_measured_nothing() -> None:
+    with pytest.raises(RuntimeError, match="not stopped"):
+        Stopwatch({}, dict).measured()
+
+
+_PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
