@@ -17,7 +17,12 @@ _ONE_BY_ONE = 300
 
 
 def arms(stage: Stage) -> list[Arm]:
-    """Ours and the others'."""
+    """Ours and the others', warmed."""
+    return [Warmed(arm) for arm in cold_arms(stage)]
+
+
+def cold_arms(stage: Stage) -> list[Arm]:
+    """The arms as they are."""
     releases = Carried(stage.releases[: stage.graph_records])
     plain = Carried(without_credits(releases.messages))
     new, few = _new(releases), _new(plain)
@@ -34,7 +39,7 @@ def arms(stage: Stage) -> list[Arm]:
     ]
     if bento_program.is_here():
         every.append(BentoGraph("graph_bento", stage, few))
-    return [Warmed(arm) for arm in every]
+    return every
 
 
 class Warmed:
