@@ -21,8 +21,9 @@ from pydantic_settings import SettingsConfigDict
 from common.environment import Settings
 from common.fields import Lower, choice, seconds, secret, selection, size, split, text, whole
 from common.kinds import DEFAULT_PREFIX, KINDS, Names, Service
-from common.servers import ServerSettings, address_of, check_url, netloc
+from common.servers import address_of, check_url, netloc
 from common.stores import StoreSettings
+from common.tls import TlsSettings
 
 
 def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,10 +58,11 @@ class LogFormat(StrEnum):
 
 
 def _amqp_url(data: dict[str, Any]) -> SecretStr:
-    return SecretStr(f"amqp://{netloc(data)}/{quote(data['vhost'], safe='')}")
+    scheme = "amqps" if data["tls"] else "amqp"
+    return SecretStr(f"{scheme}://{netloc(data)}/{quote(data['vhost'], safe='')}")
 
 
-class BrokerSettings(ServerSettings):
+class BrokerSettings(TlsSettings):
     """How to reach RabbitMQ. The URL, where it is given, replaces the parts."""
 
     model_config = SettingsConfigDict(env_prefix="RABBITMQ_")
@@ -88,7 +90,19 @@ class BrokerSettings(ServerSettings):
     @property
     def address(self) -> str:
         """Host and port, for logs."""
-        return address_of(self.url, 5672)
+        return address_of(self.url, 5671 if self.has_tls else 5672)
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return urlsplit(self.url.get_secret_value()).scheme == "amqps"
+
+    @model_validator(mode="after")
+    def _check_scheme(self) -> Self:
+        if self.tls and not self.has_tls:
+            tls, url = self.variable("tls"), self.variable("url")
+            raise ValueError(f"{tls} is true and {url} is amqp://…; allowed is amqps://….")
+        return self
 
 
 class ProgramSettings(Settings):

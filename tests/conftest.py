@@ -61,7 +61,7 @@ def each_rabbitmq(request: pytest.FixtureRequest, rabbitmq: servers.RabbitMQ) ->
             elif _may_be_container() and containers.has_image(image):
                 other = stack.enter_context(brokers.container_broker(image))
             else:
-                pytest.skip(f"no RabbitMQ {version} here: it is not installed, and there is no {image} to run")
+                pytest.skip(f"no RabbitMQ {version} here: not installed, and {_why_no_container(image)}")
             broker = stack.enter_context(servers.vhost_of_this_run(other))
         assert brokers.version_of(broker) == version
         yield broker
@@ -142,6 +142,10 @@ def _in_container(server: str) -> bool:
 
 def _may_be_container() -> bool:
     return os.environ.get("TEST_SERVERS") != "native"
+
+
+def _why_no_container(image: str) -> str:
+    return f"no container engine that has {image}" if _may_be_container() else "TEST_SERVERS=native"
 
 
 def _is_native(version: str) -> bool:

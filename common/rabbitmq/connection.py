@@ -7,7 +7,6 @@ import asyncio
 import logging
 import random
 import re
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
@@ -22,7 +21,8 @@ from pydantic import SecretStr
 from yarl import URL
 
 from common.errors import BrokerUnavailable, StartRefused
-from common.rabbitmq import tolerance
+from common.rabbitmq import tls, tolerance
+from common.rabbitmq.frames import FRAME_MAX
 from common.servers import address_of
 from common.settings import BrokerSettings
 
@@ -63,26 +63,45 @@ class _GatedReader(asyncio.StreamReader):
         return await super().readexactly(n)
 
 
+class StreamEnd(asyncio.StreamReaderProtocol):
+    """The socket's end of aiormq's stream."""
+
+    greeting = b""
+    """What the first read has brought."""
+
+    def data_received(self, data: bytes) -> None:
+        """The transport's call: one socket read."""
+        self.greeting = self.greeting or data
+        super().data_received(data)
+
+
 class Transports(aiormq.connection.TransportFactory):
     """Open sockets as aiormq does, and remember the last: pausing and cutting it are not offered otherwise."""
 
     transport: asyncio.Transport | None = None
+    stream_end: StreamEnd | None = None
     gate: asyncio.Event | None = None
     """Set while aiormq may read; None where something else reads the deliveries."""
 
     async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        certificates: aiormq.connection.SSLContextProvider = options.pop("ssl_context_provider")
-        context = await certificates.get_context() if url.scheme == "amqps" else None
         loop = asyncio.get_running_loop()
         reader = _GatedReader(loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        self.gate = reader.gate
+        return reader, await self._open(url, reader, StreamEnd(reader, loop=loop), **options)
+
+    async def _open(
+        self, url: URL, reader: asyncio.StreamReader, stream_end: StreamEnd, *, ssl_context_provider: Any
+    ) -> asyncio.StreamWriter:
+        files: aiormq.abc.SSLCerts = ssl_context_provider._ssl_certs
+        context = await asyncio.to_thread(tls.context_of, files) if url.scheme == "amqps" else None
+        loop = asyncio.get_running_loop()
         host, port = url.host or "", url.port or 0  # aiormq has seen to the port
         try:
-            transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=context, **options)
+            transport, _ = await loop.create_connection(lambda: stream_end, host, port, ssl=context)
         except OSError as error:
             raise AMQPConnectionError(*error.args) from error
-        self.transport, self.gate = transport, reader.gate
-        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+        self.transport, self.stream_end = transport, stream_end
+        return asyncio.StreamWriter(transport, stream_end, reader, loop)
 
 
 class Connection(aiormq.connection.Connection):
@@ -101,6 +120,12 @@ class Connection(aiormq.connection.Connection):
     def broker_version(self) -> tuple[int, ...]:
         """`(3, 10, 8)`."""
         return tuple(int(part) for part in re.findall(r"\d+", str(self.server_properties.get("version", "0")))[:3])
+
+    @property
+    def greeting(self) -> bytes:
+        """What the broker, or whoever it was, has said first."""
+        stream_end = self._transports.stream_end
+        return stream_end.greeting if stream_end is not None else b""
 
     def pause_reading(self) -> None:
         """Leave what the broker sends in the socket, heartbeats included. May be called again at any time."""
@@ -138,6 +163,8 @@ class Connection(aiormq.connection.Connection):
         _, _, frame = await frame_receiver.get_frame()
         if isinstance(frame, commands.Connection.Close):
             raise _HandshakeRefused(frame.reply_code or 0, frame.reply_text or "")
+        if isinstance(frame, commands.Connection.Tune) and not frame.frame_max:
+            frame.frame_max = FRAME_MAX  # 0 leaves the limit to us, and the answer sets it for both sides
         return frame
 
     # aiormq handles connection.blocked in private methods and tells nobody: their mangled names are the only seam.
@@ -178,8 +205,8 @@ def addresses(url: SecretStr) -> list[SecretStr]:
 
 
 async def _connect(broker: BrokerSettings, url: SecretStr, name: str, make: type[Connection]) -> Connection:
-    address = address_of(url, 5672)
-    options = {"heartbeat": str(broker.heartbeat), "name": name}
+    address = address_of(url, 5671 if broker.has_tls else 5672)
+    options = {"heartbeat": str(broker.heartbeat), "name": name, **tls.options_of(broker)}
     connection = make(URL(url.get_secret_value()).update_query(options), address)
     # A cancelled attempt waits for the peer's part of closing TLS, which a silent peer never plays: hence the cut.
     cutting = asyncio.get_running_loop().call_later(broker.connect_timeout + 1.0, connection.cut)
@@ -187,6 +214,10 @@ async def _connect(broker: BrokerSettings, url: SecretStr, name: str, make: type
         with broker_errors(address):
             async with asyncio.timeout(broker.connect_timeout):
                 await connection.connect()
+    except BrokerUnavailable as error:
+        if tls.is_alert(connection.greeting):
+            raise tls.expects_tls(address) from error
+        raise
     finally:
         cutting.cancel()
     return connection
@@ -259,7 +290,8 @@ def _translated(address: str, error: Exception) -> BrokerUnavailable | StartRefu
         return BrokerUnavailable(f"RabbitMQ at {address}: no answer in time")
     if isinstance(error, _HandshakeRefused) and error.code == 403:
         return StartRefused(
-            f"RabbitMQ at {address} refused the login; check RABBITMQ_USERNAME and RABBITMQ_PASSWORD, or RABBITMQ_URL."
+            f"RabbitMQ at {address} refused the login; check RABBITMQ_USERNAME and RABBITMQ_PASSWORD, or RABBITMQ_URL; "
+            "with RABBITMQ_AUTH=external RABBITMQ_TLS_CERT_FILE, and that there is a user of that name."
         )
     # 530 is also the answer to one connection too many, which passes.
     if isinstance(error, _HandshakeRefused) and error.code == 530 and "limit" not in error.text:
@@ -267,9 +299,7 @@ def _translated(address: str, error: Exception) -> BrokerUnavailable | StartRefu
             f"RabbitMQ at {address} refused the virtual host ({error.text}); check RABBITMQ_VHOST, or RABBITMQ_URL, "
             "and the user's permissions."
         )
-    if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-        return StartRefused(f"RabbitMQ at {address} shows a certificate that is not trusted ({error.__cause__}).")
-    return BrokerUnavailable(f"RabbitMQ at {address}: {_reason(error)}")
+    return tls.explained(address, error) or BrokerUnavailable(f"RabbitMQ at {address}: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

@@ -1,11 +1,9 @@
-"""The fast source's connection on a real broker: logging in, TLS, heartbeats, reasons, and broken bytes."""
+"""The fast source's connection on a real broker: logging in, heartbeats, reasons, and broken bytes."""
 
 import asyncio
 import base64
 import socket
-import subprocess
 import urllib.request
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -16,9 +14,8 @@ from common.errors import StartRefused
 from common.kinds import Names, Service
 from common.metrics import KindMetrics
 from common.rabbitmq.fast.source import FastSource
-from tests.amqp import new_names, peer_of, proxied, rabbitmqctl, settings
-from tests.contract.source import PATIENCE, bodies, messages, running, take, until
-from tests.native import OwnRabbitMQ
+from tests.amqp import new_names, peer_of, proxied, settings
+from tests.contract.source import PATIENCE, messages, running, take, until
 from tests.servers import RabbitMQ
 
 KIND, SERVICE = "labels", Service.TABLEINATOR
@@ -177,90 +174,3 @@ def close_connection(rabbitmq: RabbitMQ, name: str, reason: str) -> None:
         headers={"Authorization": f"Basic {login}", "X-Reason": reason},
     )
     urllib.request.urlopen(request, timeout=10.0).close()
-
-
-# TLS.
-
-
-class Certificates:
-    """A certificate authority, and what it has signed for the server and for a client called `spindle-client`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.authority = folder / "ca.pem"
-        self._openssl("req", "-x509", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")
-        self._sign("server", "subjectAltName=IP:127.0.0.1")
-        self._sign("spindle-client", "extendedKeyUsage=clientAuth")
-
-    def _sign(self, name: str, extension: str) -> None:
-        (self.folder / "extension").write_text(extension)
-        self._openssl("req", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        signing = ("-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
-        self._openssl("x509", *signing, "-extfile", "extension", "-out", f"{name}.pem", new=False)
-
-    def _openssl(self, command: str, *arguments: str, new: bool = True) -> None:
-        key = ("-newkey", "rsa:2048", "-nodes") if new else ()
-        subprocess.run(["openssl", command, *key, *arguments], cwd=self.folder, check=True, capture_output=True)
-
-
-@pytest.fixture
-async def tls(own_rabbitmq: OwnRabbitMQ, tmp_path: Path) -> tuple[str, Certificates]:
-    """A broker's address for TLS, without a login; it takes EXTERNAL too."""
-    certificates = await asyncio.to_thread(Certificates, tmp_path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    files = [("cacertfile", "ca.pem"), ("certfile", "server.pem"), ("keyfile", "server.key")]
-    options = ", ".join(f'{{{name}, "{tmp_path / file}"}}' for name, file in files)
-    await rabbitmqctl(
-        own_rabbitmq,
-        "eval",
-        'true = code:add_pathz(hd(filelib:wildcard(code:lib_dir(rabbit) ++ "/../rabbitmq_auth_mechanism_ssl-*/ebin"))),'
-        "_ = application:load(rabbitmq_auth_mechanism_ssl),"
-        'rabbit_registry:register(auth_mechanism, <<"EXTERNAL">>, rabbit_auth_mechanism_ssl),'
-        "application:set_env(rabbit, auth_mechanisms, ['PLAIN', 'AMQPLAIN', 'EXTERNAL']),"
-        f"Options = [{options}, {{verify, verify_peer}}],"
-        "application:set_env(rabbit, ssl_options, Options),"
-        f'ok = rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, Options, 2).',
-    )
-    return f"127.0.0.1:{port}", certificates
-
-
-async def test_messages_come_over_tls(own_rabbitmq: OwnRabbitMQ, tls: tuple[str, Certificates]) -> None:
-    place, certificates = tls
-    url = changed(own_rabbitmq.url, scheme="amqps", place=place, query=f"cafile={certificates.authority}")
-    names = new_names()
-
-    async with running(source_at(url, names)) as source, peer_of(own_rabbitmq.url) as peer:
-        body = bytes(range(256)) * 2000
-        await peer.publish(names.exchange(KIND), *messages(200), body)
-        received: list[bytes] = []
-        while len(received) < 201:
-            burst = await take(source, 1)
-            received += bodies(burst)
-            source.settle(burst)
-
-    assert received == [*messages(200), body]
-
-
-async def test_a_certificate_that_is_not_trusted_ends_the_start(
-    own_rabbitmq: OwnRabbitMQ, tls: tuple[str, Certificates]
-) -> None:
-    assert "not trusted" in await refusal(changed(own_rabbitmq.url, scheme="amqps", place=tls[0]))
-
-
-async def test_a_clients_certificate_is_login_enough(own_rabbitmq: OwnRabbitMQ, tls: tuple[str, Certificates]) -> None:
-    place, certificates = tls
-    user, vhost = quote("CN=spindle-client", safe=""), urlsplit(own_rabbitmq.url).path.strip("/")
-    everything = {"configure": ".*", "write": ".*", "read": ".*"}
-    own_rabbitmq.broker.api("PUT", f"users/{user}", {"password_hash": "", "tags": ""})
-    own_rabbitmq.broker.api("PUT", f"permissions/{vhost}/{user}", everything)
-    client = certificates.folder / "spindle-client"
-    query = f"cafile={certificates.authority}&certfile={client}.pem&keyfile={client}.key&auth=external"
-    names = new_names()
-
-    url = f"amqps://{place}/{vhost}?{query}"
-    async with running(source_at(url, names)) as source, peer_of(own_rabbitmq.url) as peer:
-        await peer.publish(names.exchange(KIND), *messages(3))
-
-        assert bodies(await take(source, 3)) == messages(3)

@@ -3,8 +3,6 @@
 import asyncio
 from typing import Any
 
-import aiormq.connection
-from aiormq.exceptions import AMQPConnectionError
 from yarl import URL
 
 from common.rabbitmq.connection import Connection, Transports
@@ -17,18 +15,9 @@ class _Wires(Transports):
     wire: Wire
 
     async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        certificates: aiormq.connection.SSLContextProvider = options.pop("ssl_context_provider")
-        context = await certificates.get_context() if url.scheme == "amqps" else None
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(loop=loop)
-        wire = self.wire = Wire(reader)
-        host, port = url.host or "", url.port or 0  # aiormq has seen to the port
-        try:
-            transport, _ = await loop.create_connection(lambda: wire, host, port, ssl=context, **options)
-        except OSError as error:
-            raise AMQPConnectionError(*error.args) from error
-        self.transport = transport
-        return reader, asyncio.StreamWriter(transport, wire, reader, loop)
+        reader = asyncio.StreamReader(loop=asyncio.get_running_loop())
+        self.wire = Wire(reader)
+        return reader, await self._open(url, reader, self.wire, **options)
 
 
 class FastConnection(Connection):

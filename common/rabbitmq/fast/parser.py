@@ -13,14 +13,12 @@ import msgspec
 from common.delivery import Delivery, Epoch
 from common.rabbitmq.fast.headers import PROPERTIES_AT, read_properties
 from common.rabbitmq.fast.lookalikes import Lookalikes, look_of
+from common.rabbitmq.frames import FRAME_MAX
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 END = 0xCE
 OVERHEAD = 8
 """Bytes of a frame around its payload."""
-
-FRAME_MAX = 131_072
-"""What a connection begins with: RabbitMQ's default, and more than its handshake needs."""
 
 _FRAME = struct.Struct(">BHI")
 _CONTENT = struct.Struct(">HHQ")
@@ -64,8 +62,8 @@ class Parser:
         self._content: _Content | None = None
 
     def begin(self, epoch: Epoch, *, frame_max: int = FRAME_MAX) -> None:
-        """Expect deliveries from now on; before this they are an error. `frame_max`: as negotiated, 0 for no limit."""
-        self._largest = (frame_max or 1 << 32) - OVERHEAD
+        """Expect deliveries from now on; before this they are an error. `frame_max`: as negotiated."""
+        self._largest = frame_max - OVERHEAD
         self._alike = Lookalikes(epoch, largest=self._largest)
 
     def feed(self, data: bytes, received: float) -> Parsed:

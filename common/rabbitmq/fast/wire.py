@@ -11,7 +11,8 @@ from collections.abc import Callable
 from aiormq.exceptions import AMQPConnectionError
 
 from common.delivery import Delivery, Epoch
-from common.rabbitmq.fast.parser import FRAME_MAX, FrameError, Parser
+from common.rabbitmq.connection import StreamEnd
+from common.rabbitmq.fast.parser import FrameError, Parser
 
 OnBurst = Callable[[list[Delivery]], None]
 OnFailure = Callable[[str], None]
@@ -22,7 +23,7 @@ SILENCE = 2
 _HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
 
-class Wire(asyncio.StreamReaderProtocol):
+class Wire(StreamEnd):
     """A protocol for a transport, in front of aiormq's stream."""
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
@@ -43,7 +44,7 @@ class Wire(asyncio.StreamReaderProtocol):
         """Expect deliveries. `heartbeat`: seconds, 0 for none. `on_failure`: called once, with the reason, before the
         connection is cut."""
         self._on_burst, self._on_failure = on_burst, on_failure
-        self._parser.begin(epoch, frame_max=frame_max or FRAME_MAX)
+        self._parser.begin(epoch, frame_max=frame_max)
         if heartbeat:
             self._silent_since = time.monotonic()
             self._listen(heartbeat)
@@ -63,6 +64,7 @@ class Wire(asyncio.StreamReaderProtocol):
         if self._has_failed:
             return
         self._has_read = True
+        self.greeting = self.greeting or data
         try:
             deliveries, rest = self._parser.feed(data, time.monotonic())
         except FrameError as error:

@@ -1,0 +1,52 @@
+"""The settings of an encrypted connection: whether there is one, whom to trust, and who we are."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, model_validator
+
+from common.fields import Lower, choice, text
+from common.servers import ServerSettings
+
+
+def _file(path: str) -> str:
+    if path and not Path(path).is_file():
+        raise ValueError("no such file")
+    return path
+
+
+File = Annotated[str, AfterValidator(_file)]
+
+
+class TlsSettings(ServerSettings):
+    """How to reach a server with TLS. A file is read anew for each connection, so that it may be replaced."""
+
+    tls: bool = choice(False, ("true", "false"))
+    tls_ca_file: File = text("", "the path of a file that holds the certificates of authorities to trust (PEM)")
+    """Empty: those that this machine trusts."""
+    tls_cert_file: File = text("", "the path of a file that holds the certificate to show (PEM)")
+    tls_key_file: File = text("", "the path of a file that holds the key of that certificate, without a password (PEM)")
+    """Empty: it stands in the certificate's file."""
+    tls_verify: bool = choice(True, ("true", "false"))
+    """False accepts whatever certificate the server shows: for tests only."""
+    auth: Annotated[Literal["plain", "external"], Lower] = choice("plain", ("plain", "external"))
+    """`external`: the certificate is the login."""
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.tls
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        needless = [name for name in ("tls_ca_file", "tls_cert_file", "tls_key_file") if getattr(self, name)]
+        if needless and not self.has_tls:
+            file, tls = self.variable(needless[0]), self.variable("tls")
+            raise ValueError(f"{file} is set without TLS; allowed is {tls}=true.")
+        if self.tls_key_file and not self.tls_cert_file:
+            key, certificate = self.variable("tls_key_file"), self.variable("tls_cert_file")
+            raise ValueError(f"{key} is set without a certificate; allowed is {certificate} beside it.")
+        if self.auth == "external" and not self.tls_cert_file:
+            auth, certificate = self.variable("auth"), self.variable("tls_cert_file")
+            raise ValueError(f"{auth} is external without a certificate; allowed is {certificate} beside it.")
+        return self
