@@ -3,8 +3,10 @@
 Exit codes: 0 everything was measured; 1 an arm failed, or a store was wrong after one; 2 it can't run like this.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from rich.console import Console
 
@@ -24,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.only_docs:
         rewrite(read(settings.json))
         return 0
+    signal.signal(signal.SIGTERM, _interrupt)  # as on Ctrl-C: the servers end too
     try:
         found = run(settings)
     except (StartRefused, StackFailed) as error:
@@ -34,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.docs:
         rewrite(found)
     return 1 if any(result.failure for result in found.results) else 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

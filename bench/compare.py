@@ -15,8 +15,9 @@ from rich.table import Table
 from bench.figures import Figure
 from bench.report import read
 
-LEAST = 0.05
-"""Relative change below which nothing is said, however alike the rounds of a run were among themselves."""
+LEAST, FEW_ROUNDS, LEAST_OF_FEW = 0.05, 3, 0.25
+"""Relative change below which nothing is said, however alike the rounds of a run were among themselves; and below which
+nothing is said where a run had fewer rounds than these, so that its noise is not known."""
 
 
 class Change(StrEnum):
@@ -37,7 +38,8 @@ def _change(old: Figure | None, new: Figure | None) -> Change:
     if old is None or new is None or old.value is None or new.value is None:
         return Change.UNKNOWN
     within = _is_within(old.value, new) or _is_within(new.value, old)
-    if within or abs(new.value - old.value) <= LEAST * abs(old.value):
+    least = LEAST_OF_FEW if min(len(old.rounds), len(new.rounds)) < FEW_ROUNDS else LEAST
+    if within or abs(new.value - old.value) <= least * abs(old.value):
         return Change.SAME
     return Change.BETTER if (new.value > old.value) == (new.better == "more") else Change.WORSE
 

@@ -34,7 +34,7 @@ class Settings:
 
     def rounds_of(self, group: str) -> int:
         """How many rounds a group has."""
-        return self.rounds if group == "tables" else 1 if group == "whole" else -(-self.rounds * 3 // 5)
+        return self.rounds if group == "tables" else 1 if group == "whole" else max(1, self.rounds * 3 // 5)
 
 
 def parse(argv: Sequence[str]) -> Settings:

@@ -107,7 +107,9 @@ def test_each_round_begins_with_another_arm_and_runs_every_one() -> None:
         (figure(2.0, 1.9, 2.1, better="less"), figure(1.5, 1.4, 1.6, better="less"), Change.BETTER),
         (figure(2.0, 1.0, 3.0), figure(1.5, 1.4, 1.6), Change.SAME),  # the old rounds were as bad as that
         (figure(2.0, 1.9, 2.1), figure(1.5, 1.0, 2.2), Change.SAME),  # the new ones were as good as that
-        (figure(2.00), figure(1.91), Change.SAME),  # too little to speak of
+        (figure(2.0, 2.0, 2.0), figure(1.91, 1.91, 1.91), Change.SAME),  # too little to speak of
+        (figure(2.0), figure(1.6), Change.SAME),  # one round says nothing of its noise
+        (figure(2.0), figure(1.4), Change.WORSE),
         (Figure(None, None, None, 1.0, 2.0, "more", []), figure(1.0), Change.UNKNOWN),
     ],
 )
