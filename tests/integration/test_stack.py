@@ -233,11 +233,17 @@ def test_a_service_gets_addresses_is_restarted_and_ends_with_its_killed_supervis
     second = _until(10, lambda: next((ref for ref in processes.descendants(supervisor) if ref != first), None))
     _until(10, lambda: member.condition() is Condition.RUNNING or None)
     told = json.loads((tmp_path / "environment.json").read_text())
+    supervised = member.worker()
     os.kill(supervisor.pid, signal.SIGKILL)
+    _until(10, lambda: not is_running(supervisor) or None)
+    orphan, condition = member.worker(), member.condition()
     member.stop()
 
     assert told == {"RABBITMQ_HOST": "here", "POSTGRES_BATCH_SIZE": "7"}
+    assert supervised == orphan == second
+    assert condition is Condition.PARTLY
     assert not is_running(second)
+    assert (member.worker(), member.condition()) == (None, Condition.STOPPED)
 
 
 STANDIN = """

@@ -1,0 +1,357 @@
+"""`spindle doctor` on real servers: a check passes where all is well, changes nothing, and fails for a real reason."""
+
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from pydantic import SecretStr
+
+from common.checks import Check, State
+from common.kinds import KINDS, Names, Service
+from common.rabbitmq.checking import check_broker
+from common.rabbitmq.connection import connected
+from common.rabbitmq.topology import declare
+from common.settings import BrokerSettings
+from graphinator.checking import check_graph
+from graphinator.model import NODES
+from graphinator.schema import statement_of
+from spindle.cli import main
+from tableinator.checking import check_tables
+from tests import servers
+from tests.integration import graphs, tables
+
+NAMES = Names()
+QUEUE = NAMES.queue(Service.TABLEINATOR, "artists")
+EXCHANGE = NAMES.exchange("artists")
+
+
+def wrong(checks: Sequence[Check]) -> dict[str, tuple[State, str]]:
+    """What is not in order, by name."""
+    return {check.name: (check.state, check.sentence) for check in checks if check.state is not State.OK}
+
+
+# ---- RabbitMQ ----
+
+
+@pytest.fixture
+def vhost(rabbitmq: servers.RabbitMQ) -> Iterator[servers.RabbitMQ]:
+    """A vhost without a queue."""
+    if not rabbitmq.management_url:
+        pytest.skip("needs RabbitMQ's management API, to make vhosts and users")
+    with servers.vhost_of_this_run(rabbitmq) as fresh:
+        yield fresh
+
+
+def vhost_name(broker: servers.RabbitMQ) -> str:
+    """As the management API writes it in a path."""
+    return urlsplit(broker.url).path[1:]
+
+
+@contextmanager
+def user_with(broker: servers.RabbitMQ, **permissions: str) -> Iterator[str]:
+    """A user without any tag. Gives: the broker's URL with his login."""
+    name = f"doctor-{secrets.token_hex(4)}"
+    broker.api("PUT", f"users/{name}", {"password": "word", "tags": ""})
+    try:
+        granted = dict.fromkeys(("configure", "write", "read"), "") | permissions
+        broker.api("PUT", f"permissions/{vhost_name(broker)}/{name}", granted)
+        parts = urlsplit(broker.url)
+        yield urlunsplit(parts._replace(netloc=f"{name}:word@{parts.netloc.rpartition('@')[2]}"))
+    finally:
+        broker.api("DELETE", f"users/{name}")
+
+
+async def broker_checks(url: str) -> list[Check]:
+    return await check_broker(BrokerSettings(url=SecretStr(url)), NAMES, KINDS)
+
+
+async def test_an_empty_vhost_is_in_order_and_stays_empty(vhost: servers.RabbitMQ) -> None:
+    checks = await broker_checks(vhost.url)
+
+    exchanges = [each["name"] for each in vhost.api("GET", f"exchanges/{vhost_name(vhost)}")]
+    assert wrong(checks) == {}
+    assert [check.name for check in checks] == ["login", "version", "permissions", "queues"]
+    assert vhost.api("GET", f"queues/{vhost_name(vhost)}") == []
+    assert all(name == "" or name.startswith("amq.") for name in exchanges)
+
+
+async def test_what_our_services_declared_is_in_order(vhost: servers.RabbitMQ) -> None:
+    async with connected(BrokerSettings(url=SecretStr(vhost.url)), name="test") as connection:
+        await declare(connection, NAMES, Service.TABLEINATOR, "artists")
+
+    checks = await broker_checks(vhost.url)
+
+    assert wrong(checks) == {}
+    assert "is as ours would be" in checks[-1].sentence
+    assert len(vhost.api("GET", f"queues/{vhost_name(vhost)}")) == 2
+
+
+async def test_a_user_with_permissions_on_our_names_alone_is_in_order(vhost: servers.RabbitMQ) -> None:
+    ours = f"^{NAMES.prefix}-"
+    with user_with(vhost, configure=ours, write=ours, read=ours) as url:
+        assert wrong(await broker_checks(url)) == {}
+
+
+@pytest.mark.parametrize("lacking", ["configure", "write", "read"])
+async def test_a_permission_that_is_lacking_fails_and_is_named(vhost: servers.RabbitMQ, lacking: str) -> None:
+    ours = f"^{NAMES.prefix}-"
+    almost = dict.fromkeys(("configure", "write", "read"), ours) | {lacking: f"{ours}(artists|labels|graphinator)"}
+    with user_with(vhost, **almost) as url:
+        state, sentence = wrong(await broker_checks(url))["permissions"]
+
+    assert state is State.FAILED
+    assert f"{NAMES.prefix}-" in sentence and "set_permissions" in sentence
+
+
+async def test_a_queue_with_other_arguments_is_a_warning_and_is_named(vhost: servers.RabbitMQ) -> None:
+    vhost.api("PUT", f"queues/{vhost_name(vhost)}/{QUEUE}", {"durable": True})  # classic, without dead letters
+
+    checks = await broker_checks(vhost.url)
+
+    differences = [check.sentence for check in checks if check.state is State.WARNING]
+    assert {check.state for check in checks} == {State.OK, State.WARNING}
+    assert any(f"{QUEUE}: x-queue-type is " in each for each in differences)
+    assert any(f"{QUEUE}: x-dead-letter-exchange is unset" in each for each in differences)
+
+
+async def test_a_queue_that_can_not_be_used_fails(vhost: servers.RabbitMQ) -> None:
+    body = {"durable": True, "arguments": {"x-queue-type": "stream"}}
+    vhost.api("PUT", f"queues/{vhost_name(vhost)}/{QUEUE}", body)
+
+    state, sentence = wrong(await broker_checks(vhost.url))["queues"]
+
+    assert state is State.FAILED
+    assert QUEUE in sentence and "stream" in sentence
+
+
+async def test_an_exchange_that_can_not_be_used_fails(vhost: servers.RabbitMQ) -> None:
+    vhost.api("PUT", f"exchanges/{vhost_name(vhost)}/{EXCHANGE}", {"type": "fanout", "internal": True})
+
+    state, sentence = wrong(await broker_checks(vhost.url))["queues"]
+
+    assert state is State.FAILED
+    assert EXCHANGE in sentence
+
+
+async def test_a_wrong_vhost_and_a_wrong_password_fail_without_showing_it(vhost: servers.RabbitMQ) -> None:
+    parts = urlsplit(vhost.url)
+    no_vhost = urlunsplit(parts._replace(path="/nowhere"))
+    no_login = urlunsplit(parts._replace(netloc=f"nobody:hidden@{parts.netloc.rpartition('@')[2]}"))
+
+    found = [wrong(await broker_checks(url)) for url in (no_vhost, no_login)]
+
+    assert [list(each) for each in found] == [["login"], ["login"]]
+    assert "RABBITMQ_VHOST" in found[0]["login"][1]
+    assert "RABBITMQ_PASSWORD" in found[1]["login"][1] and "hidden" not in found[1]["login"][1]
+
+
+# ---- PostgreSQL ----
+
+
+@pytest.fixture
+async def schema(postgres: servers.Postgres) -> AsyncIterator[str]:
+    """A DSN in which an empty schema is the only one."""
+    async with tables.own_schema(postgres.dsn) as dsn:
+        yield dsn
+
+
+@asynccontextmanager
+async def role_in(dsn: str, *grants: str) -> AsyncIterator[str]:
+    """A role with these grants, `{role}` standing for it. Gives: the DSN with its login."""
+    role = f"doctor_{secrets.token_hex(4)}"
+    schema_name = dsn.rpartition("search_path=")[2]
+    await tables.run(dsn, f"CREATE ROLE {role} LOGIN PASSWORD 'word'", f"GRANT USAGE ON SCHEMA {schema_name} TO {role}")
+    await tables.run(dsn, *(grant.replace("{role}", role).replace("{schema}", schema_name) for grant in grants))
+    try:
+        yield tables.at(dsn, port=urlsplit(dsn).port, host=urlsplit(dsn).hostname or "", login=f"{role}:word")
+    finally:
+        await tables.run(dsn, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+async def table_checks(dsn: str) -> list[Check]:
+    return await check_tables(tables.settings(dsn).postgres, KINDS, connections=1)
+
+
+async def create_tables(dsn: str) -> None:
+    """As the service does."""
+    from tableinator.store import open_store
+
+    async with open_store(tables.settings(dsn, kinds=KINDS)):
+        pass
+
+
+async def test_an_empty_database_is_in_order_and_stays_empty(schema: str) -> None:
+    checks = await table_checks(schema)
+
+    left = await tables.fetch(schema, "SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace")
+    assert wrong(checks) == {}
+    assert {check.name for check in checks} >= {"version", "writing", "connections", "clock", "tables", "rows"}
+    assert left == []
+
+
+async def test_tables_of_the_service_are_in_order_and_stay_without_a_row(schema: str) -> None:
+    await create_tables(schema)
+
+    assert wrong(await table_checks(schema)) == {}
+    assert await tables.fetch(schema, "SELECT FROM artists") == []
+
+
+async def test_a_role_that_may_not_write_fails_with_the_grant_it_needs(schema: str) -> None:
+    await create_tables(schema)
+    async with role_in(schema, "GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}") as dsn:
+        state, sentence = wrong(await table_checks(dsn))["tables"]
+
+    assert state is State.FAILED
+    assert "GRANT INSERT, UPDATE ON" in sentence
+
+
+async def test_a_role_that_may_not_create_tables_fails_with_what_to_run(schema: str) -> None:
+    async with role_in(schema) as dsn:
+        state, sentence = wrong(await table_checks(dsn))["tables"]
+
+    assert state is State.FAILED
+    assert "CREATE TABLE IF NOT EXISTS artists" in sentence and "permission denied" in sentence
+
+
+async def test_a_read_only_database_fails(schema: str) -> None:
+    found = wrong(await table_checks(tables.with_parameter(schema, "default_transaction_read_only=on")))
+
+    assert found["writing"][0] is State.FAILED
+    assert "POSTGRES_HOST" in found["writing"][1]
+
+
+async def test_a_table_of_another_shape_fails_with_what_to_run(schema: str) -> None:
+    await create_tables(schema)
+    await tables.run(schema, "ALTER TABLE labels DROP COLUMN version")
+
+    state, sentence = wrong(await table_checks(schema))["tables"]
+
+    assert state is State.FAILED
+    assert "ALTER TABLE labels ADD COLUMN version" in sentence
+
+
+async def test_a_row_that_is_refused_fails(schema: str) -> None:
+    await create_tables(schema)
+    await tables.run(schema, "ALTER TABLE masters ADD CONSTRAINT never CHECK (data_id = 'never')")
+
+    state, sentence = wrong(await table_checks(schema))["rows"]
+
+    assert state is State.FAILED
+    assert "masters" in sentence and "never" in sentence
+
+
+async def test_a_database_that_is_not_there_and_a_wrong_password_fail(postgres: servers.Postgres) -> None:
+    nowhere = urlunsplit(urlsplit(postgres.dsn)._replace(path="/nowhere"))
+    stranger = tables.at(postgres.dsn, port=urlsplit(postgres.dsn).port, login="nobody:hidden")
+
+    found = [wrong(await table_checks(dsn)) for dsn in (nowhere, stranger)]
+
+    assert [list(each) for each in found] == [["login"], ["login"]]
+    assert "POSTGRES_DATABASE" in found[0]["login"][1]
+    assert "POSTGRES_PASSWORD" in found[1]["login"][1] and "hidden" not in found[1]["login"][1]
+
+
+# ---- Neo4j ----
+
+
+@pytest.fixture
+async def bare_graph(empty_neo4j: servers.Neo4j) -> AsyncIterator[servers.Neo4j]:
+    """The shared Neo4j without a node or a constraint; the constraints come back."""
+    names = [name for [name] in await graphs.fetch(empty_neo4j, "SHOW CONSTRAINTS YIELD name")]
+    await _run(empty_neo4j, *(f"DROP CONSTRAINT {name}" for name in names))
+    yield empty_neo4j
+    empty_neo4j.empty()
+    await _run(empty_neo4j, *map(statement_of, NODES))
+
+
+async def _run(server: servers.Neo4j, *statements: str) -> None:
+    async with graphs.driver(server) as driver, driver.session(database=server.database) as session:
+        for statement in statements:
+            await (await session.run(statement)).consume()
+
+
+async def graph_checks(server: servers.Neo4j, **changed: str) -> list[Check]:
+    return await check_graph(graphs.settings(server, **changed).neo4j, KINDS)
+
+
+async def test_a_bare_graph_is_in_order_and_stays_bare_unless_its_nodes_forbid_a_constraint(
+    bare_graph: servers.Neo4j,
+) -> None:
+    checks = await graph_checks(bare_graph)
+
+    assert wrong(checks) == {}
+    assert [check.name for check in checks] == ["login", "version", "clock", "size", "constraints", "nodes"]
+    assert f"{len(NODES)} don't exist yet" in checks[4].sentence
+    assert await graphs.fetch(bare_graph, "SHOW INDEXES YIELD type WHERE type <> 'LOOKUP'") == []
+    assert await graphs.fetch(bare_graph, "MATCH (n) RETURN n") == []
+
+    # In the same test, because dropping and creating constraints takes long.
+    await _run(bare_graph, "UNWIND ['7', '7'] AS id CREATE (:Artist {id: id})")
+
+    state, sentence = wrong(await graph_checks(bare_graph))["constraints"]
+
+    assert state is State.FAILED
+    assert "CREATE CONSTRAINT artist_id" in sentence
+
+
+async def test_a_node_that_is_refused_fails(empty_neo4j: servers.Neo4j) -> None:
+    await _run(empty_neo4j, *map(statement_of, NODES))
+    await _run(empty_neo4j, "CREATE CONSTRAINT doctor FOR (n:Label) REQUIRE n.hash IS UNIQUE")
+    try:
+        await _run(empty_neo4j, "CREATE (:Label {id: 'other', hash: ''})")
+
+        found = wrong(await graph_checks(empty_neo4j))
+    finally:
+        await _run(empty_neo4j, "DROP CONSTRAINT doctor")
+
+    assert list(found) == ["nodes"]
+    assert found["nodes"][0] is State.FAILED
+    assert "labels" in found["nodes"][1]
+
+
+async def test_a_wrong_database_and_a_wrong_password_fail(neo4j: servers.Neo4j) -> None:
+    # The wrong password once only: after several the right one is refused too.
+    wrongly = ({"database": "nowhere"}, {"password": "hidden"})
+
+    found = [wrong(await graph_checks(neo4j, **changed)) for changed in wrongly]
+
+    assert [list(each) for each in found] == [["login"], ["login"]]
+    assert "NEO4J_DATABASE" in found[0]["login"][1]
+    assert "NEO4J_PASSWORD" in found[1]["login"][1] and "hidden" not in found[1]["login"][1]
+
+
+# ---- all of it, as an operator runs it ----
+
+
+def test_the_command_looks_at_everything_and_its_exit_code_says_what_it_found(
+    rabbitmq: servers.RabbitMQ,
+    postgres: servers.Postgres,
+    neo4j: servers.Neo4j,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with servers.vhost_of_this_run(rabbitmq) as vhost, servers.database_of_this_run(postgres) as database:
+        for name, value in {
+            "RABBITMQ_URL": vhost.url,
+            "RABBITMQ_MANAGEMENT_URL": vhost.management_url or "none",
+            "POSTGRES_DSN": database.dsn,
+            "NEO4J_URI": neo4j.uri,
+            "NEO4J_USERNAME": neo4j.username,
+            "NEO4J_PASSWORD": neo4j.password,
+        }.items():
+            monkeypatch.setenv(name, value)
+
+        well, said = main(["doctor", "--json", "--synthetic", "1000"]), json.loads(capsys.readouterr().out)
+        monkeypatch.setenv("POSTGRES_BATCH_MODE", "false")
+        slow = main(["doctor"])
+        monkeypatch.setenv("NEO4J_URI", "bolt://127.0.0.1:1")
+        failing = main(["doctor"])
+
+    assert (well, slow, failing) == (0, 1, 2), said
+    assert {check["server"] for check in said["checks"]} == {
+        *("graphinator", "tableinator", "extractor", "RabbitMQ", "PostgreSQL", "Neo4j"),
+    }
+    assert "One record per transaction" in capsys.readouterr().out

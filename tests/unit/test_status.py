@@ -1,0 +1,328 @@
+"""`spindle status`: from what processes and broker say to numbers, sentences and an exit code."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from io import StringIO
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from common.environment import load
+from common.errors import SettingsError
+from common.kinds import KINDS, Names, Service
+from common.metrics import REGISTRY
+from common.scraping import Samples
+from spindle.settings import OperatorSettings
+from spindle.status.broker import BrokerState, QueueState, Told, combined, our_queues
+from spindle.status.judging import STILL, Verdict, judge
+from spindle.status.picture import Picture, histograms, paint
+from spindle.status.quantiles import WINDOW, Recent, latency_of, quantile
+from spindle.status.replicas import Replica
+from spindle.status.showing import as_data, as_screen
+
+NAMES = Names()
+GRAPH, TABLE = Service.GRAPHINATOR, Service.TABLEINATOR
+BOUNDS = (0.1, 0.5, 1.0, math.inf)
+
+
+def said(service: Service, kinds: tuple[str, ...] = KINDS, **values: float) -> Samples:
+    """What a healthy process says; `values` by the metric's name without `spindle_`, the same for every kind."""
+    by_kind = {"broker_connected": 1.0, "records_per_second": 0.0, "unacknowledged_deliveries": 0.0} | values
+    lines = [
+        f'spindle_{name}{{service="{service}",kind="{kind}"}} {value}'
+        for kind in kinds
+        for name, value in by_kind.items()
+    ]
+    lines.append(f'spindle_store_breaker_open{{service="{service}",store="A store"}} {values.get("breaker", 0.0)}')
+    return Samples.parse("\n".join(lines) + "\n")
+
+
+def replica(service: Service = TABLE, address: str = "10.0.0.1:8002", **values: float) -> Replica:
+    """One that answers and is ready."""
+    return Replica(service, address, said(service, **values))
+
+
+def broker(**lengths: QueueState) -> BrokerState:
+    """One that has every queue, empty but for those named by kind (of tableinator)."""
+    queues = dict.fromkeys(our_queues(NAMES, KINDS), QueueState(0, 0))
+    queues |= {NAMES.queue(TABLE, kind): state for kind, state in lengths.items()}
+    return BrokerState("here:5672", ("amqp",), queues=queues)
+
+
+def picture(*replicas: Replica, of: BrokerState | None = None, services: tuple[Service, ...] = (TABLE,)) -> Picture:
+    """A picture of one service, unless others are named."""
+    found = list(replicas)
+    return paint(found, of or broker(), services=services, kinds=KINDS, names=NAMES, latencies=histograms(found))
+
+
+def judged(painted: Picture) -> tuple[Verdict, list[str]]:
+    return judge(painted, NAMES)
+
+
+def test_nothing_wrong_is_healthy() -> None:
+    assert judged(picture(replica())) == (Verdict.HEALTHY, [])
+
+
+def test_replicas_are_summed() -> None:
+    first, second = (
+        replica(address=f"10.0.0.{n}:8002", records_per_second=100, unacknowledged_deliveries=250) for n in (1, 2)
+    )
+
+    state = picture(first, second, of=broker(artists=QueueState(1500))).services[0].kinds[0]
+
+    assert (state.kind, state.replicas, state.rate, state.in_flight) == ("artists", 2, 200.0, 500)
+    assert (state.ready, state.unacknowledged, state.backlog, state.eta) == (1500, 500, 2000, 10.0)
+
+
+def test_what_a_silent_replica_holds_is_counted_by_the_broker() -> None:
+    silent = Replica(TABLE, "10.0.0.2:8002", trouble=("does not answer",))
+
+    painted = picture(replica(unacknowledged_deliveries=10), silent, of=broker(artists=QueueState(0, 1010)))
+
+    assert painted.services[0].kinds[0].unacknowledged == 1010
+
+
+def test_a_replica_that_does_not_answer_degrades_and_is_named() -> None:
+    silent = Replica(TABLE, "10.0.0.2:8002", trouble=("does not answer: timed out",))
+
+    assert judged(picture(replica(), silent)) == (
+        Verdict.DEGRADED,
+        ["tableinator at 10.0.0.2:8002: does not answer: timed out"],
+    )
+
+
+@pytest.mark.parametrize(
+    "painted",
+    [
+        picture(Replica(TABLE, "tableinator:8002", trouble=("the name is not known",))),
+        picture(),
+        picture(replica(), of=BrokerState("here:5672", trouble="no answer in time")),
+        picture(replica(), services=(GRAPH, TABLE)),
+    ],
+    ids=["no replica answers", "no replica", "no broker", "another service without replicas"],
+)
+def test_what_can_not_be_asked_is_unreachable(painted: Picture) -> None:
+    verdict, wrong = judged(painted)
+
+    assert verdict is Verdict.UNREACHABLE
+    assert wrong
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"refusing_everything": 1.0}, "everything is refused"),
+        ({"handed_back": 1.0}, "back with RabbitMQ"),
+        ({"suspects": 3.0}, "await the evidence"),
+    ],
+)
+def test_what_holds_a_kind_up_is_said(values: dict[str, float], sentence: str) -> None:
+    verdict, wrong = judged(picture(replica(**values)))
+
+    assert verdict is Verdict.DEGRADED
+    assert len(wrong) == len(KINDS)
+    assert all(sentence in each for each in wrong)
+
+
+def test_waiting_records_of_a_service_that_settles_nothing_degrade() -> None:
+    still = replica(oldest_unacknowledged_seconds=STILL + 1)
+
+    verdict, wrong = judged(picture(still, of=broker(artists=QueueState(7))))
+
+    assert verdict is Verdict.DEGRADED
+    assert wrong == ["tableinator, artists: 7 records wait, and none has been settled for 31 s"]
+
+
+def test_a_kind_that_waits_for_its_turn_is_no_standstill() -> None:
+    labels_move = Samples.parse(
+        "\n".join(
+            f'{name}{{service="tableinator",kind="{kind}"}} {value}'
+            for kind in KINDS
+            for name, value in (
+                ("spindle_broker_connected", 1),
+                ("spindle_oldest_unacknowledged_seconds", STILL + 1),
+                ("spindle_records_per_second", 50 if kind == "labels" else 0),
+            )
+        )
+        + "\n"
+    )
+
+    painted = picture(Replica(TABLE, "10.0.0.1:8002", labels_move), of=broker(artists=QueueState(7)))
+
+    assert judged(painted)[0] is Verdict.HEALTHY
+
+
+def test_a_kind_that_nobody_works_on_degrades() -> None:
+    only_artists = Replica(TABLE, "10.0.0.1:8002", said(TABLE, ("artists",)))
+
+    verdict, wrong = judged(picture(only_artists))
+
+    assert verdict is Verdict.DEGRADED
+    assert wrong == [f"tableinator, {kind}: no replica works on it" for kind in KINDS if kind != "artists"]
+
+
+def test_dead_letters_and_missing_queues_degrade_by_name() -> None:
+    state = broker()
+    queues: dict[str, QueueState] = {**state.queues, NAMES.dead_letter_queue(TABLE, "labels"): QueueState(3, 0)}
+    del queues[NAMES.queue(TABLE, "masters")]
+
+    verdict, wrong = judged(picture(replica(), of=replace(state, queues=queues)))
+
+    assert verdict is Verdict.DEGRADED
+    assert wrong == [
+        "tableinator, labels: 3 dead letters wait in discogsography-discogs-tableinator-labels.dlq",
+        "tableinator, masters: the queue discogsography-discogs-tableinator-masters does not exist",
+    ]
+
+
+def test_an_alarm_of_the_broker_degrades() -> None:
+    verdict, wrong = judged(picture(replica(), of=replace(broker(), alarms=("disk",))))
+
+    assert (verdict, wrong) == (Verdict.DEGRADED, ["RabbitMQ lacks disk and takes no messages: see the runbook"])
+
+
+def test_lengths_are_those_of_this_moment_and_the_rest_is_managements() -> None:
+    amqp = Told({"a": QueueState(7), "new": QueueState(1)})
+    management = Told({"a": QueueState(500, 20)}, ("memory",))
+
+    state = combined("here:5672", amqp=amqp, management=management)
+
+    assert state.queues == {"a": QueueState(7, 20), "new": QueueState(1)}
+    assert (state.alarms, state.asked_by) == (("memory",), ("amqp", "management"))
+
+
+def test_either_way_to_the_broker_will_do() -> None:
+    told, not_told = Told({"a": QueueState(7, 1)}), Told(trouble="no answer")
+
+    by_management = combined("here:5672", amqp=not_told, management=told)
+    by_amqp = combined("here:5672", amqp=told, management=not_told)
+    by_none = combined("here:5672", amqp=not_told, management=not_told)
+
+    assert by_management.queues == by_amqp.queues == {"a": QueueState(7, 1)}
+    assert (by_management.asked_by, by_amqp.asked_by) == (("management",), ("amqp",))
+    assert not by_none.is_reachable
+
+
+def test_a_quantile_lies_evenly_within_its_bucket() -> None:
+    buckets = dict(zip(BOUNDS, (0, 10, 20, 20), strict=True))
+
+    assert quantile(0.5, buckets) == 0.5
+    assert quantile(0.25, buckets) == pytest.approx(0.3)
+    assert quantile(0.75, buckets) == pytest.approx(0.75)
+
+
+def test_beyond_the_last_bound_nothing_more_is_known() -> None:
+    assert quantile(0.99, dict(zip(BOUNDS, (0, 0, 0, 5), strict=True))) == 1.0
+
+
+def test_without_observations_there_is_no_latency() -> None:
+    assert latency_of({}) is None
+    assert latency_of(dict.fromkeys(BOUNDS, 0.0)) is None
+
+
+@given(st.lists(st.integers(0, 1000), min_size=4, max_size=4).filter(any))
+def test_quantiles_rise(counts: list[int]) -> None:
+    buckets = {bound: float(sum(counts[: place + 1])) for place, bound in enumerate(BOUNDS)}
+
+    latency = latency_of(buckets)
+
+    assert latency is not None
+    assert 0 <= latency.p50 <= latency.p95 <= latency.p99 <= 1.0
+
+
+def test_a_watch_looks_back_a_minute_and_no_further() -> None:
+    recent = Recent()
+    looks = [(0.0, 10.0), (WINDOW, 15.0), (WINDOW + 30, 40.0)]
+
+    seen = [recent.observe(at, {"a": {1.0: count}})["a"][1.0] for at, count in looks]
+
+    assert seen == [10.0, 5.0, 25.0]
+
+
+def test_a_histogram_that_began_anew_counts_whole() -> None:
+    recent = Recent()
+    recent.observe(0.0, {"a": {1.0: 100.0}})
+
+    assert recent.observe(1.0, {"a": {1.0: 3.0}}) == {"a": {1.0: 3.0}}
+
+
+def test_every_metric_that_is_read_is_exported() -> None:
+    read = set[str]()
+
+    class Listening(Samples):
+        def of(self, name: str, **labels: str) -> Any:
+            read.add(name)
+            return super().of(name, **labels)
+
+    paint(
+        [Replica(TABLE, "10.0.0.1:8002", Listening())],
+        broker(),
+        services=(TABLE,),
+        kinds=KINDS,
+        names=NAMES,
+        latencies={},
+    )
+    histograms([Replica(TABLE, "10.0.0.1:8002", Listening())])
+    exported = {family.name for family in REGISTRY.collect()}
+
+    assert len(read) >= 10
+    assert {name.removesuffix("_total").removesuffix("_count").removesuffix("_bucket") for name in read} <= exported
+
+
+def test_what_is_shown_and_what_a_program_gets_agree() -> None:
+    painted = picture(replica(records_per_second=100), of=broker(artists=QueueState(7100)))
+    shown = StringIO()
+    console = Console(width=140, file=shown)
+
+    data = as_data(painted, *judged(painted))
+    console.print(as_screen(painted, *judged(painted)))
+    [artists] = [line for line in shown.getvalue().splitlines() if "artists" in line]
+
+    assert data["verdict"] == "healthy"
+    assert data["services"]["tableinator"]["kinds"]["artists"]["eta_seconds"] == 71.0
+    assert artists.split()[2:8] == ["100", "7,100", "0", "1", "min", "11"]
+
+
+def settings(**variables: str) -> OperatorSettings:
+    return load(OperatorSettings, variables)
+
+
+def test_places_and_the_management_api_are_where_the_compose_file_has_them() -> None:
+    found = settings(RABBITMQ_HOST="rabbitmq")
+
+    assert found.places == {GRAPH: ("graphinator:8001",), TABLE: ("tableinator:8002",)}
+    assert found.rabbitmq_management_url == "http://rabbitmq:15672"
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({"RABBITMQ_URL": "amqps://u:p@there/"}, ""),
+        ({"RABBITMQ_URL": "amqp://u:p@one:5672,two:5672/"}, ""),
+        ({"RABBITMQ_URL": "amqp://u:p@[::1]:5672/v"}, "http://[::1]:15672"),
+        ({"RABBITMQ_MANAGEMENT_URL": "none"}, ""),
+        ({"RABBITMQ_MANAGEMENT_URL": "https://there/path/"}, "https://there/path"),
+    ],
+)
+def test_a_password_goes_only_where_it_is_protected_as_before(variables: Mapping[str, str], url: str) -> None:
+    assert settings(**variables).rabbitmq_management_url == url
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("STATUS_GRAPHINATOR", "graphinator"),
+        ("STATUS_TABLEINATOR", "http://tableinator:8002"),
+        ("RABBITMQ_MANAGEMENT_URL", "there:15672"),
+        ("RABBITMQ_MANAGEMENT_URL", "http://me:secret@there:15672"),
+    ],
+)
+def test_a_wrong_place_is_refused_with_a_sentence(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=variable) as caught:
+        settings(**{variable: value})
+
+    assert "secret" not in str(caught.value)
