@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from monitoring import signals
 from monitoring.panels import RATE, Panel, Query, line, number
-from monitoring.promql import BASELINE, BY_KIND, DEAD, FULL_LOAD, MESSAGES, SETTLED, quantile, rate, with_same
+from monitoring.promql import BASELINE, BY_KIND, DEAD, FULL_LOAD, MESSAGES, TIME_LEFT, quantile, rate, with_same
 
 _KIND = "{{service}} {{kind}}"
 _RECORDS = "spindle_records_total"
@@ -98,13 +98,11 @@ def fast() -> Sequence[Panel]:
 
 def far() -> Sequence[Panel]:
     """What is left, and for how long."""
-    # Nothing left is 0 s; with something left and nothing settled there is no end to name.
-    left = f"{MESSAGES} == 0 or {with_same(BY_KIND, MESSAGES, '/', f'({SETTLED} > 0)')}"
     return (
         number(
             "Time to the end",
             "Messages left by the rate of the last minute, for the kind that takes longest. Arrivals are not counted.",
-            Query(f"max by (service) ({left})", "{{service}}"),
+            Query(f"max by (service) ({TIME_LEFT})", "{{service}}"),
             unit="s",
         ),
         line(

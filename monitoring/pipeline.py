@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from monitoring import signals
 from monitoring.panels import RATE, Panel, Query, Row, choice, cloud, line
-from monitoring.promql import BACKLOG, BY_KIND, DEAD, FILL, MESSAGES, READY, SETTLED, mean, quantile, rate, with_same
+from monitoring.promql import BACKLOG, DEAD, FILL, MESSAGES, READY, TIME_LEFT, mean, quantile, rate
 
 _ONE = 'service="$service", kind="$kind"'
 _HERE = f"{{{_ONE}}}"
@@ -154,7 +154,7 @@ def _settled() -> Sequence[Panel]:
         line(
             "Time to the end",
             "Messages left by the rate of the last minute.",
-            Query(with_same(BY_KIND, f"{MESSAGES}{_HERE}", "/", f"({SETTLED}{_HERE} > 0)"), "left"),
+            Query(f"{TIME_LEFT}{_HERE}", "left"),
             unit="s",
         ),
         line("From publish to commit", "Quantiles.", *_quantiles(latency), unit="s", signal=signals.LATENCY),

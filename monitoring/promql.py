@@ -12,6 +12,7 @@ from common.kinds import KINDS, Service
 BY_KIND = "service, kind"
 _SERVICES = "|".join(Service)
 _KINDS = "|".join(KINDS)
+_STEP = 5  # minutes between the points of which a month's median is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def recordings(*, backlog: float, writing_share: float, baseline_minutes: int) -
     """
     limit = f"max by ({BY_KIND}) (spindle_batch_size_limit_records)"
     written = rate("spindle_records_total", "5m", where='outcome=~"new|changed"')
-    full_load = "spindle:full_load:rate5m[30d:1m]"
+    full_load = f"{FULL_LOAD}[30d:{_STEP}m]"
     return (
         Recording(READY, _queue("rabbitmq_detailed_queue_messages_ready"), "messages that wait"),
         Recording(MESSAGES, _queue("rabbitmq_detailed_queue_messages"), "messages that wait or are given out"),
@@ -74,6 +75,12 @@ def recordings(*, backlog: float, writing_share: float, baseline_minutes: int) -
         Recording(BACKLOG, with_same(BY_KIND, READY, "/", limit), "full batches that wait"),
         Recording(SETTLED, rate("spindle_records_total", "1m"), "records settled per second"),
         Recording(SETTLED_5M, rate("spindle_records_total", "5m"), "records settled per second"),
+        Recording(
+            TIME_LEFT,
+            # Nothing left is 0 s; with something left and nothing settled there is no end to name.
+            f"{MESSAGES} == 0 or {with_same(BY_KIND, MESSAGES, '/', f'({SETTLED} > 0)')}",
+            "seconds to the end, at the rate of the last minute",
+        ),
         Recording(
             FILL,
             f"{rate('spindle_batch_size_records_sum', '5m')} / ({rate('spindle_batch_room_records_total', '5m')} > 0)",
@@ -87,7 +94,7 @@ def recordings(*, backlog: float, writing_share: float, baseline_minutes: int) -
         ),
         Recording(
             BASELINE,
-            f"quantile_over_time(0.5, {full_load}) and count_over_time({full_load}) >= {baseline_minutes}",
+            f"quantile_over_time(0.5, {full_load}) and count_over_time({full_load}) >= {baseline_minutes // _STEP}",
             "median of that over 30 days",
         ),
     )
@@ -99,6 +106,7 @@ DEAD = "spindle:dead_letter_queue_messages:sum"
 BACKLOG = "spindle:backlog_batches:ratio"
 SETTLED = "spindle:records:rate1m"
 SETTLED_5M = "spindle:records:rate5m"
+TIME_LEFT = "spindle:time_left:seconds"
 FILL = "spindle:batch_fill:ratio5m"
 FULL_LOAD = "spindle:full_load:rate5m"
 BASELINE = "spindle:full_load:median30d"

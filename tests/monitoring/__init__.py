@@ -1,0 +1,1 @@
+"""Dashboards, alert rules and the runbook, proved against a real Prometheus."""

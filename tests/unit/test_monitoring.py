@@ -1,0 +1,199 @@
+"""Rules, dashboards and the runbook agree with each other and with the code that they are made from."""
+
+import json
+import re
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from common.kinds import DEFAULT_PREFIX
+from common.metrics import REGISTRY
+from monitoring import signals
+from monitoring.__main__ import HERE, files, outdated
+from monitoring.alerts import ALERTS, RUNBOOK
+from monitoring.signals import Signal
+from tests.monitoring import queries
+
+ROOT = HERE.parent
+BOARDS = sorted(queries.DASHBOARDS.glob("*.json"))
+
+
+def test_the_files_are_those_that_make_dashboards_writes() -> None:
+    assert outdated() == []
+
+
+def test_a_file_that_was_changed_by_hand_or_is_left_over_is_named(tmp_path: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("monitoring.__main__.HERE", tmp_path)
+    for path, text in files().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "rules" / "alerts.yml").write_text("changed")
+    (tmp_path / "rules" / "mine.yml").write_text("left over")
+
+    assert [path.name for path in outdated()] == ["alerts.yml", "mine.yml"]
+
+
+def test_every_alert_has_an_entry_in_the_runbook_and_every_entry_an_alert() -> None:
+    entries = _runbook_entries()
+
+    assert list(entries) == [alert.name for alert in ALERTS]
+    for name, text in entries.items():
+        parts = re.findall(r"^\*\*(.+?)\*\*", text, re.MULTILINE)
+        assert parts == ["What it means.", "What to look at.", "What to do."], name
+
+
+def test_the_runbook_names_the_number_that_the_alert_has() -> None:
+    for alert in ALERTS:
+        text = _runbook_entries()[alert.name]
+        if alert.signal.bad not in (0, 1):
+            share = f"{alert.signal.bad * 100:g}%"
+            assert re.search(rf"\b{alert.signal.bad:g}\b", text) or share in text, alert.name
+        if alert.lasting != "0s":
+            assert _in_words(alert.lasting) in text, alert.name
+
+
+def test_every_alert_leads_to_its_entry() -> None:
+    for rule in queries.rules():
+        if "alert" in rule:
+            path, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+            assert path == RUNBOOK
+            assert anchor in {name.lower() for name in _runbook_entries()}
+            assert rule["annotations"]["summary"]
+            assert rule["annotations"]["action"]
+
+
+def test_every_signal_is_behind_an_alert_or_a_panel() -> None:
+    known = {name: each for name, each in vars(signals).items() if isinstance(each, Signal)}
+    shown = "\n".join(found.expression for found in queries.panels())
+
+    assert [name for name, each in known.items() if not _is_used(each, shown)] == []
+
+
+def test_every_metric_of_ours_is_asked_for_and_no_other_is() -> None:
+    asked = {name for each in _everything() for name in each.metrics() if name.startswith("spindle_")}
+    exported = {family.name: _names(family.name, family.type) for family in REGISTRY.collect()}
+
+    assert asked - {name for names in exported.values() for name in names} == set()
+    assert [name for name, names in exported.items() if not asked & names] == []
+
+
+def test_every_recorded_series_is_asked_for_and_no_other_is() -> None:
+    asked = {name for each in _everything() for name in each.metrics() if name.startswith("spindle:")}
+
+    assert asked == {rule["record"] for rule in queries.rules() if "record" in rule}
+
+
+def test_no_query_knows_the_prefix_of_the_queues() -> None:
+    assert [found for found in _everything() if DEFAULT_PREFIX.partition("-")[0] in found.expression] == []
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.name)
+def test_a_dashboard_is_one_to_grafanas_own_models(path: Any) -> None:
+    register_default_plugins()
+    there = json.loads(path.read_text())
+
+    again = json.loads(json.dumps(Dashboard.from_json(there), cls=JSONEncoder))
+
+    assert again == there
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.name)
+def test_panels_are_told_apart_explained_and_do_not_overlap(path: Any) -> None:
+    panels = json.loads(path.read_text())["panels"]
+    shown = [panel for panel in panels if panel["type"] != "row"]
+
+    assert Counter(panel["id"] for panel in panels).most_common(1)[0][1] == 1
+    assert [panel["title"] for panel in shown if not panel.get("description") or not panel["targets"]] == []
+    assert {panel["datasource"]["uid"] for panel in shown} == {"prometheus"}
+    cells = Counter(cell for panel in panels for cell in _cells(panel["gridPos"]))
+    assert {cell for cell, count in cells.items() if count > 1 or cell[0] >= 24} == set()
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.name)
+def test_a_query_uses_no_variable_that_the_dashboard_does_not_have(path: Any) -> None:
+    board = json.loads(path.read_text())
+    known = {variable["name"] for variable in board["templating"].get("list", ())} | {"__rate_interval"}
+    used = set(re.findall(r"\$(\w+)", json.dumps([panel.get("targets") for panel in board["panels"]])))
+
+    assert used <= known
+
+
+def test_the_overview_answers_in_the_order_in_which_one_asks() -> None:
+    panels = json.loads((queries.DASHBOARDS / "overview.json").read_text())["panels"]
+
+    rows = [panel["title"] for panel in panels if panel["type"] == "row"]
+
+    assert rows == [
+        "Is it healthy?",
+        "How fast?",
+        "How far?",
+        "How fresh?",
+        "What limits it?",
+        "What is wrong?",
+    ]
+    assert all(before["gridPos"]["y"] <= after["gridPos"]["y"] for before, after in pairwise(panels))
+
+
+def test_the_red_of_a_panel_begins_where_the_alert_does() -> None:
+    panels = json.loads((queries.DASHBOARDS / "overview.json").read_text())["panels"]
+    steps = {panel["title"]: _steps(panel) for panel in panels if panel["type"] != "row"}
+    of_rules = {rule["alert"]: rule["expr"] for rule in queries.rules() if "alert" in rule}
+
+    assert steps["Batch fill"] == [("red", None), ("green", 0.5)]
+    assert "ratio5m < 0.5" in of_rules["SpindleBatchesNotFilling"]
+    assert steps["Event loop lag"] == [("green", None), ("red", 0.5)]
+    assert of_rules["SpindleLoopLag"].endswith("> 0.5")
+
+
+def test_store_unavailable_is_told_within_half_a_minute() -> None:
+    [rule] = [rule for rule in queries.rules() if rule.get("alert") == "SpindleStoreUnavailable"]
+    evaluated = yaml.safe_load((HERE / "prometheus.yml").read_text())["global"]["evaluation_interval"]
+
+    assert int(rule["for"].removesuffix("s")) + 2 * int(evaluated.removesuffix("s")) <= 30
+
+
+def test_the_jobs_are_those_of_the_configuration() -> None:
+    config = yaml.safe_load((HERE / "prometheus.yml").read_text())
+
+    assert set(signals.JOBS) <= {job["job_name"] for job in config["scrape_configs"]}
+
+
+def _everything() -> list[queries.Found]:
+    return [*queries.panels(), *queries.recordings(), *queries.alerts()]
+
+
+def _runbook_entries() -> dict[str, str]:
+    parts = re.split(r"^### (\w+)\n", (ROOT / RUNBOOK).read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _in_words(lasting: str) -> str:
+    units = {"s": "seconds", "m": "minutes", "d": "days"}
+    number, unit = lasting[:-1], units[lasting[-1]]
+    return f"a {unit[:-1]}" if number == "1" else f"{number} {unit}"
+
+
+def _is_used(signal: Signal, shown: str) -> bool:
+    return any(alert.signal is signal for alert in ALERTS) or signal.value in shown
+
+
+def _names(family: str, sort: str) -> set[str]:
+    ends = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "info": ["_info"]}
+    return {f"{family}{end}" for end in ends.get(sort, [""])}
+
+
+def _cells(place: dict[str, int]) -> list[tuple[int, int]]:
+    return [
+        (x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])
+    ]
+
+
+def _steps(panel: dict[str, Any]) -> list[tuple[str, float | None]]:
+    steps = panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", ())
+    return [(step["color"], step["value"]) for step in steps]
