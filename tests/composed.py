@@ -79,14 +79,14 @@ def settled(found: Iterable[Replica]) -> int:
 def extract(stack: ComposeStack, *load: str) -> int:
     """Publish a load by the extractor's container, whatever state the services are in. Returns: how many records."""
     # (Compose asks for healthy services before a load; a test may want one in mid-outage.)
-    said = stack.compose("run", "--rm", "-T", "--no-deps", "extractor", *load, "--json", timeout=400.0)
+    said = stack.compose("run", "--rm", "-T", "--no-deps", "extractor", *load, "--json", timeout=900.0)
     return int(json.loads(said)["published"])
 
 
 def verify(stack: ComposeStack, *load: str) -> dict[str, Any]:
     """Compare both stores with a load, by the operator's container."""
     run = ("run", "--rm", "-T", "--entrypoint", "sh", "spindle", "-c")
-    said = stack.compose(*run, f"python -m spindle verify {' '.join(load)} --json || test $? = 1", timeout=300.0)
+    said = stack.compose(*run, f"python -m spindle verify {' '.join(load)} --json || test $? = 1", timeout=900.0)
     found: dict[str, Any] = json.loads(said)
     return found
 
@@ -100,7 +100,7 @@ def until(fact: Callable[[], Any], what: str, *, seconds: float = 120.0) -> floa
     return time.monotonic() - began
 
 
-def until_drained(stack: ComposeStack, *, seconds: float = 300.0) -> None:
+def until_drained(stack: ComposeStack, *, seconds: float = 900.0) -> None:
     """Wait until the queues are empty and no replica holds anything, twice in a row: between two looks what the broker
     had just sent arrives."""
     deadline, empty = time.monotonic() + seconds, 0

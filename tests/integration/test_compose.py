@@ -1,6 +1,8 @@
 """What docker-compose.yml promises, read from the file as compose understands it; no engine is needed."""
 
+import os
 import re
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -252,6 +254,39 @@ def test_grafana_finds_its_dashboards_and_they_their_data_source(services: dict[
     for content in dashboards.values():
         assert set(re.findall(r'"datasource": \{[^}]*"uid": "([^"]+)"', content)) == {source["uid"]}
     assert source["url"] == f"http://prometheus:{services['prometheus']['ports'][0]['target']}"
+
+
+# -- deploy/up.sh
+
+
+def up(**environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", ROOT / "deploy/up.sh"],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+    )
+
+
+def test_without_docker_a_sentence_says_what_to_do_instead(tmp_path: Path) -> None:
+    (tmp_path / "dirname").symlink_to(shutil.which("dirname") or "")
+
+    done = up(PATH=str(tmp_path))
+
+    assert (done.returncode, done.stderr) == (
+        2,
+        "No docker command here: without containers, the same stack starts with make stack-up.\n",
+    )
+
+
+@pytest.mark.usefixtures("services")
+def test_without_an_engine_a_sentence_says_what_to_do_instead(tmp_path: Path) -> None:
+    done = up(DOCKER_HOST=f"unix://{tmp_path}/nobody")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("No container engine answers (")
+    assert done.stderr.endswith(": start it, or the same stack without containers with make stack-up.\n")
 
 
 # -- deploy/secrets.sh

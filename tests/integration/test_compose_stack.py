@@ -32,18 +32,20 @@ from tests.composed import (
     verify,
 )
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("stack")]
+pytestmark = [pytest.mark.timeout(2700), pytest.mark.usefixtures("stack")]
 
 RECORDS = int(os.environ.get("SPINDLE_COMPOSE_RECORDS", "3000"))
+WAVE = max(RECORDS, 6000)
+"""Records of a load that something must happen in the middle of."""
 OUTAGE = float(os.environ.get("SPINDLE_OUTAGE_SECONDS", "1"))
 UP = ("up", "--detach", "--wait", "--wait-timeout", "300")
 STORE_ALERT = "SpindleStoreUnavailable"
 
 # Each changes every record of the one before, except the last, which is the same a month later.
 FIRST = ("--synthetic", f"{RECORDS}", "--seed", "7")
-SCALED = ("--synthetic", f"{2 * RECORDS}", "--seed", "8", "--load", "20300101")
-OUT = ("--synthetic", f"{2 * RECORDS}", "--seed", "9", "--load", "20300201")
-OUT_AND_LATER = ("--synthetic", f"{2 * RECORDS}", "--seed", "9", "--month", "1", "--load", "20300301")
+SCALED = ("--synthetic", f"{WAVE}", "--seed", "8", "--load", "20300101")
+OUT = ("--synthetic", f"{WAVE}", "--seed", "9", "--load", "20300201")
+OUT_AND_LATER = ("--synthetic", f"{WAVE}", "--seed", "9", "--month", "1", "--load", "20300301")
 
 # Run inside of a container: what could somebody do who had taken over the process?
 PROBE = """
