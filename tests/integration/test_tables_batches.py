@@ -32,7 +32,7 @@ async def until(claim: Callable[[], bool]) -> None:
 
 async def test_a_slow_trigger_makes_batches_smaller_and_without_it_they_are_whole_again(postgres: Postgres) -> None:
     source = FakeSource(prefetch=1500)
-    source.put(*(body(number) for number in range(1500)))
+    source.put(*(body(number) for number in range(1, 1501)))
     async with own_schema(postgres.dsn) as dsn, open_store(settings(dsn)) as store, asyncio.TaskGroup() as tasks:
         await run(dsn, SLOW_ROWS)
         pipeline: Pipeline[Row] = Pipeline(
@@ -50,7 +50,7 @@ async def test_a_slow_trigger_makes_batches_smaller_and_without_it_they_are_whol
         await until(lambda: len(source.acknowledged) == 1500)
         assert 50 <= batch_size() <= 250
         await run(dsn, "DROP TRIGGER doze ON artists")
-        source.put(*(body(number) for number in range(1500, 20_000)))
+        source.put(*(body(number) for number in range(1501, 20_000)))
         await until(lambda: batch_size() == 500 or running.done())
 
         source.stop()
