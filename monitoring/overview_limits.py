@@ -152,7 +152,7 @@ def wrong() -> Sequence[Panel]:
         line(
             "Consumers",
             "How many consumers a queue has: one per replica that reads it.",
-            Query("sum by (queue) (rabbitmq_detailed_queue_consumers)", "{{queue}}"),
+            Query('sum by (queue) (rabbitmq_detailed_queue_consumers{queue!~".+[.]dlq"})', "{{queue}}"),
             unit="short",
         ),
     )

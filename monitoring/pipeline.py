@@ -102,7 +102,7 @@ def _batches() -> Sequence[Panel]:
             unit="short",
         ),
         cloud(
-            "Batch duration",
+            "Batch durations",
             "Writing one batch: all its transactions together, without waiting.",
             Query(rate("spindle_batch_duration_seconds_bucket", RATE, by="le", where=_ONE), "{{le}}"),
             unit="s",
@@ -159,7 +159,7 @@ def _settled() -> Sequence[Panel]:
         ),
         line("From publish to commit", "Quantiles.", *_quantiles(latency), unit="s", signal=signals.LATENCY),
         cloud(
-            "From publish to commit",
+            "From publish to commit, all of it",
             "Sampled evenly within each batch.",
             Query(rate(f"{latency}_bucket", RATE, by="le", where=_ONE), "{{le}}"),
             unit="s",

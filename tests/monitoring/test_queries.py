@@ -3,39 +3,19 @@
 Written to build/queries.json: each expression with the number of series that it returned.
 """
 
-import json
-import math
 import re
-from collections.abc import AsyncIterator, Iterator
-from itertools import product
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from common.kinds import KINDS, Service
-from monitoring.alerts import ALERTS
+from common.kinds import Service
+from monitoring.signals import JOBS
 from tests import servers
-from tests.e2e.services import ROOT
 from tests.monitoring import queries
-from tests.monitoring.queries import Found
-from tests.monitoring.world import LITTLE, World, watched
+from tests.monitoring.proof import EMPTY, OF_THE_MACHINE, ask, everything, unexpected, write
+from tests.monitoring.world import BAD, LITTLE, World, watched
 from tests.native import NativeRun, reason_against_native
-
-REPORT = ROOT / "build" / "queries.json"
-
-# What is empty in health, and why. That these work too is shown by the cases for promtool.
-EMPTY = {
-    "recorded: spindle:full_load:rate5m": "needs five minutes behind a backlog",
-    "recorded: spindle:full_load:median30d": "needs an hour of those",
-    "overview.json: How fast?: Against its own median: A": "needs both",
-    "value of SpindleThroughputRegression": "needs both",
-    **{f"alert: {alert.name}": "nothing is wrong" for alert in ALERTS},
-}
-# On a slow machine these are true, and so they should be.
-DEPENDS_ON_THE_MACHINE = {"alert: SpindleLatencyHigh", "alert: SpindleLoopLag"}
-# What is wrong all the same: the load holds records that can't be stored.
-for provoked in ("SpindleDeadLettersArriving", "SpindleDeadLettersWaiting"):
-    del EMPTY[f"alert: {provoked}"]
 
 
 @pytest.fixture(scope="module")
@@ -65,23 +45,33 @@ async def world(
 
 
 async def test_every_expression_returns_what_it_should(world: World) -> None:
-    expressions = {found.place: found for found in _all()}
-    assert EMPTY.keys() | DEPENDS_ON_THE_MACHINE <= expressions.keys()
+    assert EMPTY.keys() | OF_THE_MACHINE <= {found.place for found in everything()}
+    answers = []
+
+    def is_answered() -> bool:
+        answers[:] = ask(world.prometheus, bad_records=True)
+        write(answers)
+        return not unexpected(answers)
 
     async with world.trickle():
-        for place, found in expressions.items():
-            if place in DEPENDS_ON_THE_MACHINE:
-                _answers(world, found)
-            else:
-                await _until_answered(world, found, some=place not in EMPTY)
+        await world.until(is_answered, lambda: f"answered: {unexpected(answers)}")
 
-    assert world.prometheus.unhealthy() == {}
+    print(f"{len(answers)} expressions, {sum(not any(answer.series.values()) for answer in answers)} of them empty")
+
+
+async def test_the_first_row_says_how_it_is(world: World) -> None:
+    stats = {found.place.split(": ")[2]: found.expression for found in queries.panels() if "healthy?" in found.place}
+
+    assert _numbers(world, stats["Answering"]) == dict.fromkeys(JOBS, 1)
+    assert _numbers(world, stats["Store"]) == {"PostgreSQL": 0, "Neo4j": 0}
+    assert _numbers(world, stats["Broker connection"]) == dict.fromkeys(Service, 1)
+    assert _numbers(world, stats["Dead letters waiting"]) == dict.fromkeys(Service, BAD)
 
 
 async def test_nothing_is_asked_for_that_nobody_exports_and_nothing_is_exported_that_nobody_asks_for(
     world: World,
 ) -> None:
-    asked = {name for found in _all() for name in found.metrics()} - {"ALERTS"}
+    asked = {name for found in everything() for name in found.metrics()} - {"ALERTS"}
     recorded = {rule["record"] for rule in queries.rules() if "record" in rule}
     there = world.prometheus.names()
 
@@ -114,55 +104,11 @@ async def test_dead_letters_arriving_resolves_when_none_has_arrived_for_long_eno
     await world.until_alert("SpindleDeadLettersArriving", firing=False)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def report() -> Iterator[None]:
-    """Write down what was answered."""
-    _ANSWERS.clear()
-    yield
-    if _ANSWERS:
-        REPORT.parent.mkdir(exist_ok=True)
-        REPORT.write_text(json.dumps(list(_ANSWERS.values()), indent=1) + "\n")
-        print(f"{len(_ANSWERS)} expressions, {sum(not each['series'] for each in _ANSWERS.values())} of them empty")
-
-
-_ANSWERS: dict[str, dict[str, object]] = {}
-
-
-def _all() -> Iterator[Found]:
-    for each in (queries.panels(), queries.recordings(), queries.alerts()):
-        yield from each
-    # An alert that is quiet proves nothing if what it compares is not there.
-    yield from (Found(f"value of {alert.name}", alert.signal.value) for alert in ALERTS)
-
-
-async def _until_answered(world: World, found: Found, *, some: bool) -> None:
-    """Wait until each answer has some series, or none."""
-
-    def is_answered() -> bool:
-        return all(bool(count) is some for count in _answers(world, found).values())
-
-    await world.until(is_answered, f"{'answered' if some else 'empty'}: {found.place}: {found.expression}")
-
-
-def _answers(world: World, found: Found) -> dict[str, int]:
-    """How many series an expression returns, for each choice of the dashboard's variables."""
-    answers = {}
-    for service, kind in product(Service, KINDS) if re.search(r"\$(service|kind)", found.expression) else [("", "")]:
-        values = {"service": service, "kind": kind, "__rate_interval": "1m"}
-        answers[f"{service} {kind}".strip()] = _series(world, queries.with_values(found.expression, values))
-    _ANSWERS[found.place] = {
-        "place": found.place,
-        "expression": found.expression,
-        "series": sum(answers.values()),
-        **({"by choice": answers} if len(answers) > 1 else {}),
-        **({"empty in health": EMPTY[found.place]} if found.place in EMPTY else {}),
+def _numbers(world: World, expression: str) -> dict[str, float]:
+    """The values by the one label, or the last one, that the series have."""
+    return {
+        list(series["metric"].values())[-1]: float(series["value"][1]) for series in world.prometheus.query(expression)
     }
-    return answers
-
-
-def _series(world: World, expression: str) -> int:
-    """How many series have a number."""
-    return sum(not math.isnan(float(series["value"][1])) for series in world.prometheus.query(expression))
 
 
 def _relatives(name: str) -> set[str]:
