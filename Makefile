@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test bench bench-quick bench-compare dashboards demo up down stack-up stack-down
+.PHONY: help setup check test simulate bench bench-quick bench-compare dashboards demo up down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ bench-quick: $(VENV)/.ready ## the same with few records, in two minutes
 
 bench-compare: $(VENV)/.ready ## which figures differ between two results by more than their noise (OLD=… NEW=…)
 	$(BIN)/python -m bench.compare $(OLD) $(NEW)
+
+simulate: $(VENV)/.ready ## the runtime under drawn faults, on a virtual clock (SEEDS=200000, FIRST=…; SEED=… tells one story)
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20000) --first $(or $(FIRST),0))
 
 demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, STACK=compose|native, DEMO_ARGS=…)
 	$(BIN)/spindle demo $(if $(DUMPS),--dumps '$(DUMPS)') $(if $(STACK),--stack '$(STACK)') $(DEMO_ARGS)

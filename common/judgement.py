@@ -82,6 +82,9 @@ class Judgement(Generic[R]):
                 if not self._held or not self._flood.holds:
                     break
                 await self._try_one()
+                # What is held may be what blocks the stream, and with it every record that could be stored.
+                if self._flood.holds and (ahead := self._batcher.take_ahead()) is not None:
+                    await self._store([ahead])
             await self._let_go()
 
     def unreadable(self, letters: Sequence[DeadLetter]) -> None:

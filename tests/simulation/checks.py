@@ -1,0 +1,170 @@
+"""What must hold at every step. The first thing that does not is the simulation's violation."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.messages import UNREAD, Fate, Message, Published, Record
+
+if TYPE_CHECKING:
+    from tests.simulation.channel import ModelChannel
+    from tests.simulation.process import Life
+    from tests.simulation.store import ModelStore
+    from tests.simulation.story import Setup
+
+WINDOW = 10.0
+"""Seconds over which the attempts on a store that is away are counted."""
+
+
+class Ledger:
+    """What the broker and the dead-letter queue hold to be finished."""
+
+    def __init__(self) -> None:
+        self.acknowledged: Counter[Message] = Counter()
+        self.letters: Counter[tuple[str, bytes]] = Counter()
+
+    def answered(self, messages: Sequence[Message]) -> None:
+        """The broker has taken an acknowledgement."""
+        self.acknowledged.update(messages)
+
+
+class Checks:
+    """Everything outside of the runtime tells what it sees; nobody in it knows of this."""
+
+    def __init__(self, published: Published, setup: "Setup") -> None:
+        self.published, self.ledger = published, Ledger()
+        self.violation: str | None = None
+        self.steps = 0
+        self.excused: set[tuple[str, bytes]] = set()
+        """Good records that a store refused for certain, before the flood guard had seen enough to doubt it."""
+        self.store: ModelStore
+        self.told: Callable[[str], None] = lambda _: None
+        self.is_told = False
+        self._prefetch, self._size, self._max_bytes = setup.prefetch, setup.size, setup.max_bytes
+        self._is_ordered = setup.is_ordered
+        self._failures: list[float] = []
+        self._most_failures = 0
+
+    def violate(self, text: str) -> None:
+        """Note a violation; only the first counts."""
+        if self.violation is None:
+            self.violation = text
+            self.tell(f"VIOLATION: {text}")
+
+    def tell(self, text: str) -> None:
+        """Add to the story."""
+        if self.is_told:
+            self.told(text)
+
+    # What the source does
+
+    def prefetch(self, count: int) -> None:
+        """A prefetch was asked for."""
+        if not 1 <= count <= self._prefetch:
+            self.violate(f"prefetch {count} asked for, {self._prefetch} is allowed")
+
+    def received(self, burst: int, outstanding: int) -> None:
+        """Deliveries have arrived."""
+        self.steps += 1
+        if self.is_told:
+            self.tell(f"broker gives out {burst}, {outstanding} are unanswered")
+        if outstanding > self._prefetch:
+            self.violate(f"{outstanding} deliveries unanswered, the prefetch is {self._prefetch}")
+
+    def acknowledged(self, message: Message) -> None:
+        """An acknowledgement leaves the process."""
+        self.steps += 1
+        if self.is_told:
+            self.tell(f"message {message.number} acknowledged")
+        if not self.is_finished(message):
+            self.violate(f"message {message.number} ({message.fate}) acknowledged, and neither stored nor set aside")
+
+    def is_finished(self, message: Message) -> bool:
+        """Whether it is stored, or beaten by one that is, or dead-lettered, or a control message."""
+        content = message.kind, message.body
+        return (
+            message.fate is Fate.CONTROL
+            or content in self.ledger.letters
+            or content in self.store.committed
+            or self._is_beaten(message)
+        )
+
+    def _is_beaten(self, message: Message) -> bool:
+        best = self.store.best.get((message.kind, message.id))
+        if best is None:
+            return False
+        # Else what comes later is only known by the load.
+        return best > message.rank if self._is_ordered else best[0] >= message.rank[0]
+
+    def timed_out(self, channel: "ModelChannel") -> None:
+        """The broker has waited too long for an answer."""
+        if not channel.was_disturbed and not channel.connection.life.is_ending and not channel.connection.is_closed:
+            self.violate("the broker's consumer timeout came before the hand-back")
+
+    # What the sink is asked
+
+    @contextmanager
+    def batch(self, life: "Life", kind: str, records: Sequence[Record]) -> Iterator[None]:
+        """Records are being written."""
+        self.steps += 1
+        ids = {record.id for record in records}
+        writing = life.writing[kind]
+        if self.is_told:
+            self.tell(f"{life.name} writes {kind} " + " ".join(self._numbers(kind, records)))
+        if len(ids) < len(records):
+            self.violate("an id twice in a batch")
+        if ids & writing:
+            self.violate(f"ids {sorted(ids & writing)} are in two batches at once")
+        if len(records) > self._size:
+            self.violate(f"{len(records)} records in a batch, {self._size} are allowed")
+        if len(records) > 1 and sum(len(record.body) for record in records) > self._max_bytes:
+            self.violate(f"{sum(len(record.body) for record in records)} bytes in a batch, {self._max_bytes} allowed")
+        writing |= ids
+        try:
+            yield
+        finally:
+            writing -= ids
+
+    def _numbers(self, kind: str, records: Sequence[Record]) -> list[str]:
+        return [str(self.published.of(kind, record.body).number) for record in records]
+
+    def calm(self, *, processes: int, slots: int) -> None:
+        """The store has changed: count failures anew."""
+        self._failures.clear()
+        # Each process probes once a second or so; each slot meets six conflicts before it believes in an outage.
+        self._most_failures = 40 * processes + 15 * slots
+
+    def failed(self) -> None:
+        """A write met a store that takes none."""
+        now = asyncio.get_running_loop().time()
+        self._failures = [at for at in self._failures if at > now - WINDOW] + [now]
+        if len(self._failures) > self._most_failures:
+            self.violate(f"{len(self._failures)} attempts in {WINDOW:g} s on a store that is away: it spins")
+
+    def batch_taken(self, size: int) -> None:
+        """A writer has taken a batch off the stream."""
+        if size > self._size:
+            self.violate(f"{size} records taken for a batch, {self._size} are allowed")
+
+    def batch_size_limit(self, records: int) -> None:
+        """The size in use."""
+        if not 1 <= records <= self._size:
+            self.violate(f"the batch size in use is {records}, {self._size} are allowed")
+
+    # What is set aside
+
+    def dead_lettered(self, kind: str, body: bytes, headers: dict[str, Any]) -> None:
+        """A letter is safe with the broker."""
+        self.steps += 1
+        message = self.published.of(kind, body)
+        if self.is_told:
+            self.tell(f"message {message.number} dead-lettered: {headers.get('x-spindle-reason')}")
+        self.ledger.letters[kind, body] += 1
+        if message.fate in UNREAD or message.is_bad:
+            return
+        if (kind, body) in self.store.wrongly_refused:
+            self.excused.add((kind, body))
+        else:
+            self.violate(f"message {message.number} dead-lettered ({headers}), and the store would have taken it")

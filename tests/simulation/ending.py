@@ -1,0 +1,73 @@
+"""What must be so in the end: every record stored in its last version, or set aside for good reason, and counted."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tests.simulation.messages import REFUSED, UNREAD, Message
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+def check_end(world: "World") -> None:
+    """Compare what was published with the store, the dead letters and the counters."""
+    if world.checks.violation is None:
+        _check_letters(world)
+        _check_store(world)
+        _check_counters(world)
+
+
+def _check_letters(world: "World") -> None:
+    checks = world.checks
+    for message in world.published.all:
+        if not checks.is_finished(message):
+            checks.violate(f"message {message.number} ({message.fate}) is lost")
+        is_letter = (message.kind, message.body) in checks.ledger.letters
+        if message.fate in UNREAD and not is_letter:
+            checks.violate(f"message {message.number} ({message.fate}) is not among the dead letters")
+        if message.fate in REFUSED and (message.kind, message.body) in world.store.committed:
+            checks.violate(f"message {message.number} ({message.fate}) was stored")
+    most = (world.story.setup.flood - 1) * world.story.setup.kinds * len(world.misled)
+    if len(checks.excused) > most:
+        checks.violate(f"{len(checks.excused)} good records dead-lettered while the store refused everything")
+
+
+def _check_store(world: "World") -> None:
+    for (kind, record_id), message in world.published.best().items():
+        if any(each[0] == kind and world.published.of(*each).id == record_id for each in world.checks.excused):
+            continue  # the letter may have been written and not confirmed: then the record comes after later ones
+        stored = world.store.tables.get((kind, record_id))
+        if stored is None:
+            world.checks.violate(f"{kind} {record_id} is not stored")
+        elif not _is_same(world, message, world.published.of(kind, stored.body)):
+            number = world.published.of(kind, stored.body).number
+            world.checks.violate(f"{kind} {record_id} is stored as of message {number}, not {message.number}")
+
+
+def _is_same(world: "World", message: Message, stored: Message) -> bool:
+    if message.body == stored.body:
+        return True
+    return not world.story.setup.is_ordered and message.load == stored.load
+
+
+def _check_counters(world: "World") -> None:
+    tallies = [life.tally for life in (*world.past, *(process.life for process in world.processes))]
+    settled = sum(map(_settled, tallies))
+    published = len(world.published.all)
+    names = {step.name for step in world.story.steps}
+    if settled < published:
+        world.checks.violate(f"{published} published, {settled} counted as settled")
+    if settled > published and not names & _LOSING:
+        world.checks.violate(f"{published} published, {settled} counted as settled, and no acknowledgement was lost")
+
+    for tally in tallies:
+        if _settled(tally) + tally["expired"] > tally["received"]:
+            world.checks.violate(f"{tally['received']} received, {_settled(tally)} settled, {tally['expired']} expired")
+
+
+def _settled(tally: Counter[str]) -> int:
+    return tally["settled"] + tally["dead_lettered"] + tally["control"]
+
+
+_LOSING = {"kill", "stop", "lose_channel", "lose_connection", "cancel_consumer", "time_out", "stall", "restart_broker"}
+"""Steps after which an acknowledgement may be lost, so that a record is settled twice."""

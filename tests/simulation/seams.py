@@ -1,0 +1,71 @@
+"""Where the model takes the place of the world: the few names through which the runtime reaches it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import common.adaptive
+import common.consumer
+import common.judgement
+import common.rabbitmq.confirming
+import common.rabbitmq.connection
+import common.rabbitmq.consumption
+import common.rabbitmq.dead_letters
+import common.rabbitmq.source
+from common.evidence import FloodGuard
+from common.outage import Outage
+from tests.simulation import broker, connection
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Log:
+    """Takes the place of every log; into the story, if one is told."""
+
+    def __init__(self, world: "World") -> None:
+        self._checks = world.checks
+
+    def bind(self, **_: object) -> "Log":
+        return self
+
+    def __getattr__(self, level: str) -> Any:
+        return self._say if self._checks.is_told else _silent
+
+    def _say(self, event: str, **facts: object) -> None:
+        self._checks.tell(f"log: {event} " + " ".join(f"{name}={value}" for name, value in facts.items()))
+
+
+def _silent(*_: object, **__: object) -> None:
+    return
+
+
+@contextmanager
+def installed(world: "World") -> Iterator[None]:
+    """Run the real runtime against a world."""
+    places: list[tuple[Any, str, Any]] = [
+        (common.rabbitmq.connection, "connect", connection.connect),
+        (common.rabbitmq.source, "declare", broker.declare),
+        (common.rabbitmq.source, "open_channel", connection.open_channel),
+        (common.rabbitmq.confirming, "open_channel", connection.open_channel),
+        (common.rabbitmq.dead_letters, "declare_dead_letters", broker.declare_dead_letters),
+        (common.rabbitmq.consumption, "time", SimpleNamespace(monotonic=world.loop.time)),
+        (common.consumer, "KindMetrics", world.tally),
+        (common.consumer, "Outage", partial(Outage, rng=world.rng)),
+        (common.adaptive, "LEAST", 1),  # the simulated batches are smaller than what is worth adapting
+        (common.judgement, "FloodGuard", partial(FloodGuard, limit=world.story.setup.flood)),
+    ]
+    log = Log(world)
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("common.")]
+    places += [(module, "log", log) for module in modules if hasattr(module, "log")]
+    before = [(place, name, getattr(place, name)) for place, name, _ in places]
+    try:
+        for place, name, stand_in in places:
+            setattr(place, name, stand_in)
+        yield
+    finally:
+        for place, name, real in before:
+            setattr(place, name, real)

@@ -1,0 +1,183 @@
+"""A simulator that finds nothing proves nothing: bugs are planted in the runtime, and each must be found soon."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+import common.backoff
+import common.batch
+import common.outage
+from common.batch import Batch, deliveries
+from common.dead_letters import DeadLetter
+from common.errors import RecordsRefused, Refusal
+from common.outage import Outage
+from common.pipeline import Pipeline
+from common.rabbitmq.consumption import Consumption
+from common.rabbitmq.dead_letters import DeadLetterPublisher
+from common.settlement import AckLedger
+from common.sink import Outcomes
+from common.stream import Stream
+from tests.simulation.scenarios import draw
+from tests.simulation.shrink import shrink
+from tests.simulation.simulate import simulate
+from tests.simulation.story import Story
+
+SEEDS = 1000
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def ack_before_commit(patch: pytest.MonkeyPatch) -> None:
+    """Settles a batch when it is taken, and writes it then."""
+
+    async def store(self: Any, batch: Batch[Any], effort: Any) -> bool:
+        self._settle(batch.items, Outcomes(new=len(batch.items)), losers=batch.losers)
+        async for _ in self._verdicts(batch, effort):
+            pass
+        return True
+
+    patch.setattr(Pipeline, "_store", store)
+
+
+def batch_lost_on_cancel(patch: pytest.MonkeyPatch) -> None:
+    """A writer that is cancelled puts its batch in order before it goes, and takes it for done."""
+    real = Pipeline._store
+
+    async def store(self: Any, batch: Batch[Any], effort: Any) -> bool:
+        try:
+            return await real(self, batch, effort)
+        except asyncio.CancelledError:
+            with suppress(ValueError):
+                self._source.settle(deliveries(batch.all))
+            raise
+
+    patch.setattr(Pipeline, "_store", store)
+
+
+def batch_lost_on_consumer_cancel(patch: pytest.MonkeyPatch) -> None:
+    """A consumer that the broker cancels acknowledges all it has."""
+    real = Consumption.break_off
+
+    def break_off(self: Any, reason: str) -> None:
+        with suppress(ValueError):
+            self._ledger.settle(range(self._ledger._prefix + 1, self._ledger._received + 1))
+        real(self, reason)
+
+    patch.setattr(Consumption, "break_off", break_off)
+
+
+def requeue_in_outage(patch: pytest.MonkeyPatch) -> None:
+    """Gives everything back as soon as the store is away, for the broker to keep."""
+    real = Pipeline._deliver
+
+    async def deliver(self: Any, batch: Batch[Any]) -> None:
+        if not self._writer._outage.is_open:
+            await real(self, batch)
+            return
+        await self._source.hand_back()
+        self._batcher.done(batch.all)
+        self._batcher.discard_expired()
+        await asyncio.sleep(1.0)
+        await self._source.resume()
+
+    patch.setattr(Pipeline, "_deliver", deliver)
+
+
+def acknowledged_twice(patch: pytest.MonkeyPatch) -> None:
+    """The ledger forgets what a multiple acknowledgement has covered."""
+    patch.setattr(AckLedger, "_highest_outstanding", lambda self: self._prefix)
+
+
+def id_in_two_batches(patch: pytest.MonkeyPatch) -> None:
+    """The batcher does not look at what is in flight."""
+    patch.setattr(Stream, "begin", lambda self, items: None)
+    patch.setattr(Stream, "done", lambda self, items: None)
+
+
+def dead_letter_in_outage(patch: pytest.MonkeyPatch) -> None:
+    """Takes a store that is away for one that refuses the records."""
+
+    def failed(self: Any, error: Exception, *, probed: bool) -> None:
+        raise RecordsRefused(Refusal("Planted", "", ""), positions=None, certain=True)
+
+    patch.setattr(Outage, "_failed", failed)
+
+
+def stale_version_wins(patch: pytest.MonkeyPatch) -> None:
+    """Of two versions in a batch the later one wins, whatever load it is of."""
+    patch.setattr(common.batch, "_older", lambda version, other: False)
+
+
+def letter_taken_for_confirmed(patch: pytest.MonkeyPatch) -> None:
+    """Settles the original when its dead letter is published, and not when that is confirmed."""
+    real = DeadLetterPublisher.put
+
+    def put(self: Any, letters: Iterator[DeadLetter]) -> None:
+        at_once = list(letters)
+        real(self, at_once)
+        for letter in at_once:
+            self._on_confirmed(letter)
+
+    patch.setattr(DeadLetterPublisher, "put", put)
+
+
+def spins_in_outage(patch: pytest.MonkeyPatch) -> None:
+    """Waits a hundredth of a second between two tries, for ever."""
+    patch.setattr(common.outage, "delays", lambda rng=None: iter(lambda: 0.01, None))
+
+
+def batch_too_long(patch: pytest.MonkeyPatch) -> None:
+    """Takes one record too many."""
+    real = Stream.take_run
+
+    def take_run(self: Any, *, size: int, max_bytes: int) -> list[Any]:
+        return real(self, size=size + 1, max_bytes=max_bytes)
+
+    patch.setattr(Stream, "take_run", take_run)
+
+
+@pytest.mark.parametrize(
+    ("plant", "words"),
+    [
+        (ack_before_commit, "acknowledged, and neither stored nor set aside"),
+        (batch_lost_on_cancel, "acknowledged, and neither stored nor set aside"),
+        (batch_lost_on_consumer_cancel, "acknowledged, and neither stored nor set aside"),
+        (requeue_in_outage, "handed back after"),
+        (acknowledged_twice, "settled twice"),
+        (id_in_two_batches, "in two batches at once"),
+        (dead_letter_in_outage, "the store would have taken it"),
+        (stale_version_wins, "acknowledged, and neither stored nor set aside"),
+        (letter_taken_for_confirmed, "acknowledged, and neither stored nor set aside"),
+        (spins_in_outage, "it spins"),
+        (batch_too_long, "are allowed"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_a_planted_bug_is_found(plant: Plant, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+
+    assert first_seed(words) is not None
+
+
+def test_a_failing_story_is_shrunk_to_what_it_fails_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead_letter_in_outage(monkeypatch)
+    words = "the store would have taken it"
+    story = draw(first_seed(words) or 0)
+
+    shortest = shrink(story, lambda shorter: words in (simulate(shorter).violation or ""))
+
+    assert words in (simulate(shortest).violation or "")
+    assert len(shortest.steps) <= 5
+    assert len(messages_of(shortest)) <= 2
+
+
+def first_seed(words: str) -> int | None:
+    """The first seed whose violation says so."""
+    return next((seed for seed in range(SEEDS) if words in (simulate(draw(seed)).violation or "")), None)
+
+
+def messages_of(story: Story) -> list[Any]:
+    return [message for step in story.steps if step.name == "publish" for message in step.values[0]]
