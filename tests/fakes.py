@@ -240,7 +240,7 @@ class FakeDeadLetters:
         for letter in waiting:
             if not letter.delivery.expired:
                 self.letters.append(letter)
-                self.on_confirmed(letter)
+            self.on_confirmed(letter)
         self._drained.set()
 
     async def drained(self) -> None:

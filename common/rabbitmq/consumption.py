@@ -32,6 +32,8 @@ class Consumption:
         self.epoch = epoch
         self.end_reason: str | None = None
         """Why it is over; None while it isn't."""
+        self.was_ended = False
+        """Whether it was the source that ended it, before anything else did."""
         self.overfull: int | None = None
         """The prefetch to begin the next one with, where this one had to end because too many bytes were waiting."""
         self._connection, self._channel = connection, channel
@@ -46,6 +48,7 @@ class Consumption:
         self._acknowledging = asyncio.Lock()
         self._finishing = asyncio.Lock()
         self._giving_up: asyncio.TimerHandle | None = None
+        self._may_pause = prefetch > 1
         channel.on_delivery = self._arrive
         channel.on_end(self.end)
         channel.on_consumer_cancel_callbacks.add(lambda _: self.break_off("consumer cancelled by the broker"))
@@ -108,6 +111,9 @@ class Consumption:
 
     async def cancel(self) -> None:
         """Ask the broker for no more; what it had sent before its answer has arrived when this returns."""
+        # The answer stands behind all of that: unread bytes would keep it from us for as long as the store is away.
+        self._may_pause = False
+        self._read_on()
         tag, self._consumer_tag = self._consumer_tag, ""
         try:
             with broker_errors(self._connection.address):
@@ -128,6 +134,7 @@ class Consumption:
                 async with asyncio.timeout(CLOSE_TIMEOUT), self._finishing:
                     if self.epoch.ended:
                         return
+                    self.was_ended = self.end_reason is None
                     # First of all no more: the acknowledgements would have the broker fill the prefetch once more, and
                     # each of those messages would return with its count of deliveries raised for nothing.
                     if self._consumer_tag:
@@ -154,8 +161,11 @@ class Consumption:
             self._burst_at = time.monotonic()
             self._changes.notify()
         self._burst.append(_delivery(tag, self.epoch, body, self._burst_at, properties))
-        self._bytes += len(body)
-        if self._bytes > self._max_bytes and self._prefetch > 1:
+        self._add_bytes(len(body))
+
+    def _add_bytes(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > self._max_bytes and self._may_pause:
             self._pause()
 
     def _pause(self) -> None:

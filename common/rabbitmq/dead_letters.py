@@ -45,12 +45,12 @@ class DeadLetterPublisher:
         *,
         on_confirmed: Callable[[DeadLetter], None],
     ) -> None:
-        """`on_confirmed` settles the original. Its delivery may have expired by then."""
+        """`on_confirmed` settles the original, or counts it where its delivery expired before the confirm."""
         self._broker, self._names, self._service = broker, names, service
         self._on_confirmed = on_confirmed
         self._backlog: deque[DeadLetter] = deque()
         self._outbox: deque[Message] = deque()
-        self._confirmed: deque[DeadLetter] = deque()
+        self._confirmed: deque[DeadLetter] = deque()  # and those that expired before they could be
         self._channel: ConfirmedChannel | None = None
         self._changes = Changes()
         self._refused = False
@@ -143,8 +143,11 @@ class DeadLetterPublisher:
 
     def _drop_expired(self) -> None:
         """Their deliveries come again, and are judged again."""
-        self._backlog = deque(letter for letter in self._backlog if not letter.delivery.expired)
-        self._changes.notify()
+        expired = [letter for letter in self._backlog if letter.delivery.expired]
+        if expired:
+            self._backlog = deque(letter for letter in self._backlog if not letter.delivery.expired)
+            self._confirmed.extend(expired)
+            self._changes.notify()
 
     def _judge(self, message: Message, taken: bool) -> None:
         if taken:

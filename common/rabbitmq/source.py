@@ -170,13 +170,17 @@ class AioPikaSource:
                 await consumption.finish()
             finally:
                 self._end(consumption)
-        if not self._is_idle:
+        if self._is_missed(consumption):
             raise _EpochLost(consumption.end_reason)
 
     @property
     def _is_idle(self) -> bool:
         """Whether nothing is to be consumed now."""
         return self._is_stopped or self._is_away
+
+    def _is_missed(self, consumption: Consumption) -> bool:
+        """Whether an epoch ended that should go on. One that was handed back may be asked for again by now."""
+        return not (self._is_idle or consumption.was_ended)
 
     async def _begin(self, connection: Connection, queue_type: str) -> Consumption:
         epoch = Epoch(self._epochs + 1)
@@ -220,7 +224,7 @@ class AioPikaSource:
         self._metrics.expired(consumption.waiting)  # nobody will ever receive them
         self._consumption = None
         self._next_prefetch = consumption.overfull or self._prefetch
-        self._lost = not self._is_idle
+        self._lost = self._is_missed(consumption)
         self._is_drained = self._is_stopped
         self._changes.notify()
 

@@ -226,6 +226,25 @@ async def test_a_single_delivery_above_the_byte_limit_is_delivered(
     await becomes_ready(harness, 0)
 
 
+async def test_a_stop_does_not_wait_for_room_below_the_byte_limit(
+    harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store may be away, so that nothing is settled; and the broker's answer stands behind what is not read."""
+    monkeypatch.setattr("common.rabbitmq.consumption.PAUSE_LIMIT", 10 * PATIENCE)
+    async with running(harness.make(prefetch=200, max_bytes=2**20)) as source:
+        await harness.publish(*(bytes([number]) * 100_000 for number in range(100)))
+        await until(lambda: source.unsettled >= 11)
+
+        source.stop()
+        deliveries: list[Delivery] = []
+        async with asyncio.timeout(PATIENCE / 3):
+            while burst := await source.receive():
+                deliveries += burst
+
+    assert [delivery.body[0] for delivery in deliveries] == list(range(len(deliveries)))
+    await becomes_ready(harness, 100)
+
+
 # The broker's side of it.
 
 
@@ -412,6 +431,18 @@ async def test_fifty_flaps_leave_nothing_behind(harness: AioPikaHarness, monkeyp
 
         await until(lambda: process.num_fds() <= files and len(asyncio.all_tasks()) <= tasks)
         assert reconnects() - before == 50
+
+
+async def test_an_epoch_that_was_handed_back_is_not_lost(harness: AioPikaHarness) -> None:
+    async with running(harness.make()) as source:
+        before = reconnects()
+        with capture_logs() as lines:
+            await source.hand_back()
+            await source.resume()  # before anybody could see that there was nothing to do
+            await until(lambda: source.connected)
+
+    assert [line["event"] for line in lines] == ["Consuming"]
+    assert reconnects() == before
 
 
 def reconnects() -> float:

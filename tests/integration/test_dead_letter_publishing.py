@@ -29,6 +29,7 @@ class Desk:
 
     publisher: DeadLetterPublisher
     confirmed: list[DeadLetter] = field(default_factory=list)
+    expired: list[DeadLetter] = field(default_factory=list)
 
 
 @asynccontextmanager
@@ -37,7 +38,7 @@ async def publishing(url: str, names: Names) -> AsyncIterator[Desk]:
     desk: Desk
 
     def confirm(letter: DeadLetter) -> None:
-        desk.confirmed.append(letter)
+        (desk.expired if letter.delivery.expired else desk.confirmed).append(letter)
 
     desk = Desk(DeadLetterPublisher(settings(url, heartbeat=2), names, SERVICE, on_confirmed=confirm))
     async with asyncio.timeout(60.0), asyncio.TaskGroup() as tasks:
@@ -120,6 +121,7 @@ async def test_a_delivery_that_has_expired_is_not_published(rabbitmq: RabbitMQ, 
 
     assert await queued(peer, names) == bodies(letters(2, first=10))
     assert ids(desk.confirmed) == ["10", "11"]
+    assert ids(desk.expired) == ["0", "1", "2"]  # told of too: they are to be counted, and something may wait for them
 
 
 async def test_what_waits_for_a_lost_broker_goes_out_when_it_is_back(
@@ -155,6 +157,7 @@ async def test_what_expires_while_the_broker_is_lost_is_dropped_and_nothing_wait
         proxy.mend()
 
     assert ids(desk.confirmed) == ["0"]
+    assert ids(desk.expired) == ids(letters(5, first=5))
     assert await queued(peer, names) == bodies(letters(1))
 
 

@@ -217,10 +217,11 @@ class World:
         self.running = asyncio.create_task(self.pipeline.run())
 
     def confirmed(self, letter: DeadLetter) -> None:
-        self.dead_lettered.add(letter.delivery.body)
-        message = self.published.all[letter.delivery.body]
-        if message.fate == "stored" and message.id in self.sink.refused:
-            message.fate = "refused"  # before the flood guard had seen enough
+        if not letter.delivery.expired:
+            self.dead_lettered.add(letter.delivery.body)
+            message = self.published.all[letter.delivery.body]
+            if message.fate == "stored" and message.id in self.sink.refused:
+                message.fate = "refused"  # before the flood guard had seen enough
         self.pipeline.confirmed(letter)
 
     # What happens to the process

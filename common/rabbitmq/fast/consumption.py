@@ -73,6 +73,4 @@ class FastConsumption(Consumption):
         else:
             self._burst, self._burst_at = burst, burst[0].received
             self._changes.notify()
-        self._bytes += sum([len(delivery.body) for delivery in burst])
-        if self._bytes > self._max_bytes and self._prefetch > 1:
-            self._pause()
+        self._add_bytes(sum([len(delivery.body) for delivery in burst]))
