@@ -18,6 +18,8 @@ from common import logs
 from common.errors import StartRefused
 from spindle.stack.recipe import StackFailed
 
+_WIDTH = 100  # columns: also where the output is a file
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run once; return the exit code."""
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     write(settings.json, found)
-    Console().print(table_of(found.figures))
+    Console(width=_WIDTH).print(table_of(found.figures))
     if settings.docs:
         rewrite(found)
     return 1 if any(result.failure for result in found.results) else 0

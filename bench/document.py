@@ -41,7 +41,9 @@ def replaced(text: str, name: str, content: str) -> str:
 
 def table_of(figures: Mapping[str, Figure]) -> Table:
     """The figures for a terminal."""
-    table = Table("figure", "value", "rounds", "must", "aim", "")
+    table = Table()
+    for heading in ("figure", "value", "rounds", "must", "aim", ""):
+        table.add_column(heading, no_wrap=True)
     for key, figure in figures.items():
         value = "–" if figure.value is None else shown(figure.value)
         table.add_row(

@@ -4,102 +4,21 @@ Of tables PostgreSQL itself says when each row was committed (track_commit_times
 graphinator's own histogram, evenly within its buckets. The first second is not counted.
 """
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from bench.arms import Arm, Run, Watch
-from bench.consumers import Consumer
+from bench.arms import Arm
 from bench.graph_store import Graph
-from bench.pacing import publish_at
+from bench.latency import Latency
 from bench.percentiles import SHARES, percentile, percentile_of_buckets
-from bench.queues import Queue
-from bench.race import until
 from bench.stage import Stage
 from bench.tables import TABLE, Tables
+from bench.warming import warm
 from common.kinds import Service
-from extractor.message import Message
 
 TABLE_RATES = (100, 1000, 4000)
 GRAPH_RATES = (100, 1000)
-SECONDS = 5
 _HISTOGRAM = "spindle_publish_to_commit_seconds_bucket"
 _COMMITTED = f"SELECT data_id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM {TABLE}"
-
-
-class Latency:
-    """A service that has nothing else to do, and records one after the other."""
-
-    service: Service
-    store: str
-
-    def __init__(self, stage: Stage, rate: int) -> None:
-        self.name = f"latency_{self.store}_{rate}"
-        self.stage, self._rate = stage, rate
-        self.queue = Queue(stage.rabbitmq_url, self.service)
-        self.consumer: Consumer | None = None
-
-    @abstractmethod
-    def settings(self) -> Mapping[str, str]:
-        """What leads the service to its store."""
-
-    @abstractmethod
-    async def empty(self) -> None:
-        """Have the store empty."""
-
-    @abstractmethod
-    async def stored(self) -> int:
-        """How many records are committed."""
-
-    @abstractmethod
-    async def milliseconds(self, handed: Mapping[str, float]) -> dict[str, float]:
-        """The percentiles of these records."""
-
-    async def prepare(self) -> None:
-        """Have the queue and the store empty and the service waiting."""
-        await self.empty()
-        await self.queue.make()
-        environment = {**self.queue.environment, **self.settings(), "RABBITMQ_SOURCE": "fast"}
-        consumer = self.consumer = Consumer(self.service, environment, self.stage.folder / f"{self.name}.log")
-        await until(consumer.is_ready, lambda: consumer.log if consumer.has_ended else None)
-
-    async def run(self, watch: Watch) -> Run:
-        """Publish a second for nothing, then what counts."""
-        total = min(len(self.stage.releases), self._rate * (SECONDS + 1))
-        await self._publish(self.stage.releases[: self._rate])
-        await self.begin()
-        watch.start()
-        counted = self.stage.releases[self._rate : total]
-        handed = await self._publish(counted)
-        watch.stop()
-        spread = max(handed.values()) - min(handed.values())
-        return Run(len(counted), {**await self.milliseconds(handed), "published_per_s": len(counted) / spread})
-
-    async def begin(self) -> None:
-        """What counts begins now."""
-
-    async def check(self) -> None:
-        """Nothing more: every record was waited for."""
-
-    def processes(self) -> Mapping[str, int]:
-        """The service."""
-        return {"consumer": self.consumer.pid} if self.consumer else {}
-
-    async def end(self) -> None:
-        """Stop the service."""
-        if self.consumer is not None:
-            await self.consumer.end()
-            self.consumer = None
-
-    async def _publish(self, messages: Sequence[Message]) -> dict[str, float]:
-        """Publish, and wait until all is stored."""
-        before = await self.stored()
-        handed = await publish_at(self._rate, self.queue, messages, load=self.stage.load.date)
-
-        async def all_stored() -> bool | None:
-            return True if await self.stored() >= before + len(messages) else None
-
-        await until(all_stored, lambda: None)
-        return handed
 
 
 class TableLatency(Latency):
@@ -150,9 +69,9 @@ class GraphLatency(Latency):
         }
 
     async def empty(self) -> None:
-        """Have an empty graph."""
+        """Have an empty graph, and a warm server."""
         self._graph = Graph(self.stage)
-        await self._graph.empty()
+        await warm(self._graph, self.stage)
 
     async def stored(self) -> int:
         """Count releases that are more than a name in another's record: releases name no releases."""

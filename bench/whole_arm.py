@@ -13,6 +13,7 @@ from bench.queues import Queue
 from bench.race import until
 from bench.stage import Stage
 from bench.tables import Tables
+from bench.warming import warm
 from common.kinds import KINDS, Service
 from extractor.synthetic import SyntheticLoad
 from graphinator.reading import open_reader
@@ -45,7 +46,7 @@ class Whole:
         stage = self._stage
         self._tables, self._graph = await Tables.connect(stage.postgres_dsn), Graph(stage)
         await self._tables.make(*KINDS)
-        await self._graph.empty()
+        await warm(self._graph, stage)
         for queue in self._queues:
             await queue.make()
         for service in Service:

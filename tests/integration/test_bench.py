@@ -11,7 +11,7 @@ from bench.peers import table_arms as peers
 from bench.records import load_of, releases, with_changes
 from bench.rounds import Result, run_rounds
 from bench.stage import Stage
-from bench.table_arms import Tableinator, Task
+from bench.table_consumer import Tableinator, Task
 from bench.tables import TABLE, Tables
 from tests import servers
 
