@@ -1,0 +1,44 @@
+"""What the simulator has found in the runtime, each as the short story that showed it."""
+
+from typing import Any
+
+from tests.simulation.messages import Fate, Message
+from tests.simulation.queues import Version
+from tests.simulation.simulate import simulate
+from tests.simulation.story import Setup, Step, Story
+
+SETUP: dict[str, Any] = {
+    "version": Version.V4_0,
+    "kinds": 1,
+    "replicas": 1,
+    "is_fast": False,
+    "size": 3,
+    "writers": 1,
+    "prefetch": 9,
+    "max_bytes": 8 << 20,
+    "source_max_bytes": 64 << 20,
+    "hold_limit": 60.0,
+    "latency": 0.0,
+    "flood": 4,
+    "share_slots": False,
+    "target": None,
+}
+
+
+def violation_of(*steps: Step, **setup: Any) -> str | None:
+    """How a story ends."""
+    return simulate(Story(0, "found", Setup(**(SETUP | setup)), steps)).violation
+
+
+def publish(*fates: Fate) -> Step:
+    """Messages of ids of their own."""
+    numbers = range(1, len(fates) + 1)
+    return Step("publish", (tuple(Message(n, "artists", str(n), None, fates[n - 1], text=n) for n in numbers),))
+
+
+def test_a_control_message_behind_what_the_flood_guard_holds_does_not_stop_the_stream_for_ever() -> None:
+    assert violation_of(publish(*[Fate.REFUSED] * 4, Fate.CONTROL, Fate.STORED, Fate.STORED)) is None
+
+
+def test_a_control_message_behind_unreadable_ones_that_are_held_does_not_stop_the_stream_for_ever() -> None:
+    assert violation_of(publish(*[Fate.UNREADABLE] * 4, Fate.CONTROL, Fate.STORED, Fate.STORED)) is None
