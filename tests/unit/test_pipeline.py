@@ -12,7 +12,8 @@ from common.batch import BatchLimits
 from common.errors import BatchTooLarge, Reason, Refusal, SinkError, StoreUnavailable, WriteConflict
 from common.metrics import REGISTRY, KindMetrics
 from common.outage import Outage
-from common.pipeline import PIECE, Pipeline, PipelineSettings
+from common.pipeline import Pipeline, PipelineSettings
+from common.reading import PIECE
 from common.sink import Outcomes
 from tests.fakes import FakeDeadLetters, FakeRecord, FakeSink, FakeSource, body, project, refuse
 from tests.virtual_time import in_virtual_time
