@@ -12,12 +12,13 @@ from typing import TypeVar
 from neo4j import AsyncTransaction
 from neo4j.exceptions import DriverError, Neo4jError
 
+from common.counting import WORK, Doubts, count
+from common.metrics import Outcome
 from common.sink import Outcomes
 from graphinator.classification import Unpackable, classify, is_constraint_race
 from graphinator.projection import GraphRecord
 from graphinator.steps import Steps
 from graphinator.transactions import Transactions
-from graphinator.verdicts import WORK, LostAnswers, Verdict, outcomes_of
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class GraphSink:
     def __init__(self, kind: str, transactions: Transactions) -> None:
         self._transactions = transactions
         self._steps = Steps(kind)
-        self._lost = LostAnswers()
+        self._doubts = Doubts()
 
     async def write(self, records: Sequence[GraphRecord]) -> Outcomes:
         """Store every record or none, in one transaction.
@@ -41,8 +42,8 @@ class GraphSink:
             return Outcomes()
         # Sorted, so that two writers of the same records lock them in the same order and neither waits for the other.
         batch = sorted(records, key=attrgetter("id"))
-        verdicts = await self._transact(partial(self._store, batch), alone=len(batch) == 1)
-        return outcomes_of(self._lost.settle(batch, verdicts))
+        outcomes = await self._transact(partial(self._store, batch), alone=len(batch) == 1)
+        return count(self._doubts.settle(batch, outcomes))
 
     async def rewrite(self, record: GraphRecord) -> bool:
         """Write a stored record over itself and commit.
@@ -72,25 +73,25 @@ class GraphSink:
         except _FROM_THE_STORE as error:
             raise classify(error, alone=alone, again=True) from error
 
-    async def _store(self, batch: Sequence[GraphRecord], transaction: AsyncTransaction) -> list[Verdict]:
-        verdicts = await self._steps.look_up(transaction, batch)
-        positions = [position for position, verdict in enumerate(verdicts) if verdict in WORK]
+    async def _store(self, batch: Sequence[GraphRecord], transaction: AsyncTransaction) -> list[Outcome]:
+        outcomes = await self._steps.look_up(transaction, batch)
+        positions = [position for position, outcome in enumerate(outcomes) if outcome in WORK]
         if not positions:
-            return verdicts
+            return outcomes
         candidates = [batch[position] for position in positions]
         locked = await self._steps.lock(transaction, candidates)
         await self._steps.replace(transaction, candidates, locked)
         await self._commit(transaction, candidates, locked)
-        for position, verdict in zip(positions, locked, strict=True):
-            verdicts[position] = verdict
-        return verdicts
+        for position, outcome in zip(positions, locked, strict=True):
+            outcomes[position] = outcome
+        return outcomes
 
     async def _commit(
-        self, transaction: AsyncTransaction, records: Sequence[GraphRecord], verdicts: Sequence[Verdict]
+        self, transaction: AsyncTransaction, records: Sequence[GraphRecord], outcomes: Sequence[Outcome]
     ) -> None:
         # Before it is sent, whatever the answer will be: a server that was being stopped has been seen to commit and
         # then to answer DatabaseUnavailable. What was not committed does not look unchanged next time.
-        self._lost.remember(records, verdicts)
+        self._doubts.remember(records, outcomes)
         await transaction.commit()
 
     async def _overwrite(self, record: GraphRecord, transaction: AsyncTransaction) -> bool:
@@ -103,4 +104,4 @@ class GraphSink:
 
     async def _force(self, record: GraphRecord, transaction: AsyncTransaction) -> None:
         await self._steps.lock(transaction, [record])
-        await self._steps.replace(transaction, [record], [Verdict.CHANGED])
+        await self._steps.replace(transaction, [record], [Outcome.CHANGED])

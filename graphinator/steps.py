@@ -6,12 +6,13 @@ from typing import Any
 from msgspec import structs
 from neo4j import AsyncTransaction
 
+from common.counting import WORK
 from common.errors import WriteConflict
+from common.metrics import Outcome
 from graphinator.parameters import Targets, identities, row_of
 from graphinator.projection import GraphRecord
 from graphinator.statements import statements_of
 from graphinator.transactions import run
-from graphinator.verdicts import WORK, Verdict, verdicts_of
 
 
 class Steps:
@@ -21,11 +22,11 @@ class Steps:
         self._statements = statements_of(kind)
         self._targets = Targets(kind)
 
-    async def look_up(self, transaction: AsyncTransaction, records: Sequence[GraphRecord]) -> list[Verdict]:
+    async def look_up(self, transaction: AsyncTransaction, records: Sequence[GraphRecord]) -> list[Outcome]:
         """Say which records need work, as far as one can know without their locks."""
         return await self._ask(transaction, self._statements.look_up, records, identities(records))
 
-    async def lock(self, transaction: AsyncTransaction, records: Sequence[GraphRecord]) -> list[Verdict]:
+    async def lock(self, transaction: AsyncTransaction, records: Sequence[GraphRecord]) -> list[Outcome]:
         """Make missing nodes, hold the records until the transaction ends, and say for certain which need work."""
         parameters = identities(records) | self._targets.of(records)
         return await self._ask(transaction, self._statements.lock, records, parameters)
@@ -45,16 +46,16 @@ class Steps:
         return structs.replace(record, version=held["load"])
 
     async def replace(
-        self, transaction: AsyncTransaction, records: Sequence[GraphRecord], verdicts: Sequence[Verdict]
+        self, transaction: AsyncTransaction, records: Sequence[GraphRecord], outcomes: Sequence[Outcome]
     ) -> None:
         """Write the new and the changed ones of these locked records, and remove what the changed ones owned.
 
         Raises: WriteConflict where a target has gone since it was made.
         """
-        changed = [record.id for record, verdict in zip(records, verdicts, strict=True) if verdict is Verdict.CHANGED]
+        changed = [record.id for record, outcome in zip(records, outcomes, strict=True) if outcome is Outcome.CHANGED]
         if changed:
             await (await run(transaction, self._statements.delete, {"ids": changed})).consume()
-        work = [record for record, verdict in zip(records, verdicts, strict=True) if verdict in WORK]
+        work = [record for record, outcome in zip(records, outcomes, strict=True) if outcome in WORK]
         if work:
             parameters = {"rows": [row_of(record) for record in work]}
             summary = await (await run(transaction, self._statements.write, parameters)).consume()
@@ -62,9 +63,18 @@ class Steps:
 
     async def _ask(
         self, transaction: AsyncTransaction, statement: str, records: Sequence[GraphRecord], parameters: dict[str, Any]
-    ) -> list[Verdict]:
+    ) -> list[Outcome]:
         row = await (await run(transaction, statement, parameters)).single(strict=True)
-        return verdicts_of(len(records), new=row["new"], changed=row["changed"], stale=row["stale"])
+        return outcomes_of(len(records), new=row["new"], changed=row["changed"], stale=row["stale"])
+
+
+def outcomes_of(count: int, *, new: Sequence[int], changed: Sequence[int], stale: Sequence[int]) -> list[Outcome]:
+    """One outcome per position, from the lists of positions that the server returns."""
+    outcomes = [Outcome.UNCHANGED] * count
+    for positions, outcome in ((new, Outcome.NEW), (changed, Outcome.CHANGED), (stale, Outcome.STALE)):
+        for position in positions:
+            outcomes[position] = outcome
+    return outcomes
 
 
 def _check(created: int, records: Sequence[GraphRecord]) -> None:

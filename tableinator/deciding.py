@@ -9,12 +9,10 @@ The rule, in this order:
 Versions are dates as text (`20260301`) and compared as text by code point, here and in the statements alike.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from common.metrics import Outcome
-from common.sink import Outcomes
 from tableinator.model import Row
 
 
@@ -45,14 +43,3 @@ def positions(outcomes: Sequence[Outcome], *wanted: Outcome) -> list[int]:
 def by_id(rows: Sequence[Row], chosen: Iterable[int]) -> list[int]:
     """Order positions by id: every writer locks rows in the same order, so two of them never wait for each other."""
     return sorted(chosen, key=lambda position: rows[position].id)
-
-
-def count(outcomes: Iterable[Outcome]) -> Outcomes:
-    """Count a batch's outcomes."""
-    counted = Counter(outcomes)
-    return Outcomes(
-        new=counted[Outcome.NEW],
-        changed=counted[Outcome.CHANGED],
-        unchanged=counted[Outcome.UNCHANGED],
-        stale=counted[Outcome.STALE],
-    )

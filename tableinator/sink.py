@@ -13,13 +13,12 @@ from collections.abc import Sequence
 import asyncpg
 import structlog
 
+from common.counting import Doubts, count
 from common.errors import SinkError
 from common.metrics import Outcome
 from common.sink import Outcomes
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
-from tableinator.deciding import count
-from tableinator.doubts import Doubts
 from tableinator.model import Row
 from tableinator.statements import Statements
 from tableinator.transaction import Transaction
@@ -69,9 +68,8 @@ class TableSink:
     async def _write(self, rows: Sequence[Row], *, copying: bool) -> Outcomes:
         async with self._connections.transaction() as transaction:
             found = await store(transaction, self._statements, rows, copying=copying)
-            outcomes = [self._doubts.resolve(row, outcome) for row, outcome in zip(rows, found, strict=True)]
-            await self._commit(transaction, rows, outcomes)
-        return count(outcomes)
+            await self._commit(transaction, rows, found)
+        return count(self._doubts.settle(rows, found))
 
     async def _commit(self, transaction: Transaction, rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:
         try:
@@ -80,7 +78,6 @@ class TableSink:
             # Whatever it was, also a cancellation: the server may have committed, and its answer is lost.
             self._doubts.remember(rows, outcomes)
             raise
-        self._doubts.settle(rows)
 
     def _translated(self, error: Exception, *, alone: bool) -> SinkError:
         if isinstance(error, asyncpg.CardinalityViolationError):

@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.counting import count
 from common.delivery import Delivery, Epoch, Properties
 from common.kinds import KINDS
 from common.metrics import Outcome
 from common.records import Envelope
-from common.sink import Outcomes
-from tableinator.deciding import StoredState, by_id, count, decide
-from tableinator.doubts import Doubts
+from tableinator.deciding import StoredState, by_id, decide
 from tableinator.model import Row, project
 from tableinator.statements import Statements
 from tableinator.tables import COLUMNS, PRIVILEGES, FoundColumn, FoundTable, creation, differences
@@ -91,67 +90,6 @@ def test_rows_are_ordered_by_id_and_none_is_lost(ids: list[str]) -> None:
     rows = [row(each) for each in ids]
 
     assert [rows[position].id for position in by_id(rows, range(len(rows)))] == sorted(ids)
-
-
-# Doubts.
-
-
-def test_after_a_lost_commit_a_record_counts_as_first_decided() -> None:
-    doubts = Doubts()
-    doubts.remember([row("1"), row("2"), row("3")], [Outcome.NEW, Outcome.CHANGED, Outcome.UNCHANGED])
-
-    found = [doubts.resolve(row(each), Outcome.UNCHANGED) for each in "123"]
-
-    assert count(found) == Outcomes(new=1, changed=1, unchanged=1)
-
-
-def test_after_a_commit_that_did_not_take_a_record_counts_as_found() -> None:
-    doubts = Doubts()
-    doubts.remember([row("1")], [Outcome.CHANGED])
-
-    assert doubts.resolve(row("1"), Outcome.NEW) is Outcome.NEW
-
-
-def test_a_doubt_says_nothing_about_another_version_of_the_record() -> None:
-    doubts = Doubts()
-    doubts.remember([row("1", sha="a")], [Outcome.NEW])
-
-    assert doubts.resolve(row("1", sha="b"), Outcome.UNCHANGED) is Outcome.UNCHANGED
-
-
-def test_a_record_without_hash_counts_as_first_decided_too() -> None:
-    doubts = Doubts()
-    doubts.remember([row("1", sha="")], [Outcome.NEW])
-
-    assert doubts.resolve(row("1", sha=""), Outcome.CHANGED) is Outcome.NEW
-
-
-def test_after_two_lost_commits_the_first_decision_counts() -> None:
-    doubts = Doubts()
-    doubts.remember([row("1", sha="")], [Outcome.NEW])
-    doubts.remember([row("1", sha="")], [Outcome.CHANGED])
-
-    assert doubts.resolve(row("1", sha=""), Outcome.CHANGED) is Outcome.NEW
-
-
-def test_an_answered_commit_ends_the_doubt() -> None:
-    doubts = Doubts()
-    doubts.remember([row("1")], [Outcome.NEW])
-
-    doubts.settle([row("1")])
-
-    assert doubts.resolve(row("1"), Outcome.UNCHANGED) is Outcome.UNCHANGED
-    assert len(doubts) == 0
-
-
-def test_doubts_are_bounded_and_the_oldest_goes_first() -> None:
-    doubts = Doubts(most=2)
-
-    doubts.remember([row("1"), row("2"), row("3")], [Outcome.NEW] * 3)
-
-    assert len(doubts) == 2
-    assert doubts.resolve(row("1"), Outcome.UNCHANGED) is Outcome.UNCHANGED
-    assert doubts.resolve(row("3"), Outcome.UNCHANGED) is Outcome.NEW
 
 
 # Statements and tables.
