@@ -4,6 +4,7 @@ Each target takes any bytes and returns, or raises AssertionError. The first byt
 whatever mutates bytes mutates the cutting too. `SEEDS` are good beginnings: bytes that mean something.
 """
 
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -22,6 +23,7 @@ from common.rabbitmq.frames import FRAME_MAX, content_frames, header_size
 from common.rabbitmq.letter import properties_of
 
 _FRAME = 7  # bytes before a frame's payload
+_TYPES = (1, 2, 3, 8)  # method, header, body, heartbeat
 
 tolerance.install()  # as connecting does
 
@@ -35,6 +37,17 @@ def stream(data: bytes) -> None:
         shorter = min(len(cut[0]), len(whole[0]))  # what a whole read has lost to an error further on
         assert cut[0][:shorter] == whole[0][:shorter]
         assert cut[2] or cut[:2] == whole[:2]
+
+
+def frames(data: bytes) -> None:
+    """Frames that begin and end as they should, with whatever in them: a type, a size and a payload each."""
+    built, at = data[:1], 1
+    while at + 2 < len(data):
+        size = data[at + 1]
+        payload = data[at + 2 : at + 2 + size]
+        built += struct.pack(">BHI", _TYPES[data[at] % len(_TYPES)], 1, len(payload)) + payload + b"\xce"
+        at += 2 + size
+    stream(built)
 
 
 def headers(data: bytes) -> None:
@@ -59,7 +72,12 @@ def letter(data: bytes) -> None:
         assert read_properties(frames[_FRAME : size - 1]).headers["x-spindle-reason"] == "refused"
 
 
-TARGETS: Mapping[str, Callable[[bytes], None]] = {"stream": stream, "headers": headers, "letter": letter}
+TARGETS: Mapping[str, Callable[[bytes], None]] = {
+    "stream": stream,
+    "frames": frames,
+    "headers": headers,
+    "letter": letter,
+}
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
@@ -101,6 +119,18 @@ def _seeds() -> Iterator[bytes]:
     others = ((0, Heartbeat()), (0, Connection.Blocked("low on memory")), (1, Channel.Close(406, "no", 60, 80)))
     for size in (0, 3, 200):
         yield bytes((size,)) + whole + b"".join(pamqp.frame.marshal(frame, channel) for channel, frame in others)
+    told = list(_told(whole))
+    yield b"\0" + b"".join(told)
+    yield b"\0" + told[0] + bytes((_TYPES.index(2), 5)) + b"short"
+
+
+def _told(whole: bytes) -> Iterator[bytes]:
+    """Frames as `frames` takes them, but for those that are too long for it."""
+    while whole:
+        kind, _, size = struct.unpack_from(">BHI", whole)
+        if size < 256:
+            yield bytes((_TYPES.index(kind), size)) + whole[_FRAME : _FRAME + size]
+        whole = whole[_FRAME + size + 1 :]
 
 
 SEEDS: Sequence[bytes] = tuple(_seeds())
