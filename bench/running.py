@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-import shutil
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -42,9 +42,9 @@ def run(settings: Settings) -> Report:
     Raises: StartRefused, StackFailed.
     """
     begun = datetime.now(UTC).isoformat(timespec="seconds")
-    with Showing() as showing, _folder() as folder, running(_servers(settings.groups), showing.say) as addresses:
+    with Showing() as showing, files() as folder, running(_servers(settings.groups), showing.say) as addresses:
         showing.say("making records")
-        stage = _stage(settings, addresses, folder)
+        stage = stage_of(settings, addresses, folder)
         results: list[Result] = []
         for group in settings.groups:
             arms = [arm for arm in _ARMS[group](stage) if not settings.quick or arm.name in ARMS]
@@ -64,7 +64,8 @@ def _servers(groups: Collection[str]) -> set[str]:
     return needed
 
 
-def _stage(settings: Settings, addresses: Addresses, folder: Path) -> Stage:
+def stage_of(settings: Settings, addresses: Addresses, folder: Path) -> Stage:
+    """Make the records, and what every arm is given."""
     load = load_of(settings.records, seed=settings.seed)
     originals = releases(load, settings.records)
     return Stage(
@@ -83,15 +84,11 @@ def _as_data(settings: Settings) -> dict[str, object]:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def files() -> Iterator[Path]:
     """A folder that the servers' own accounts can read in."""
     home = default_home("bench")
     make_home(home)
-    folder = home / "files"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    folder.chmod(0o755)
-    try:
+    with tempfile.TemporaryDirectory(dir=home, prefix="files-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ import pytest
 
 from bench.clock import Stopwatch
 from bench.processes import cpu_seconds, listener, machine_times, peak_memory
+from bench.profiling import shares
 
 BURN = "import time\nwhile time.process_time() < 0.2: pass\n"
 
@@ -66,6 +67,12 @@ def test_a_watch_counts_what_was_used_between_its_start_and_its_stop() -> None:
 def test_a_watch_that_was_not_stopped_has_measured_nothing() -> None:
     with pytest.raises(RuntimeError, match="not stopped"):
         Stopwatch({}, dict).measured()
+
+
+def test_a_profile_counts_who_was_at_the_top_of_the_stack() -> None:
+    raw = "main (a.py:1);read (b.py:7) 3\nmain (a.py:2) 1\nmain (a.py:1);read (b.py:9) 2\n"
+
+    assert shares(raw) == {"read (b.py": 5, "main (a.py": 1}
 
 
 _PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
