@@ -71,7 +71,7 @@ def _show(old: Mapping[str, Figure], new: Mapping[str, Figure], found: Mapping[s
     table = Table("figure", "old", "new", "change")
     for key, change in found.items():
         table.add_row(key, _text(old.get(key)), _text(new.get(key)), change)
-    Console().print(table)
+    Console(width=100).print(table)
 
 
 def _text(figure: Figure | None) -> str:
