@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -108,6 +109,12 @@ class ComposeStack:
     def docker(self, *arguments: str, timeout: float = 60.0) -> str:
         """Run a command of the engine's and return what it printed."""
         return _run(*arguments, timeout=timeout)
+
+    def spindle(self, *arguments: str, timeout: float = 900.0) -> str:
+        """Run the operator's command on this machine, for this project, and return what it printed."""
+        project = {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_ENV_FILES": os.devnull}
+        command = (sys.executable, "-m", "spindle", *arguments)
+        return _run_program(*command, environ={**self._environ, **project}, timeout=timeout)
 
     def images(self) -> dict[str, dict[str, Any]]:
         """Describe the images that were built for this project, by service."""

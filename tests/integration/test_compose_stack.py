@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,22 +130,30 @@ def test_a_load_survives_down_and_up_and_the_second_writes_nothing(
     published = extract(stack, *FIRST)
     until_drained(stack)
     first = _outcomes(stack)
-    before = verify(stack, *FIRST)
+    found = verify(stack, *FIRST)
     stack.compose("stop")
     codes = {service_of(each): each["State"]["ExitCode"] for each in stack.inspect()}
     stack.compose("down")
     stack.compose(*UP, timeout=400.0)
-    after = verify(stack, *FIRST)
 
     again = extract(stack, *FIRST)
     until_drained(stack)
     second = _outcomes(stack)
 
-    measured["load"] = {"published": published, "first": first, "second": second}
+    measured["load"] = {"published": published, "first": first, "second": second, "verified": found["verified"]}
     assert first == {service: {"new": published} for service in Service}
-    assert (before["verified"], after["verified"]) == (True, True)
+    assert found["verified"], found
     assert [codes[service] for service in Service] == [0, 0]  # drained, not killed
     assert second == {service: {"unchanged": again} for service in Service}
+
+
+def test_the_demo_verifies_what_is_there_and_writes_nothing(stack: ComposeStack, tmp_path: Path) -> None:
+    said = stack.spindle("demo", "--stack", "compose", *FIRST, "--json", "--report", str(tmp_path / "demo.json"))
+
+    demo = json.loads(said)
+    assert (demo["verified"], demo["stack"]) == (True, "compose")
+    for kind in demo["kinds"].values():
+        assert {store["unchanged"] for store in kind.values()} == {store["published"] for store in kind.values()}
 
 
 def test_prometheus_finds_the_broker_and_every_replica(stack: ComposeStack) -> None:
