@@ -24,6 +24,8 @@ class Proxy:
         self._cut = False
         self._fatal: bytes | None = None
         self._bytes_up = 0
+        self.recorded_up: bytearray | None = None
+        """Set to an empty one to have recorded what clients send."""
         self._passed_up = asyncio.Condition()
         self.port = 0
 
@@ -79,6 +81,8 @@ class Proxy:
     async def _pass_up(self, client: asyncio.StreamReader, server: asyncio.StreamWriter, doomed: asyncio.Event) -> None:
         with suppress(OSError):
             while chunk := await client.read(65536):
+                if self.recorded_up is not None:
+                    self.recorded_up += chunk
                 await self._flowing.wait()
                 if self._fatal is not None and self._fatal in chunk:
                     self._fatal = None

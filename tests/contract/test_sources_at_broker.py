@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+import pamqp.frame
 import pytest
+from pamqp.commands import Basic
 from structlog.testing import capture_logs
 
 from common.delivery import Properties
@@ -30,6 +32,50 @@ def broker(each_rabbitmq: RabbitMQ) -> Broker:
     if not isinstance(each_rabbitmq, Broker):
         pytest.skip("a broker that the environment names is not to be reconfigured")
     return each_rabbitmq
+
+
+async def test_a_burst_costs_one_acknowledgement_at_the_most(harness: AioPikaHarness) -> None:
+    async with running(harness.make(prefetch=500)) as source:
+        recorded = harness.proxy.recorded_up = bytearray()
+        await harness.publish(*messages(2000))
+        bursts, received = 0, 0
+        while received < 2000:
+            burst = await take(source, 1)
+            third, two_thirds = len(burst) // 3, 2 * len(burst) // 3
+            for part in (burst[third:two_thirds], burst[:third], burst[two_thirds:]):  # three writers at a time
+                source.settle(part)
+            bursts, received = bursts + 1, received + len(burst)
+        await becomes_ready(harness, 0)
+
+    acks = acks_in(bytes(recorded))
+    assert all(ack.multiple for ack in acks)
+    assert len(acks) <= bursts
+    tags = [ack.delivery_tag for ack in acks]
+    assert tags == sorted(set(tags))
+    assert tags[-1] == 2000
+
+
+async def test_acknowledgements_cover_the_contiguous_prefix_and_nothing_beyond_it(harness: AioPikaHarness) -> None:
+    async with running(harness.make(prefetch=500)) as source:
+        recorded = harness.proxy.recorded_up = bytearray()
+        await harness.publish(*messages(100))
+        deliveries = await take(source, 100)
+        for first, last in ((20, 40), (0, 10), (40, 100), (10, 20)):
+            source.settle(deliveries[first:last])
+            await asyncio.sleep(0.05)  # so that each would go out
+
+    assert [(ack.delivery_tag, ack.multiple) for ack in acks_in(bytes(recorded))] == [(10, True), (100, True)]
+
+
+def acks_in(sent: bytes) -> list[Basic.Ack]:
+    """The acknowledgements among the frames of one connection."""
+    acks = []
+    while sent:
+        used, _, frame = pamqp.frame.unmarshal(sent)
+        sent = sent[used:]
+        if isinstance(frame, Basic.Ack):
+            acks.append(frame)
+    return acks
 
 
 @pytest.fixture(params=[0, 8192])
