@@ -12,8 +12,9 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from common.errors import Reason
 from common.kinds import DEFAULT_PREFIX
-from common.metrics import REGISTRY
+from common.metrics import REGISTRY, KindMetrics, Result
 from monitoring import signals
 from monitoring.__main__ import HERE, files, outdated
 from monitoring.alerts import ALERTS, RUNBOOK
@@ -81,6 +82,20 @@ def test_every_metric_of_ours_is_asked_for_and_no_other_is() -> None:
 
     assert asked - {name for names in exported.values() for name in names} == set()
     assert [name for name, names in exported.items() if not asked & names] == []
+
+
+def test_what_counts_troubles_is_there_at_0_before_the_first() -> None:
+    labels = {"service": "counting", "kind": "labels"}
+
+    KindMetrics(**labels).begin(writers=1, consumer_timeout=1.0)
+
+    for name, more in (
+        *(("spindle_dead_letters_total", {"reason": reason}) for reason in Reason),
+        *(("spindle_transactions_total", {"result": result}) for result in Result),
+        ("spindle_broker_reconnects_total", {}),
+        ("spindle_expired_deliveries_total", {}),
+    ):
+        assert REGISTRY.get_sample_value(name, labels | more) == 0, (name, more)
 
 
 def test_every_recorded_series_is_asked_for_and_no_other_is() -> None:
