@@ -4,21 +4,17 @@ Everything that the runtime sends is checked here, at the moment of sending: tha
 """
 
 import asyncio
-import struct
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from aiormq.exceptions import AMQPConnectionError, ChannelInvalidStateError
 
-from common.delivery import Delivery, Epoch, Properties, load_of
 from tests.simulation.messages import Message
 from tests.simulation.queues import Back, Consumer, Waiting
 
 if TYPE_CHECKING:
     from tests.simulation.connection import ModelConnection
-
-_ACK = struct.Struct(">BHIHHQBB")
 
 
 def _ignore(*_: object) -> None:
@@ -209,35 +205,6 @@ class _Outlet:
         channel.connection.to_broker.send(channel.connection.broker.confirming.receive, channel, frames.payload)
         drained = frames.drain_future
         asyncio.get_running_loop().call_soon(lambda: drained.done() or drained.set_result(None))
-
-
-class FastEnd:
-    """What the fast source has of a connection: whole bursts come in, and acknowledgements go out as bytes."""
-
-    def __init__(self, connection: "ModelConnection") -> None:
-        self._connection = connection
-        self._on_burst: Callable[[list[Delivery]], None] = _ignore
-        self._epoch: Epoch
-
-    def begin(
-        self, epoch: Epoch, *, on_burst: Callable[[list[Delivery]], None], on_failure: object, **_: object
-    ) -> None:
-        self._epoch, self._on_burst = epoch, on_burst
-
-    def write(self, frames: bytes) -> None:
-        channel = self._connection.channels[-1]
-        for _, _, _, _, _, tag, multiple, _ in _ACK.iter_unpack(frames):
-            if not channel.is_over:
-                channel.acknowledge(tag, bool(multiple))
-
-    def arrive(self, burst: list[tuple[int, Message, int]], now: float) -> None:
-        """Hand a burst on."""
-        self._on_burst(
-            [
-                Delivery(tag, self._epoch, message.body, now, load_of(message.load), None, count, Properties)
-                for tag, message, count in burst
-            ]
-        )
 
 
 _NOTHING = dict.fromkeys(

@@ -134,7 +134,7 @@ class Checks:
         """The store has changed: count failures anew."""
         self._failures.clear()
         # Each process probes once a second or so; each slot meets six conflicts before it believes in an outage.
-        self._most_failures = 40 * processes + 15 * slots
+        self._most_failures = 60 * processes + 20 * slots
 
     def failed(self) -> None:
         """A write met a store that takes none."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from common.errors import BrokerUnavailable
 from common.rabbitmq.consumption import PAUSE_LIMIT
 from common.rabbitmq.fast.connection import FastConnection
-from tests.simulation.channel import FastEnd, ModelChannel
+from tests.simulation.channel import ModelChannel
+from tests.simulation.fast_end import FastEnd
 from tests.simulation.wire import Wire
 
 if TYPE_CHECKING:

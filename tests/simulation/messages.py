@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -109,11 +109,13 @@ class Published:
         """The last message with this content."""
         return self._by_content[kind, body]
 
-    def best(self) -> dict[tuple[str, str], Message]:
-        """Per kind and id, what must be stored in the end."""
+    def best(self, *, leaving_out: Container[tuple[str, bytes]] = ()) -> dict[tuple[str, str], Message]:
+        """Per kind and id, what must be stored in the end, of all but some contents."""
         best: dict[tuple[str, str], Message] = {}
         for message in self.all:
             key = message.kind, message.id
+            if (message.kind, message.body) in leaving_out:
+                continue
             if message.fate is Fate.STORED and (key not in best or best[key].rank < message.rank):
                 best[key] = message
         return best

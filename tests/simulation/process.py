@@ -2,19 +2,15 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from common.consumer import Consumer
-from common.errors import Reason, RecordsRefused
 from common.service import Shutdown
 from common.settings import ConsumerSettings
-from common.sink import Outcomes
 from tests.simulation.checks import Checks
 from tests.simulation.connection import ModelConnection
-from tests.simulation.messages import Record, project
-from tests.simulation.store import ModelStore
+from tests.simulation.sink import StoreView
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -32,6 +28,10 @@ class Life:
         self.connections: list[ModelConnection] = []
         self.writing: defaultdict[str, set[str]] = defaultdict(set)
         self.tally: Counter[str] = Counter()
+        self.transactions = 0
+        """Under way."""
+        self.written = 0
+        """Transactions that were answered."""
         self.is_dead = False
         self.shutdown = Shutdown()
         # Where settings say how to reach the broker a life stands: each has connections of its own.
@@ -123,87 +123,3 @@ def _innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-class StoreView:
-    """The store as one process has it open."""
-
-    name = "model"
-    pool_size = 8
-
-    def __init__(self, life: Life) -> None:
-        self._life = life
-        writers = life.settings.writers
-        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(writers))
-
-    def pool_in_use(self) -> int:
-        return 0
-
-    def slots(self, kind: str) -> asyncio.Semaphore:
-        return self._slots["all" if self._life.world.story.setup.share_slots else kind]
-
-    def sink(self, kind: str) -> "ModelSink":
-        return ModelSink(self._life, kind)
-
-    def projection(self, kind: str) -> Callable[..., Record]:
-        return project
-
-
-class ModelSink:
-    """One kind's place in the store, for one process."""
-
-    def __init__(self, life: Life, kind: str) -> None:
-        self._life, self._kind = life, kind
-        self._store: ModelStore = life.world.store
-
-    async def write(self, records: Sequence[Record]) -> Outcomes:
-        with self._life.checks.batch(self._life, self._kind, records):
-            try:
-                return await self._store.transact(self._kind, records, lambda: self._store.commit(self._kind, records))
-            except RecordsRefused:
-                self._life.world.note_refused(self._life)
-                raise
-
-    async def rewrite(self, record: Record) -> bool:
-        return await self._store.transact(
-            self._kind, [record], lambda: self._store.stored(self._kind, record), forced=True
-        )
-
-    async def probe(self, record: Record) -> None:
-        await self._store.transact(self._kind, [record], lambda: None, forced=True)
-
-
-class Tally:
-    """The metrics of one life, which end with it. Those that nobody looks at are not kept."""
-
-    def __init__(self, service: str, kind: str, life: Life) -> None:
-        self.service, self.kind, self._life = service, kind, life
-
-    def settled(self, outcomes: Outcomes, *, superseded: int) -> None:
-        self._count("settled", outcomes.total + superseded)
-
-    def dead_lettered(self, _: Reason) -> None:
-        self._count("dead_lettered", 1)
-
-    def control(self, _: str) -> None:
-        self._count("control", 1)
-
-    def expired(self, count: int) -> None:
-        self._count("expired", count)
-
-    def batch(self, *, size: int, **_: object) -> None:
-        self._life.checks.batch_taken(size)
-
-    def batch_size_limit(self, records: int) -> None:
-        self._life.checks.batch_size_limit(records)
-
-    def _count(self, name: str, by: int) -> None:
-        if not self._life.is_dead:
-            self._life.tally[name] += by
-
-    def __getattr__(self, _: str) -> Callable[..., None]:
-        return _forget
-
-
-def _forget(*_: object, **__: object) -> None:
-    return

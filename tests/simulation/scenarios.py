@@ -3,8 +3,9 @@
 import random
 from dataclasses import replace
 
+from tests.simulation.drawing import PAUSES, Drawing
 from tests.simulation.queues import Version
-from tests.simulation.story import PAUSES, Drawing, Setup, Step, Story
+from tests.simulation.story import Setup, Step, Story
 
 SCENARIOS: dict[str, tuple[str, ...]] = {
     "broker": ("broker",),

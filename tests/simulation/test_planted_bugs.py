@@ -12,9 +12,9 @@ import common.batch
 import common.outage
 from common.batch import Batch, deliveries
 from common.dead_letters import DeadLetter
+from common.delivering import Writers
 from common.errors import RecordsRefused, Refusal
 from common.outage import Outage
-from common.pipeline import Pipeline
 from common.rabbitmq.consumption import Consumption
 from common.rabbitmq.dead_letters import DeadLetterPublisher
 from common.settlement import AckLedger
@@ -34,27 +34,27 @@ def ack_before_commit(patch: pytest.MonkeyPatch) -> None:
     """Settles a batch when it is taken, and writes it then."""
 
     async def store(self: Any, batch: Batch[Any], effort: Any) -> bool:
-        self._settle(batch.items, Outcomes(new=len(batch.items)), losers=batch.losers)
+        self._settling.settle(batch.items, Outcomes(new=len(batch.items)), losers=batch.losers)
         async for _ in self._verdicts(batch, effort):
             pass
         return True
 
-    patch.setattr(Pipeline, "_store", store)
+    patch.setattr(Writers, "_store", store)
 
 
 def batch_lost_on_cancel(patch: pytest.MonkeyPatch) -> None:
     """A writer that is cancelled puts its batch in order before it goes, and takes it for done."""
-    real = Pipeline._store
+    real = Writers._store
 
     async def store(self: Any, batch: Batch[Any], effort: Any) -> bool:
         try:
             return await real(self, batch, effort)
         except asyncio.CancelledError:
             with suppress(ValueError):
-                self._source.settle(deliveries(batch.all))
+                self._settling._source.settle(deliveries(batch.all))
             raise
 
-    patch.setattr(Pipeline, "_store", store)
+    patch.setattr(Writers, "_store", store)
 
 
 def batch_lost_on_consumer_cancel(patch: pytest.MonkeyPatch) -> None:
@@ -71,19 +71,19 @@ def batch_lost_on_consumer_cancel(patch: pytest.MonkeyPatch) -> None:
 
 def requeue_in_outage(patch: pytest.MonkeyPatch) -> None:
     """Gives everything back as soon as the store is away, for the broker to keep."""
-    real = Pipeline._deliver
+    real = Writers._deliver
 
     async def deliver(self: Any, batch: Batch[Any]) -> None:
         if not self._writer._outage.is_open:
             await real(self, batch)
             return
-        await self._source.hand_back()
+        await self._settling._source.hand_back()
         self._batcher.done(batch.all)
         self._batcher.discard_expired()
         await asyncio.sleep(1.0)
-        await self._source.resume()
+        await self._settling._source.resume()
 
-    patch.setattr(Pipeline, "_deliver", deliver)
+    patch.setattr(Writers, "_deliver", deliver)
 
 
 def acknowledged_twice(patch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,10 @@ from tests.simulation.confirming import Confirms
 from tests.simulation.ending import check_end
 from tests.simulation.faults import Faults
 from tests.simulation.messages import Message, Published
-from tests.simulation.process import Life, Process, Tally
+from tests.simulation.process import Life, Process
 from tests.simulation.store import ModelStore, Mood
 from tests.simulation.story import KINDS, Setup, Story
+from tests.simulation.tally import Tally
 
 PATIENCE = 600.0
 """Seconds within which all is settled once all is well: a suspect needs half a minute, one after the other."""
@@ -58,8 +59,9 @@ class World:
         self.checks.calm(processes=setup.replicas, slots=self._slots)
         self.broker = Broker(setup.version, KINDS[: setup.kinds], latency=setup.latency, checks=self.checks)
         self.past: list[Life] = []
-        self.misled: set[tuple[int, str]] = set()
-        """Lives that met a store which refuses everything, each time that it began to."""
+        self.misled: set[tuple[int, str, int]] = set()
+        """Lives that met a store which refuses everything, each time that it began to, and each time that one of their
+        earlier writes was answered."""
         self.processes: list[Process] = []
         self._moods = 0
 
@@ -83,7 +85,7 @@ class World:
     def note_refused(self, life: Life) -> None:
         """A life hears a refusal; if everything is refused, it is misled until its flood guard has seen enough."""
         if self.store.mood.refusing == "certain":
-            self.misled.add((self._moods, life.name))
+            self.misled.add((self._moods, life.name, life.written))
 
     async def live(self) -> None:
         """Let the story happen, make all well, and wait for the end."""
@@ -114,7 +116,7 @@ class World:
 
     async def _stop_all(self) -> None:
         lives = [process.life for process in self.processes]
-        idle = [life for life in lives if not life.is_ending and not any(life.writing.values())]
+        idle = [life for life in lives if not life.is_ending and not life.transactions]
         for process in self.processes:
             process.is_final = True
             process.stop()
@@ -165,4 +167,4 @@ class World:
 
 def _is_available(process: Process) -> bool:
     outage: Any = process.life.consumer._outage
-    return process.life.is_ending or outage is None or not outage.is_open
+    return process.life.is_ending or process.life.transactions > 0 or outage is None or not outage.is_open

@@ -1,0 +1,71 @@
+"""The store as one process has it open: every transaction is told to the checks, and counted as the process's own."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from common.errors import RecordsRefused
+from common.sink import Outcomes
+from tests.simulation.messages import Record, project
+from tests.simulation.store import ModelStore
+
+if TYPE_CHECKING:
+    from tests.simulation.process import Life
+
+T = TypeVar("T")
+
+
+class StoreView:
+    """The store as one process has it open."""
+
+    name = "model"
+    pool_size = 8
+
+    def __init__(self, life: "Life") -> None:
+        self._life = life
+        writers = life.settings.writers
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(writers))
+
+    def pool_in_use(self) -> int:
+        return 0
+
+    def slots(self, kind: str) -> asyncio.Semaphore:
+        return self._slots["all" if self._life.world.story.setup.share_slots else kind]
+
+    def sink(self, kind: str) -> "ModelSink":
+        return ModelSink(self._life, kind)
+
+    def projection(self, kind: str) -> Callable[..., Record]:
+        return project
+
+
+class ModelSink:
+    """One kind's place in the store, for one process."""
+
+    def __init__(self, life: "Life", kind: str) -> None:
+        self._life, self._kind = life, kind
+        self._store: ModelStore = life.world.store
+
+    async def write(self, records: Sequence[Record]) -> Outcomes:
+        with self._life.checks.batch(self._life, self._kind, records):
+            try:
+                return await self._transact(records, lambda: self._store.commit(self._kind, records))
+            except RecordsRefused:
+                self._life.world.note_refused(self._life)
+                raise
+
+    async def rewrite(self, record: Record) -> bool:
+        return await self._transact([record], lambda: self._store.stored(self._kind, record), forced=True)
+
+    async def probe(self, record: Record) -> None:
+        await self._transact([record], lambda: None, forced=True)
+
+    async def _transact(self, records: Sequence[Record], act: Callable[[], T], *, forced: bool = False) -> T:
+        self._life.transactions += 1
+        try:
+            answer = await self._store.transact(self._kind, records, act, forced=forced)
+        finally:
+            self._life.transactions -= 1
+        self._life.written += 1
+        return answer
