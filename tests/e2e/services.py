@@ -88,6 +88,13 @@ class Running:
         times = self._usage.cpu_times()
         return times.user + times.system
 
+    def resident_bytes(self) -> int:
+        """How much memory it holds; 0 once it has ended."""
+        try:
+            return int(self._usage.memory_info().rss)
+        except psutil.NoSuchProcess:
+            return 0
+
     async def until_ready(self) -> None:
         """Wait until it has its broker and its store."""
         await self.until(self._is_ready, "ready", seconds=START_LIMIT)
