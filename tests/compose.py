@@ -28,7 +28,9 @@ PROGRAMS: dict[str, type[ProgramSettings]] = {
     "extractor": ExtractorSettings,
     "spindle": OperatorSettings,
 }
-_FURTHER: dict[str, tuple[type[Settings], ...]] = {"spindle": (GraphinatorSettings, TableinatorSettings, ExtractorSettings)}
+_FURTHER: dict[str, tuple[type[Settings], ...]] = {
+    "spindle": (GraphinatorSettings, TableinatorSettings, ExtractorSettings)
+}
 PORTS = (
     "RABBITMQ_PORT",
     "RABBITMQ_MANAGEMENT_PORT",
