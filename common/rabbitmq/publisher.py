@@ -58,6 +58,7 @@ class Publisher:
         self._connection = AsyncExitStack()
         self._waits = delays()
         self._refused = False
+        self._complaint = ""
 
     @property
     def confirmed(self) -> int:
@@ -83,7 +84,7 @@ class Publisher:
             try:
                 await self._connect()
             except BrokerUnavailable as error:
-                log.warning("Waiting for the broker", reason=str(error))
+                self._complain("Waiting for the broker", str(error))
                 await asyncio.sleep(next(self._waits))
         return self
 
@@ -151,7 +152,7 @@ class Publisher:
                         await self._connect()
                     except BrokerUnavailable as error:
                         reason = str(error)
-                        log.warning("Broker unavailable", reason=reason)
+                        self._complain("Broker unavailable", reason)
                         await asyncio.sleep(next(self._waits))
         except StartRefused as error:
             self._fail(str(error))
@@ -163,7 +164,13 @@ class Publisher:
         await self._connection.aclose()
         connection = await self._connection.enter_async_context(connected(self._broker, name=self._name))
         self._channel = await open_confirmed(connection, on_verdict=self._judge, on_end=self._lose)
-        self._waits = delays()
+        self._waits, self._complaint = delays(), ""
+
+    def _complain(self, event: str, reason: str) -> None:
+        """Say what is the matter, once for as long as it is the same."""
+        if reason != self._complaint:
+            log.warning(event, reason=reason)
+        self._complaint = reason
 
     def _judge(self, message: Message, taken: bool) -> None:
         if taken:

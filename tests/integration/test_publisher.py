@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.kinds import Names
 from common.rabbitmq.publisher import Outgoing, Publisher, PublishFailed
@@ -127,6 +128,25 @@ async def test_what_a_lost_connection_left_unconfirmed_is_published_again(
         await publisher.flush()
 
     assert sorted(set(await bodies(peer, exchange))) == [message.body for message in outgoing(2000)]
+
+
+async def test_a_broker_that_is_away_is_said_to_be_once() -> None:
+    attempts = 0
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal attempts
+        attempts += 1
+        writer.transport.abort()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    url = f"amqp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    with capture_logs() as lines:
+        async with server, asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(make(url).__aenter__())
+            await until(lambda: attempts > 3)
+            waiting.cancel()
+
+    assert [line["event"] for line in lines] == ["Waiting for the broker"]
 
 
 async def test_a_broker_that_says_nothing_any_more_is_given_up(rabbitmq: RabbitMQ, queue: Names) -> None:
