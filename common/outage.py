@@ -58,6 +58,7 @@ class Outage:
         self._timer: asyncio.TimerHandle | None = None
         self._probing = False
         self._stopping = False
+        self._conflicting = False
         self.state = StoreState(available=True)
         self.episodes = 0
         """How many outages there have been: suspicions that are older than the last one count for nothing."""
@@ -103,7 +104,10 @@ class Outage:
                 self._failed(error, probed=probing)
             except WriteConflict as error:
                 conflicts += 1
-                if conflicts > CONFLICT_RETRIES:
+                # One more conflict is no answer where conflicts are what is the matter: each holder would close the
+                # breaker five times over, and everybody would try again at once.
+                if conflicts > CONFLICT_RETRIES or self._conflicting:
+                    self._conflicting = True
                     self._failed(StoreUnavailable(f"conflict after conflict: {error}"), probed=probing)
                 else:
                     self._answered()
@@ -161,6 +165,7 @@ class Outage:
 
     def _answered(self) -> None:
         """The store has judged a batch: it is there."""
+        self._conflicting = False
         if self.state.available:
             return
         held = asyncio.get_running_loop().time() - (self.state.since or 0.0)

@@ -45,7 +45,9 @@ class Checks:
         self._prefetch, self._size, self._max_bytes = setup.prefetch, setup.size, setup.max_bytes
         self._is_ordered = setup.is_ordered
         self._failures: list[float] = []
-        self._most_failures = 0
+        # Each process probes once a second or so. Before, each slot meets up to six conflicts, and each suspect one.
+        slots = setup.writers * setup.kinds
+        self._most_failures = setup.replicas * (40 + 10 * slots + 2 * setup.prefetch * setup.kinds)
 
     def violate(self, text: str) -> None:
         """Note a violation; only the first counts."""
@@ -130,11 +132,9 @@ class Checks:
     def _numbers(self, kind: str, records: Sequence[Record]) -> list[str]:
         return [str(self.published.of(kind, record.body).number) for record in records]
 
-    def calm(self, *, processes: int, slots: int) -> None:
+    def calm(self) -> None:
         """The store has changed: count failures anew."""
         self._failures.clear()
-        # Each process probes once a second or so; each slot meets six conflicts before it believes in an outage.
-        self._most_failures = 60 * processes + 20 * slots
 
     def failed(self) -> None:
         """A write met a store that takes none."""

@@ -42,3 +42,17 @@ def test_a_control_message_behind_what_the_flood_guard_holds_does_not_stop_the_s
 
 def test_a_control_message_behind_unreadable_ones_that_are_held_does_not_stop_the_stream_for_ever() -> None:
     assert violation_of(publish(*[Fate.UNREADABLE] * 4, Fate.CONTROL, Fate.STORED, Fate.STORED)) is None
+
+
+def test_where_all_writes_conflict_the_breaker_stays_open() -> None:
+    steps = (
+        publish(*[Fate.STORED] * 6),
+        Step("store", ({"conflicts": 1.0},)),
+        Step("wait", (20.0,)),
+        Step("store", ({},)),
+    )
+
+    ending = simulate(Story(0, "found", Setup(**(SETUP | {"size": 1, "writers": 3, "prefetch": 5})), steps), tell=True)
+
+    assert ending.violation is None
+    assert sum("Store available again" in line for line in ending.lines) == 1

@@ -54,9 +54,7 @@ class World:
         self.rng = random.Random(f"world {story.seed}")
         self.published = Published()
         self.checks = Checks(self.published, setup)
-        self._slots = setup.writers * setup.kinds * setup.replicas
         self.store = self.checks.store = ModelStore(self.rng, self.published, self.checks)
-        self.checks.calm(processes=setup.replicas, slots=self._slots)
         self.broker = Broker(setup.version, KINDS[: setup.kinds], latency=setup.latency, checks=self.checks)
         self.past: list[Life] = []
         self.misled: set[tuple[int, str, int]] = set()
@@ -80,7 +78,7 @@ class World:
         """Something else is the matter with the store now."""
         self.store.mood = mood
         self._moods += 1
-        self.checks.calm(processes=self.story.setup.replicas, slots=self._slots)
+        self.checks.calm()
 
     def note_refused(self, life: Life) -> None:
         """A life hears a refusal; if everything is refused, it is misled until its flood guard has seen enough."""
