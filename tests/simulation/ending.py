@@ -51,8 +51,8 @@ def _is_as_new(world: "World", stored: Message | None, least: Message) -> bool:
     if stored.rank >= least.rank or stored.body == least.body:
         return True
     # A good record that was refused for certain may have waited for the confirm of its dead letter in vain: then it
-    # comes after later ones.
-    is_late = (stored.kind, stored.body) in world.store.wrongly_refused
+    # comes after later ones. So does one that a dead process had asked for, if the store takes its time with it.
+    is_late = (stored.kind, stored.body) in world.store.wrongly_refused | world.store.late
     return (is_late or not world.story.setup.is_ordered) and stored.load == least.load
 
 

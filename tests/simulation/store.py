@@ -48,6 +48,8 @@ class ModelStore:
         self.best: dict[tuple[str, str], tuple[str, int]] = {}
         """Per kind and id, the highest rank that was ever committed."""
         self.wrongly_refused: set[tuple[str, bytes]] = set()
+        self.late: set[tuple[str, bytes]] = set()
+        """Committed when their client had gone already."""
         self.commits = 0
 
     async def transact(self, kind: str, records: Sequence[Record], act: Callable[[], T], *, forced: bool = False) -> T:
@@ -67,13 +69,21 @@ class ModelStore:
                 self._checks.failed()
             raise
         except asyncio.CancelledError:
-            # The server may have had all it needed for the commit.
-            if not is_done and self.rng.random() < 0.5 and self._error(kind, records, forced) is None:
-                act()
+            if not is_done and self._error(kind, records, forced) is None:
+                self._end_alone(kind, records, act)
             raise
         if self.mood.mute and self.rng.random() < self.mood.mute:
             raise StoreUnavailable("the answer to the commit is lost")
         return result
+
+    def _end_alone(self, kind: str, records: Sequence[Record], act: Callable[[], T]) -> None:
+        """End a transaction whose client has gone: the server may have all it needs for the commit, now or soon."""
+        how = self.rng.random()
+        if how < 0.3:
+            act()
+        elif how < 0.6:
+            self.late |= {(kind, record.body) for record in records}
+            asyncio.get_running_loop().call_later(self.rng.uniform(0.0, 3.0), act)
 
     def commit(self, kind: str, records: Sequence[Record]) -> Outcomes:
         """Store as the contract says."""
