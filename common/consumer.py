@@ -148,6 +148,7 @@ class Consumer:
                 hold_limit=settings.hold_limit,
                 drain_limit=settings.drain_limit,
                 allow_flood=settings.dead_letter_flood == "allow",
+                message_max_bytes=settings.message_max_bytes,
             ),
             source=source,
             project=store.projection(kind),

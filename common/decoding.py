@@ -24,15 +24,26 @@ _CONTROLS: dict[str, msgspec.json.Decoder[Any]] = {
 }
 # What producers have been seen to write where they had no id: storing it would merge strangers into one row.
 _NO_ID = frozenset({"", "0", "unknown", "null", "None"})
-# RecursionError: a document nested deeper than any record.
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+
+MESSAGE_MAX_BYTES = 16 * 2**20
+"""What a broker takes by default from 4.0 on, and dozens of times the largest record known."""
 
 
-def decode(delivery: Delivery, project: Projection[R]) -> R | Control:
+def decode(delivery: Delivery, project: Projection[R], *, max_bytes: int = MESSAGE_MAX_BYTES) -> R | Control:
     """Read one delivery.
 
     Raises: DecodeError with the reason, for everything that no retry would mend.
     """
+    if len(delivery.body) > max_bytes:
+        raise DecodeError(Reason.TOO_LARGE, f"{len(delivery.body)} bytes; allowed by MESSAGE_MAX_BYTES is {max_bytes}")
+    try:
+        return _read(delivery, project)
+    except RecursionError as error:  # Python's own limit: about 1,000 levels up to 3.11, some thousand from 3.12 on
+        raise DecodeError(Reason.TOO_DEEP, "nested deeper than any record is", error_class="RecursionError") from error
+
+
+def _read(delivery: Delivery, project: Projection[R]) -> R | Control:
     try:
         envelope = _ENVELOPE.decode(delivery.body)
     except _UNREADABLE as error:
@@ -42,6 +53,8 @@ def decode(delivery: Delivery, project: Projection[R]) -> R | Control:
     record_id = usable_id(envelope.id)
     try:
         return project(envelope, delivery, record_id)
+    except RecursionError:
+        raise
     except Exception as error:  # a projection may meet anything; the line goes on (architecture.md section 5)
         raise DecodeError(
             Reason.PROJECTION_FAILED, str(error), error_class=type(error).__name__, record_id=record_id

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     PROJECTION_FAILED = "projection_failed"
     REFUSED = "refused"
     TOO_LARGE = "too_large"
+    TOO_DEEP = "too_deep"
 
 
 @dataclass(frozen=True, slots=True)

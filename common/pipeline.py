@@ -9,7 +9,7 @@ from common.adaptive import BatchSize
 from common.batch import BatchLimits
 from common.batching import Batcher
 from common.dead_letters import DeadLetter, DeadLetters
-from common.decoding import Projection
+from common.decoding import MESSAGE_MAX_BYTES, Projection
 from common.delivering import Writers
 from common.delivery import Source
 from common.holding import HoldLimit
@@ -32,6 +32,7 @@ class PipelineSettings:
     hold_limit: float = 900.0
     drain_limit: float = 8.0
     allow_flood: bool = False
+    message_max_bytes: int = MESSAGE_MAX_BYTES
 
 
 class Pipeline(Generic[R]):
@@ -80,6 +81,7 @@ class Pipeline(Generic[R]):
             metrics=metrics,
             drain_limit=settings.drain_limit,
             on_end=self._writers.give_up_on_loose_ends,
+            message_max_bytes=settings.message_max_bytes,
         )
         self._hold_limit: HoldLimit[R] = HoldLimit(
             settings.hold_limit,

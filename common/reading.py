@@ -40,9 +40,11 @@ class Reader(Generic[R]):
         metrics: KindMetrics,
         drain_limit: float,
         on_end: Callable[[], None],
+        message_max_bytes: int,
     ) -> None:
         self._source, self._project, self._batcher, self._judgement = source, project, batcher, judgement
         self._metrics, self._drain_limit, self._on_end = metrics, drain_limit, on_end
+        self._max_bytes = message_max_bytes
         self._said: set[tuple[Reason, str]] = set()
 
     async def run(self) -> None:
@@ -68,7 +70,7 @@ class Reader(Generic[R]):
         unreadable: list[DeadLetter] = []
         for delivery in burst:
             try:
-                read = decode(delivery, project)
+                read = decode(delivery, project, max_bytes=self._max_bytes)
             except DecodeError as error:
                 unreadable.append(self._unreadable(delivery, error))
             else:

@@ -137,6 +137,7 @@ class ConsumerSettings:
     names: Names
     kinds: tuple[str, ...]
     batch_size: int
+    message_max_bytes: int
     batch_max_bytes: int
     flush_interval: float
     batch_target: float | None
@@ -157,6 +158,7 @@ class ConsumerProgramSettings(ProgramSettings):
 
     rabbitmq_source: Annotated[Literal["aio-pika", "fast"], Lower] = choice("fast", ("fast", "aio-pika"))
 
+    message_max_bytes: ByteSize = size("16MiB", "1KiB", "1GiB")
     batch_max_bytes: ByteSize = size("8MiB", "1KiB", "1GiB")
     source_max_bytes: ByteSize = size("64MiB", "1KiB", "16GiB")
     hold_limit: float = seconds(900.0, 60, 86400)
@@ -190,6 +192,7 @@ class ConsumerProgramSettings(ProgramSettings):
             names=self.names,
             kinds=self.kinds,
             batch_size=self.store.batch_size,
+            message_max_bytes=self.message_max_bytes,
             batch_max_bytes=self.batch_max_bytes,
             flush_interval=self.store.batch_flush_interval,
             batch_target=self.store.batch_target,
