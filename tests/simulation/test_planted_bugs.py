@@ -1,8 +1,10 @@
 """A simulator that finds nothing proves nothing: bugs are planted in the runtime, and each must be found soon."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from common.rabbitmq.dead_letters import DeadLetterPublisher
 from common.settlement import AckLedger
 from common.sink import Outcomes
 from common.stream import Stream
+from tests.simulation.__main__ import RESULT, main, run
 from tests.simulation.scenarios import draw
 from tests.simulation.shrink import shrink
 from tests.simulation.simulate import simulate
@@ -172,6 +175,22 @@ def test_a_failing_story_is_shrunk_to_what_it_fails_of(monkeypatch: pytest.Monke
     assert words in (simulate(shortest).violation or "")
     assert len(shortest.steps) <= 5
     assert len(messages_of(shortest)) <= 2
+
+
+def test_the_command_tells_a_violation_and_its_seed_and_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dead_letter_in_outage(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["simulate", "--seeds", "40"])
+    monkeypatch.setattr("tests.simulation.__main__._everywhere", lambda seeds: map(run, [seeds]))
+
+    code = main()
+
+    result = json.loads((tmp_path / RESULT).read_text())
+    assert code == 1
+    assert result["violations"] == len(result["failing_seeds"]) > 0
+    assert f"seed {next(iter(result['failing_seeds']))}, " in capsys.readouterr().out
 
 
 def first_seed(words: str) -> int | None:
