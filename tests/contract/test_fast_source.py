@@ -5,9 +5,9 @@ import pytest
 from common.rabbitmq.fast.source import FastSource
 from tests.contract import test_aio_pika_source as other
 from tests.contract.source import SourceContract
-from tests.contract.test_aio_pika_source import harness, impatient_rabbitmq
+from tests.contract.test_aio_pika_source import harness, impatient_rabbitmq, slow_harness
 
-__all__ = ["harness", "impatient_rabbitmq"]
+__all__ = ["harness", "impatient_rabbitmq", "slow_harness"]
 
 
 @pytest.fixture(autouse=True)
