@@ -138,6 +138,9 @@ class Batcher(Generic[R]):
             return 0.0
         return item.delivery.received + self._limits.alone_patience
 
+    def _is_overdue(self, item: Item[R], now: float) -> bool:
+        return not self._closing.is_drained and now >= item.delivery.received + self._limits.alone_patience
+
     def _next_alone(self) -> Item[R] | None:
         return self._alone.first_free(self._stream.in_flight, self._stream.ids) if self._alone else None
 
@@ -153,6 +156,9 @@ class Batcher(Generic[R]):
     def _cut(self, now: float) -> Batch[R] | Barrier | None:
         """Take the next work off the stream, if it is due."""
         self._drop_expired()
+        item = self._next_alone()
+        if item is not None and self._is_overdue(item, now):  # or it would wait for as long as a backlog lasts
+            return self._cut_alone(item)
         if self._stream and not self._blocked():
             head = self._stream.head
             if isinstance(head, Barrier):
@@ -160,15 +166,19 @@ class Batcher(Generic[R]):
                 return head
             trigger = self._closing.trigger(self._stream, now)
             if trigger is not None:
-                run = self._stream.take_run(size=self._size.records, max_bytes=self._limits.max_bytes)
-                return resolve(run, trigger)
-        alone = self._alone_due()
-        return self._cut_alone() if alone is not None and alone <= now else None
+                return self._cut_run(trigger)
+        elif item is not None:
+            return self._cut_alone(item)
+        return None
 
-    def _cut_alone(self) -> Batch[R] | None:
-        item = self._next_alone()
-        if item is None:
-            return None
+    def _cut_run(self, trigger: Trigger) -> Batch[R]:
+        run, is_full_of_bytes = self._stream.take_run(size=self._size.records, max_bytes=self._limits.max_bytes)
+        # What waits may be enough for a batch of the one sort, and what is taken be one of the other.
+        if trigger in (Trigger.SIZE, Trigger.BYTES):
+            trigger = Trigger.BYTES if is_full_of_bytes else Trigger.SIZE
+        return resolve(run, trigger)
+
+    def _cut_alone(self, item: Item[R]) -> Batch[R]:
         self._alone.remove(item)
         self._stream.begin([item])
         return Batch([item], Trigger.IDLE)

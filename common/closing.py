@@ -62,4 +62,8 @@ class Closing:
             return max(first + limits.idle, self._refilled_by)
         full_at = now + (self._size.records - len(stream)) * (now - first) / len(stream)
         patience = first + limits.idle + limits.worth_waiting
-        return max(full_at if now < full_at <= patience else now, self._refilled_by)
+        if not now < full_at <= patience:
+            return max(now, self._refilled_by)
+        # It is looked at when it is full anyway. Sooner by the clock, and it would be looked at a thousand times over
+        # where few are missing and none come.
+        return max(min(now + limits.idle, patience), full_at, self._refilled_by)

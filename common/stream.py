@@ -63,8 +63,11 @@ class Stream(Generic[R]):
             self._forget(item)
         return len(gone)
 
-    def take_run(self, *, size: int, max_bytes: int) -> list[Item[R]]:
-        """Take the longest run that fits a batch and touches nothing in flight; its head is known to be free."""
+    def take_run(self, *, size: int, max_bytes: int) -> tuple[list[Item[R]], bool]:
+        """Take the longest run that fits a batch and touches nothing in flight; its head is known to be free.
+
+        Returns: the run, and whether it is its bytes that ended it.
+        """
         run: list[Item[R]] = []
         held = 0
         while self._waiting and len(run) < size:
@@ -77,7 +80,7 @@ class Stream(Generic[R]):
             self.drop_head()
             run.append(head)
         self.begin(run)
-        return run
+        return run, held >= max_bytes
 
     def take_ahead(self) -> Item[R] | None:
         """Take the first record that has nothing of its id before it."""

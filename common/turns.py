@@ -1,6 +1,7 @@
 """Waiting writers, woken one at a time, in the order in which they came."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -52,7 +53,11 @@ class Turns:
         """Recheck at this time of the loop; None: only when something happens."""
         if self._clock is not None:
             self._clock.cancel()
-        self._clock = None if when is None else asyncio.get_running_loop().call_at(when, self._ring)
+        self._clock = None
+        if when is not None:
+            # In whole milliseconds, rounded up: uvloop's timers know no others, and what rings too early is set again
+            # and rings at once, over and over, until its time has come.
+            self._clock = asyncio.get_running_loop().call_at(math.ceil(when * 1000) / 1000, self._ring)
 
     def _ring(self) -> None:
         self._clock = None

@@ -136,7 +136,7 @@ def batch_too_long(patch: pytest.MonkeyPatch) -> None:
     """Takes one record too many."""
     real = Stream.take_run
 
-    def take_run(self: Any, *, size: int, max_bytes: int) -> list[Any]:
+    def take_run(self: Any, *, size: int, max_bytes: int) -> tuple[list[Any], bool]:
         return real(self, size=size + 1, max_bytes=max_bytes)
 
     patch.setattr(Stream, "take_run", take_run)

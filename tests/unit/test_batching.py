@@ -1,7 +1,9 @@
 """The batcher: when a batch goes out, and what is in it."""
 
 import asyncio
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,6 +88,28 @@ async def test_bytes_close_a_batch_before_its_number_does() -> None:
 
 
 @in_virtual_time
+async def test_what_closes_a_batch_is_said_of_the_batch_not_of_all_that_waits() -> None:
+    stream = Stream(size=3, max_bytes=250)
+    stream.put(*numbered(4), size=100)
+
+    batch = await stream.take()
+
+    assert (batch.size, batch.trigger) == (2, Trigger.BYTES)
+
+
+@in_virtual_time
+async def test_a_batch_that_ends_before_an_id_in_flight_is_not_said_to_be_full_of_bytes() -> None:
+    stream = Stream(size=4, max_bytes=250)
+    stream.put("1", "2", size=125)
+    await stream.take()
+    stream.put("3", "1", "4", size=100)
+
+    batch = await stream.take()
+
+    assert (ids(batch), batch.trigger) == (["3"], Trigger.SIZE)
+
+
+@in_virtual_time
 async def test_a_record_larger_than_the_limit_goes_alone() -> None:
     stream = Stream(size=100, max_bytes=250)
 
@@ -116,6 +140,42 @@ async def test_a_flood_waits_for_its_batch_to_be_full() -> None:
 
     batch = await taking
     assert (batch.size, batch.trigger) == (500, Trigger.SIZE)
+
+
+@in_virtual_time
+async def test_a_batch_that_stays_almost_full_is_looked_at_a_few_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, start, rings = Stream(size=500), now(), count_rings(monkeypatch)
+
+    stream.put(*numbered(499))
+
+    batch = await stream.take()
+    assert (batch.trigger, now() - start <= 0.061) == (Trigger.IDLE, True)
+    assert len(rings) <= 10
+
+
+@in_virtual_time
+async def test_the_clock_rings_at_whole_milliseconds_and_never_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    await asyncio.sleep(0.0004)
+    stream, rings, start = Stream(), count_rings(monkeypatch), now()
+
+    stream.put("1")
+    await stream.take()
+
+    assert [ring * 1000 % 1 for ring in rings] == [0.0]
+    assert rings[0] >= start + 0.010
+
+
+def count_rings(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Note for when the clock is set."""
+    loop, rings = asyncio.get_running_loop(), list[float]()
+    call_at = loop.call_at
+
+    def note(when: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+        rings.append(when)
+        return call_at(when, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "call_at", note)
+    return rings
 
 
 async def refill_after(stream: Stream, *batches: Batch[FakeRecord], pause: float) -> None:
@@ -285,6 +345,23 @@ async def test_what_may_kill_the_process_is_written_alone_and_after_the_others()
     batches = [ids(await stream.take()) for _ in range(3)]
 
     assert batches == [["1", "2", "3"], ["killer"], ["accomplice"]]
+
+
+@in_virtual_time
+async def test_what_may_kill_the_process_does_not_wait_for_the_end_of_a_backlog() -> None:
+    stream, start = Stream(size=3), now()
+    stream.put("killer", delivery_count=11)
+
+    for number in range(200):
+        stream.put(*(f"{number}-{n}" for n in range(3)))
+        batch = await stream.take()
+        await asyncio.sleep(0.1)
+        stream.done(batch)
+        if ids(batch) == ["killer"]:
+            break
+
+    assert ids(batch) == ["killer"]
+    assert 10 < now() - start < 11
 
 
 @in_virtual_time
