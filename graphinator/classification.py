@@ -62,6 +62,8 @@ TABLE = (
     Row(r"\w+\.Transaction\.Outdated", Meaning.RETRY),
     # Somebody, or the server while it shuts down, has ended the transaction.
     Row(r"\w+\.Transaction\.Terminated", Meaning.RETRY),
+    # A target has been removed between finding it and leading an edge to it.
+    Row(r"\w+\.Statement\.EntityNotFound", Meaning.RETRY),
     Row(r"\w+\.Schema\.ConstraintValidationFailed", Meaning.RETRY_THEN_DATA, message="already exists"),
     # The same code, of a deletion: another writer has just added an edge.
     Row(r"\w+\.Schema\.ConstraintValidationFailed", Meaning.RETRY, message="still has relationships"),

@@ -1,7 +1,7 @@
-"""Write batches of one kind to the graph: one transaction, four statements, conditional on hash and version.
+"""Write batches of one kind to the graph: one transaction, two statements, conditional on hash and version.
 
-What needs work? Lock and look again. Delete what changed records own. Write. The first is an optimisation (of a batch
-of unchanged records it is all that happens), the second is the guard: it is decided under the records' locks.
+What needs work? Lock, look again and write. The first is an optimisation (of a batch of unchanged records it is all
+that happens), the second has the guard: it decides under the records' locks.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -79,8 +79,7 @@ class GraphSink:
         if not positions:
             return outcomes
         candidates = [batch[position] for position in positions]
-        locked = await self._steps.lock(transaction, candidates)
-        await self._steps.replace(transaction, candidates, locked)
+        locked = await self._steps.store(transaction, candidates)
         await self._commit(transaction, candidates, locked)
         for position, outcome in zip(positions, locked, strict=True):
             outcomes[position] = outcome
@@ -103,5 +102,4 @@ class GraphSink:
         return True
 
     async def _force(self, record: GraphRecord, transaction: AsyncTransaction) -> None:
-        await self._steps.lock(transaction, [record])
-        await self._steps.replace(transaction, [record], [Outcome.CHANGED])
+        await self._steps.store(transaction, [record], force=True)

@@ -1,133 +1,140 @@
-"""The Cypher of one kind, generated from the model: what needs work, lock, delete, write.
+"""The Cypher of one kind, generated from the model: what needs work, and doing it.
 
-Flat or nested lists go in and at most one row comes out: a driver's object per row, and maps, cost the client more
-than everything else. Every look-up is a seek in a unique index, also on an empty database.
+Flat lists go in and one row comes out: a driver's object per row, and maps, cost the client more than everything
+else. Every look-up is a seek in a unique index, also on an empty database, and no node is sought twice: edges are
+created between positions in the lists of what was found.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphinator.model import NODES, Edge, Node, edges_of, node_labelled, node_of, targets_of
+from graphinator.model import NODES, Edge, Node, edges_of, node_of, targets_of
 
 # A record is new where it is absent or a stub. The hash decides before the version: an unchanged record is not stale.
 _VERDICT = """\
-WITH i, n.hash AS hash, n.load AS load
-WITH i, CASE
+WITH {carried}i, n.hash AS hash, n.load AS load
+WITH {carried}i, CASE
   WHEN hash IS NULL THEN 'new'
   WHEN hash = $hashes[i] AND hash <> '' THEN 'unchanged'
   WHEN $loads[i] < load THEN 'stale'
   ELSE 'changed'
 END AS verdict
-RETURN collect(CASE verdict WHEN 'new' THEN i END) AS new,
+RETURN {returned}collect(CASE verdict WHEN 'new' THEN i END) AS new,
        collect(CASE verdict WHEN 'changed' THEN i END) AS changed,
        collect(CASE verdict WHEN 'stale' THEN i END) AS stale"""
 
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """One kind's statements, in the order in which a transaction runs them.
+    """One kind's statements.
 
     `look_up($ids, $hashes, $loads)` returns three lists of positions: new, changed, stale; the rest is unchanged.
-    `lock($ids, $hashes, $loads, $<Label>…)` makes missing nodes, own and targets', locks the own ones until the end
-    of the transaction and returns as `look_up` does, now for certain.
-    `delete($ids)` removes the edges that these records own.
-    `write($rows)` sets properties and creates edges, from rows as `row_of` in `sink.py` makes them.
+    `store` makes what is missing, own nodes and targets', locks the own ones until the end of the transaction and
+    judges as `look_up` does, now for certain; then it sets the properties of the new and the changed ones and
+    replaces the edges that they own. Its parameters are all that `parameters.py` makes.
     `hold($id)` locks a stored record and returns its hash and load; no row if there is none.
     """
 
     look_up: str
-    lock: str
-    delete: str
-    write: str
+    store: str
     hold: str
 
 
 def statements_of(kind: str) -> Statements:
     """Generate a kind's statements."""
     node = node_of(kind)
-    return Statements(
-        look_up=_look_up(node),
-        lock=_lock(kind, node),
-        delete=_delete(kind, node),
-        write=_write(kind, node),
-        hold=_hold(node),
-    )
+    return Statements(look_up=_look_up(node), store=_store(kind, node), hold=_hold(node))
 
 
 def _look_up(node: Node) -> str:
     return f"""\
 UNWIND range(0, size($ids) - 1) AS i
 OPTIONAL MATCH (n:{node.label} {{{node.key}: $ids[i]}})
-{_VERDICT}"""
+{_VERDICT.format(carried="", returned="")}"""
 
 
-# Setting a property takes the node's write lock, which lasts as long as the transaction; a null on a node without the
-# property would not. What is read afterwards is what the last holder has committed: `collect` keeps the two apart.
-_LOCK = "SET n.locked = true REMOVE n.locked"
-
-
-def _lock(kind: str, own: Node) -> str:
+def _store(kind: str, own: Node) -> str:
     """One block per label, in the order of the model, so that two transactions don't wait for each other crosswise."""
     targets = [node for node, _ in targets_of(kind)]
     blocks = []
     for node in NODES:
         if node in targets:
-            blocks.append(f"CALL () {{ UNWIND ${node.label} AS x MERGE (:{node.label} {{{node.key}: x}}) }}")
+            blocks.append(_make(node))
         if node == own:
-            blocks.append(_lock_own(node))
+            blocks.append(_lock(node))
+    blocks += [_forget(pattern) for pattern in _owned(kind)]
+    blocks.append(_set_properties(own))
+    blocks += [_create(edge, place) for place, edge in enumerate(edges_of(kind))]
     return "\n".join([*blocks, "RETURN new, changed, stale"])
 
 
-def _lock_own(node: Node) -> str:
+def _make(node: Node) -> str:
+    merge = f"MERGE (t:{node.label} {{{node.key}: x}})"
+    return f"CALL () {{ UNWIND ${node.label} AS x {merge} RETURN collect(t) AS {_list_of(node.label)} }}"
+
+
+def _lock(node: Node) -> str:
+    # Setting a property takes the node's write lock, which lasts as long as the transaction; a null on a node without
+    # the property would not. What this transaction has made itself nobody else can see. What is read afterwards is
+    # what the last holder has committed: `collect` keeps the two apart.
+    verdict = _VERDICT.format(
+        carried="n, ",
+        returned="collect(n) AS own, collect(verdict IN ['new', 'changed']) AS works,\n       ",
+    )
     return f"""\
 CALL () {{
 UNWIND range(0, size($ids) - 1) AS i
 MERGE (n:{node.label} {{{node.key}: $ids[i]}})
-{_LOCK}
+ON MATCH SET n.locked = true
+REMOVE n.locked
 WITH collect([i, n]) AS locked
 UNWIND locked AS pair
 WITH pair[0] AS i, pair[1] AS n
-{_VERDICT}
+{verdict}
 }}"""
 
 
-def _delete(kind: str, node: Node) -> str:
-    edges = edges_of(kind)
-    blocks = []
-    for outgoing, arrow in ((True, "(n)-[e:{}]->()"), (False, "(n)<-[e:{}]-()")):
-        types = sorted({edge.type for edge in edges if edge.outgoing is outgoing})
+def _owned(kind: str) -> Iterator[str]:
+    """The patterns of the edges that `n` owns."""
+    for outgoing, pattern in ((True, "(n)-[e:{}]->()"), (False, "(n)<-[e:{}]-()")):
+        types = sorted({edge.type for edge in edges_of(kind) if edge.outgoing is outgoing})
         if types:
-            blocks.append(f"CALL (n) {{ MATCH {arrow.format('|'.join(types))} DELETE e }}")
-    return "\n".join([f"UNWIND $ids AS id MATCH (n:{node.label} {{{node.key}: id}})", *blocks])
+            yield pattern.format("|".join(types))
 
 
-def _write(kind: str, node: Node) -> str:
+def _forget(pattern: str) -> str:
+    return f"CALL (own, changed) {{ UNWIND changed AS i WITH own[i] AS n MATCH {pattern} DELETE e }}"
+
+
+def _set_properties(node: Node) -> str:
     # `=` and not `+=`: what an older model has set goes.
     columns = [node.key, "hash", "load", *(each.name for each in node.properties)]
-    edges = edges_of(kind)
     properties = ", ".join(f"{name}: row[{column}]" for column, name in enumerate(columns))
-    return "\n".join(
-        [
-            f"UNWIND $rows AS row MATCH (n:{node.label} {{{node.key}: row[0]}})",
-            f"SET n = {{{properties}}}",
-            "WITH n, row",
-            *(_create(edge, column) for column, edge in enumerate(edges, len(columns))),
-        ]
+    rows = "UNWIND new + changed AS i WITH own[i] AS n, $rows[i] AS row"
+    return f"CALL (own, new, changed) {{ {rows} SET n = {{{properties}}} }}"
+
+
+def _create(edge: Edge, place: int) -> str:
+    """One sort of edges: `$from<place>` and `$to<place>` are positions, `$by<place>` its property where it has one."""
+    properties = f" {{{edge.key}: $by{place}[k]}}" if edge.key else ""
+    relation = f"[:{edge.type}{properties}]"
+    arrow = f"(n)-{relation}->(t)" if edge.outgoing else f"(n)<-{relation}-(t)"
+    targets = _list_of(edge.target)
+    return (
+        f"CALL (own, works, {targets}) {{ UNWIND range(0, size($from{place}) - 1) AS k "
+        f"WITH k, $from{place}[k] AS i WHERE works[i] "
+        f"WITH k, own[i] AS n, {targets}[$to{place}[k]] AS t CREATE {arrow} }}"
     )
 
 
-def _create(edge: Edge, column: int) -> str:
-    target = node_labelled(edge.target)
-    key, properties = ("x[0]", f" {{{edge.key}: x[1]}}") if edge.key else ("x", "")
-    relation = f"[:{edge.type}{properties}]"
-    arrow = f"(n)-{relation}->(t)" if edge.outgoing else f"(n)<-{relation}-(t)"
-    match = f"MATCH (t:{target.label} {{{target.key}: {key}}})"
-    return f"CALL (n, row) {{ UNWIND row[{column}] AS x {match} CREATE {arrow} }}"
+def _list_of(label: str) -> str:
+    return f"all{label}"
 
 
 def _hold(node: Node) -> str:
     return f"""\
 MATCH (n:{node.label} {{{node.key}: $id}})
-{_LOCK}
+SET n.locked = true REMOVE n.locked
 WITH collect(n) AS locked
 UNWIND locked AS n
 RETURN n.hash AS hash, n.load AS load"""

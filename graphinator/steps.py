@@ -6,10 +6,8 @@ from typing import Any
 from msgspec import structs
 from neo4j import AsyncTransaction
 
-from common.counting import WORK
-from common.errors import WriteConflict
 from common.metrics import Outcome
-from graphinator.parameters import Targets, identities, row_of
+from graphinator.parameters import Ends, forced, identities, rows
 from graphinator.projection import GraphRecord
 from graphinator.statements import statements_of
 from graphinator.transactions import run
@@ -20,16 +18,22 @@ class Steps:
 
     def __init__(self, kind: str) -> None:
         self._statements = statements_of(kind)
-        self._targets = Targets(kind)
+        self._ends = Ends(kind)
 
     async def look_up(self, transaction: AsyncTransaction, records: Sequence[GraphRecord]) -> list[Outcome]:
         """Say which records need work, as far as one can know without their locks."""
         return await self._ask(transaction, self._statements.look_up, records, identities(records))
 
-    async def lock(self, transaction: AsyncTransaction, records: Sequence[GraphRecord]) -> list[Outcome]:
-        """Make missing nodes, hold the records until the transaction ends, and say for certain which need work."""
-        parameters = identities(records) | self._targets.of(records)
-        return await self._ask(transaction, self._statements.lock, records, parameters)
+    async def store(
+        self, transaction: AsyncTransaction, records: Sequence[GraphRecord], *, force: bool = False
+    ) -> list[Outcome]:
+        """Hold the records until the transaction ends, say for certain which need work, and do it.
+
+        `force`: write them all, whatever is stored.
+        """
+        who = forced(records) if force else identities(records)
+        parameters = who | rows(records) | self._ends.of(records)
+        return await self._ask(transaction, self._statements.store, records, parameters)
 
     async def hold(self, transaction: AsyncTransaction, record: GraphRecord) -> GraphRecord | None:
         """Hold a stored record until the transaction ends.
@@ -45,22 +49,6 @@ class Steps:
             return None
         return structs.replace(record, version=held["load"])
 
-    async def replace(
-        self, transaction: AsyncTransaction, records: Sequence[GraphRecord], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Write the new and the changed ones of these locked records, and remove what the changed ones owned.
-
-        Raises: WriteConflict where a target has gone since it was made.
-        """
-        changed = [record.id for record, outcome in zip(records, outcomes, strict=True) if outcome is Outcome.CHANGED]
-        if changed:
-            await (await run(transaction, self._statements.delete, {"ids": changed})).consume()
-        work = [record for record, outcome in zip(records, outcomes, strict=True) if outcome in WORK]
-        if work:
-            parameters = {"rows": [row_of(record) for record in work]}
-            summary = await (await run(transaction, self._statements.write, parameters)).consume()
-            _check(summary.counters.relationships_created, work)
-
     async def _ask(
         self, transaction: AsyncTransaction, statement: str, records: Sequence[GraphRecord], parameters: dict[str, Any]
     ) -> list[Outcome]:
@@ -75,10 +63,3 @@ def outcomes_of(count: int, *, new: Sequence[int], changed: Sequence[int], stale
         for position in positions:
             outcomes[position] = outcome
     return outcomes
-
-
-def _check(created: int, records: Sequence[GraphRecord]) -> None:
-    """See that every edge has found its target: somebody may be removing nodes at this moment."""
-    expected = sum(len(targets) for record in records for targets in record.edges)
-    if created != expected:
-        raise WriteConflict(f"Neo4j: {created} edges created instead of {expected}: a target has been removed")

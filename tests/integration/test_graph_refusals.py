@@ -217,7 +217,7 @@ async def _error_of(write: Any) -> SinkError | None:
 
 async def _terminate_waiting(server: Neo4j) -> None:
     """End the transaction that locks artists, once it waits."""
-    locking = statements_of("artists").lock[:40]
+    locking = statements_of("artists").store[:40]
     while True:
         rows = await fetch(
             server,

@@ -1,12 +1,13 @@
 """The model's tables, and the statements generated from them."""
 
 import hashlib
+import re
 
 import pytest
 
 from common.kinds import KINDS
 from graphinator.model import EDGES, MODEL_VERSION, NODES, edges_of, node_of, targets_of
-from graphinator.parameters import Targets, identities, row_of
+from graphinator.parameters import Ends, forced, identities, rows
 from graphinator.projection import GraphRecord
 from graphinator.reading import page_statement
 from graphinator.statements import statements_of
@@ -40,57 +41,74 @@ def test_no_edge_has_two_owners() -> None:
     assert len(set(drawn)) == len(EDGES)
 
 
-def test_a_record_is_deleted_with_the_types_and_directions_it_owns() -> None:
-    assert statements_of("artists").delete.splitlines()[1:] == [
-        "CALL (n) { MATCH (n)-[e:ALIAS_OF|MEMBER_OF]->() DELETE e }"
-    ]
-    assert statements_of("releases").delete.splitlines()[1:] == [
-        "CALL (n) { MATCH (n)-[e:BY|DERIVED_FROM|IS|ON]->() DELETE e }",
-        "CALL (n) { MATCH (n)<-[e:CREDITED_ON]-() DELETE e }",
-    ]
+def test_a_changed_record_loses_the_types_and_directions_it_owns() -> None:
+    assert _deleted("artists") == ["(n)-[e:ALIAS_OF|MEMBER_OF]->()"]
+    assert _deleted("releases") == ["(n)-[e:BY|DERIVED_FROM|IS|ON]->()", "(n)<-[e:CREDITED_ON]-()"]
+
+
+def _deleted(kind: str) -> list[str]:
+    return re.findall(r"MATCH (\S+) DELETE", statements_of(kind).store)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_statements_name_every_target_property_and_edge(kind: str) -> None:
-    statements = statements_of(kind)
+    store = statements_of(kind).store
 
     for node, _ in targets_of(kind):
-        assert f"UNWIND ${node.label} AS x" in statements.lock
+        assert f"UNWIND ${node.label} AS x" in store
     for each in node_of(kind).properties:
-        assert f"{each.name}: row[" in statements.write
+        assert f"{each.name}: row[" in store
         assert f"n.{each.name}" in page_statement(kind)
     for edge in edges_of(kind):
-        assert f"[:{edge.type}" in statements.write
+        assert f"[:{edge.type}" in store
         assert f"[e:{edge.type}]" in page_statement(kind)
 
 
-def test_a_row_has_the_columns_that_the_write_statement_reads() -> None:
-    release = GraphRecord("1", "h", "v", ["t", 1999, "1999", "US"], [["a"], [["b", "r"]], [], ["g"], [], [["l", "c"]]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_statements_are_given_what_they_ask_for(kind: str) -> None:
+    record = GraphRecord("1", "h", None, [], [[["t", "k"] if edge.key else "t"] for edge in edges_of(kind)])
+    given = identities([record]) | rows([record]) | Ends(kind).of([record])
 
-    assert row_of(release) == ["1", "h", "v", "t", 1999, "1999", "US", ["a"], [["b", "r"]], [], ["g"], [], [["l", "c"]]]
-    assert "UNWIND row[12] AS x MATCH (t:Label {id: x[0]})" in statements_of("releases").write
+    assert set(re.findall(r"\$(\w+)", statements_of(kind).store)) == given.keys()
 
 
-def test_targets_of_a_batch_are_each_once_and_sorted() -> None:
+def test_a_row_has_the_columns_that_the_statement_sets() -> None:
+    release = GraphRecord("1", "h", "v", ["t", 1999, "1999", "US"], [[], [], [], [], [], []])
+
+    assert rows([release]) == {"rows": [["1", "h", "v", "t", 1999, "1999", "US"]]}
+    assert "{id: row[0], hash: row[1], load: row[2], title: row[3], " in statements_of("releases").store
+
+
+def test_edges_are_positions_in_the_records_and_in_their_targets_each_once_and_sorted() -> None:
     one = GraphRecord("2", "h", None, [], [["9", "1"], [["5", "r"]], [], ["Rock"], [], [["7", "a"], ["7", "b"]]])
     two = GraphRecord("1", "h", None, [], [["1"], [["5", "s"]], ["4"], ["Pop"], [], []])
 
-    assert Targets("releases").of([one, two]) == {
+    assert Ends("releases").of([one, two]) == {
         "Artist": ["1", "5", "9"],
         "Genre": ["Pop", "Rock"],
         "Label": ["7"],
         "Master": ["4"],
         "Style": [],
+        **{"from0": [0, 0, 1], "to0": [2, 0, 0]},
+        **{"from1": [0, 1], "to1": [1, 1], "by1": ["r", "s"]},
+        **{"from2": [1], "to2": [0]},
+        **{"from3": [0, 1], "to3": [1, 0]},
+        **{"from4": [], "to4": []},
+        **{"from5": [0, 0], "to5": [0, 0], "by5": ["a", "b"]},
     }
 
 
 def test_a_kind_that_refers_to_itself_has_own_ids_among_its_targets() -> None:
     artists = [GraphRecord("2", "h", None, [], [["3"], ["1"]]), GraphRecord("10", "h", None, [], [[], []])]
 
-    assert Targets("artists").of(artists) == {"Artist": ["1", "10", "2", "3"]}
+    assert Ends("artists").of(artists)["Artist"] == ["1", "10", "2", "3"]
 
 
 def test_identities_are_lists_of_equal_length() -> None:
     records = [GraphRecord("1", "h", None, [], []), GraphRecord("2", "", "20250101", [], [])]
 
     assert identities(records) == {"ids": ["1", "2"], "hashes": ["h", ""], "loads": [None, "20250101"]}
+
+
+def test_what_is_forced_is_neither_unchanged_nor_stale() -> None:
+    assert forced([GraphRecord("1", "h", "20250101", [], [])]) == {"ids": ["1"], "hashes": [""], "loads": [None]}
