@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test simulate bench bench-quick bench-compare dashboards demo up down stack-up stack-down
+.PHONY: help setup check test simulate chaos bench bench-quick bench-compare dashboards demo up down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,11 @@ bench-compare: $(VENV)/.ready ## which figures differ between two results by mor
 
 simulate: $(VENV)/.ready ## the runtime under drawn faults, on a virtual clock (SEEDS=200000, FIRST=…; SEED=… tells one story)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20000) --first $(or $(FIRST),0))
+
+chaos: $(VENV)/.ready ## real servers and services under drawn faults, every record counted (RUNS=300 SEED=…; RUN=… is one of them)
+	-$(BIN)/spindle stack install </dev/null
+	$(BIN)/python -m tests.chaos $(if $(RUN),--run $(RUN),--runs $(or $(RUNS),20)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(MINUTES),--minutes $(MINUTES))
 
 demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, STACK=compose|native, DEMO_ARGS=…)
 	$(BIN)/spindle demo $(if $(DUMPS),--dumps '$(DUMPS)') $(if $(STACK),--stack '$(STACK)') $(DEMO_ARGS)

@@ -1,0 +1,111 @@
+"""What an operator, or a policy of his, does to the servers in the middle of a load."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from common.kinds import Service
+from common.rabbitmq.topology import declare
+from tests.amqp import memory_alarm, peer_of
+from tests.chaos.drawing import Fault
+from tests.chaos.scene import Scene, Skipped
+from tests.chaos.world import LOGIN
+from tests.integration import tables
+
+_EMPTY = 8.0
+"""Seconds for a service to empty its queues, so that what is deleted holds nothing."""
+_BACK = 20.0
+_LOOK = 0.1
+
+
+@asynccontextmanager
+async def queue_deleted(scene: Scene, fault: Fault) -> AsyncIterator[None]:
+    """Delete an empty queue; the service must make it again before anything more is published."""
+    async with _deleted(scene, fault) as queue:
+        yield
+        async with asyncio.timeout(_BACK):
+            while not await scene.has_queue(queue):
+                await asyncio.sleep(_LOOK)
+
+
+@asynccontextmanager
+async def consumer_cancelled(scene: Scene, fault: Fault) -> AsyncIterator[None]:
+    """Delete an empty queue and make it again at once: the broker cancels the consumer, and the queue is there."""
+    async with _deleted(scene, fault):
+        async with peer_of(scene.place.broker.url) as peer:
+            await declare(peer.connection, scene.place.broker.names, Service(fault.where), fault.record_kind)
+        yield
+
+
+@asynccontextmanager
+async def _deleted(scene: Scene, fault: Fault) -> AsyncIterator[str]:
+    service = Service(fault.where)
+    queue = scene.place.broker.names.queue(service, fault.record_kind)
+    async with scene.producer.between:
+        if not await scene.until_empty(service, _EMPTY):
+            raise Skipped("the queue was not empty in time")
+        async with peer_of(scene.place.broker.url) as peer:
+            await peer.delete_queue(queue)
+        yield queue
+
+
+@asynccontextmanager
+async def login_revoked(scene: Scene, fault: Fault) -> AsyncIterator[None]:
+    """Take the services' login away, end their connections, and give it back later."""
+    world, vhost = scene.world, scene.place.vhost
+    if fault.where == "rabbitmq":
+        await world.api("DELETE", f"permissions/{vhost}/{LOGIN}")
+        world.weather["rabbitmq"].reset()
+        try:
+            yield
+        finally:
+            await world.grant(vhost)
+        return
+    await tables.run(world.postgres.dsn, f"ALTER ROLE {LOGIN} NOLOGIN")
+    world.weather["postgres"].reset()
+    try:
+        yield
+    finally:
+        await tables.run(world.postgres.dsn, f"ALTER ROLE {LOGIN} LOGIN")
+
+
+@asynccontextmanager
+async def table_away(scene: Scene, fault: Fault) -> AsyncIterator[None]:
+    """Rename a table away, and back later."""
+    dsn, table = scene.place.tables.dsn, fault.record_kind
+    await tables.run(dsn, f"ALTER TABLE {table} RENAME TO away")
+    try:
+        yield
+    finally:
+        await tables.run(dsn, f"ALTER TABLE away RENAME TO {table}")
+
+
+@asynccontextmanager
+async def disk_full(scene: Scene, fault: Fault) -> AsyncIterator[None]:
+    """Leave PostgreSQL's tables no room."""
+    await scene.world.disk.fill(scene.place.tables.dsn)
+    try:
+        yield
+    finally:
+        await scene.world.disk.empty(scene.place.tables.dsn)
+
+
+@asynccontextmanager
+async def read_only(scene: Scene, fault: Fault) -> AsyncIterator[None]:
+    """Have PostgreSQL refuse writes, also to sessions that there are."""
+    reload = "SELECT pg_reload_conf()"
+    await tables.run(scene.world.postgres.dsn, "ALTER SYSTEM SET default_transaction_read_only = on", reload)
+    try:
+        yield
+    finally:
+        await tables.run(scene.world.postgres.dsn, "ALTER SYSTEM RESET default_transaction_read_only", reload)
+
+
+@asynccontextmanager
+async def memory_alarm_on(scene: Scene, fault: Fault) -> AsyncIterator[None]:
+    """Have the broker block whoever publishes."""
+    await memory_alarm(scene.world.rabbitmq, on=True)
+    try:
+        yield
+    finally:
+        await memory_alarm(scene.world.rabbitmq, on=False)

@@ -1,0 +1,151 @@
+"""The servers of all runs, each behind its weather; and for each run a place of its own on them."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from common.kinds import Service
+from tests.chaos.disk import Disk, small_disk
+from tests.chaos.proxy import Weather, weather_before
+from tests.chaos.redeliveries import Redeliveries
+from tests.e2e.broker import Broker
+from tests.e2e.sides import Graph, Tables
+from tests.integration import graphs, tables
+from tests.native import OwnNeo4j, OwnPostgres, OwnRabbitMQ, OwnServer
+from tests.servers import Neo4j, RabbitMQ
+
+LOGIN = "chaos"
+"""The services' own user on the broker and role in PostgreSQL: one that can be revoked."""
+
+IMPATIENT = {
+    "LOG_LEVEL": "debug",
+    "RABBITMQ_HEARTBEAT": "3",
+    "RABBITMQ_CONNECT_TIMEOUT": "2",
+    "POSTGRES_CONNECT_TIMEOUT": "2",
+    "POSTGRES_COMMAND_TIMEOUT": "8",
+    "NEO4J_CONNECT_TIMEOUT": "2",
+    "NEO4J_TRANSACTION_TIMEOUT": "8",
+}
+"""Everything else is as it is by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one run happens, as the test reaches it, and as the services do."""
+
+    broker: Broker
+    tables: Tables
+    graph: Graph
+    vhost: str
+    environments: dict[Service, dict[str, str]]
+
+
+class World:
+    """Servers, weather, logins."""
+
+    def __init__(
+        self,
+        rabbitmq: OwnRabbitMQ,
+        postgres: OwnPostgres,
+        neo4j: OwnNeo4j,
+        weather: dict[str, Weather],
+        disk: Disk,
+    ) -> None:
+        self.rabbitmq, self.postgres, self.neo4j = rabbitmq, postgres, neo4j
+        self.weather, self.disk = weather, disk
+        self.servers: dict[str, OwnServer] = {"rabbitmq": rabbitmq, "postgres": postgres, "neo4j": neo4j}
+        self.redeliveries = Redeliveries(rabbitmq.member.place.ports["prometheus"])
+        self.password = f"{secrets.token_hex(12)}"
+        self._places = 0
+
+    @property
+    def management(self) -> RabbitMQ:
+        """The broker's management, with every right."""
+        return RabbitMQ(self.rabbitmq.url, self.rabbitmq.management_url)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no log may show."""
+        return [self.password, *(server.member.place.password for server in self.servers.values())]
+
+    async def log_in(self) -> None:
+        """Make the services' logins."""
+        await self.api("PUT", f"users/{LOGIN}", {"password": self.password, "tags": ""})
+        await tables.run(
+            self.postgres.dsn, f"DROP ROLE IF EXISTS {LOGIN}", f"CREATE ROLE {LOGIN} LOGIN PASSWORD '{self.password}'"
+        )
+
+    async def api(self, method: str, path: str, body: object = None) -> object:
+        """Ask the broker's management without holding anything else up."""
+        return await asyncio.to_thread(self.management.api, method, path, body)
+
+    async def grant(self, vhost: str) -> None:
+        """Let the services use a vhost."""
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        await self.api("PUT", f"permissions/{vhost}/{LOGIN}", everything)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Place]:
+        """An empty vhost, an empty database and the emptied graph; the first two go again."""
+        self._places += 1
+        name = f"chaos_{self._places}_{secrets.token_hex(2)}"
+        url = self.rabbitmq.url.rpartition("/")[0] + f"/{quote(name)}"
+        admin = urlsplit(self.rabbitmq.url).username
+        await self.api("PUT", f"vhosts/{name}", {})
+        await self.api("PUT", f"permissions/{name}/{admin}", {"configure": ".*", "write": ".*", "read": ".*"})
+        await self.grant(name)
+        await tables.run(self.postgres.dsn, f"CREATE DATABASE {name} OWNER {LOGIN}{self.disk.tablespace}")
+        await asyncio.to_thread(self._empty_graph)
+        dsn = self.postgres.dsn.rpartition("/")[0] + f"/{name}"
+        try:
+            broker = Broker(url)
+            yield Place(broker, Tables(dsn), Graph(self.neo4j), name, self._environments(broker, dsn))
+        finally:
+            for weather in self.weather.values():
+                weather.reset()
+            await self.api("DELETE", f"vhosts/{name}")
+            await tables.run(self.postgres.dsn, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _environments(self, broker: Broker, dsn: str) -> dict[Service, dict[str, str]]:
+        ports = {name: weather.port for name, weather in self.weather.items()}
+        login = f"{LOGIN}:{self.password}"
+        url = tables.at(broker.url, port=ports["rabbitmq"], login=login)
+        shared = broker.environment | {"RABBITMQ_URL": url} | IMPATIENT
+        graph = {
+            "NEO4J_URI": f"bolt://127.0.0.1:{ports['neo4j']}",
+            "NEO4J_USERNAME": self.neo4j.username,
+            "NEO4J_PASSWORD": self.neo4j.password,
+        }
+        return {
+            Service.TABLEINATOR: shared | {"POSTGRES_DSN": tables.at(dsn, port=ports["postgres"], login=login)},
+            Service.GRAPHINATOR: shared | graph,
+        }
+
+    def _empty_graph(self) -> None:
+        neo4j = self.neo4j
+        Neo4j(neo4j.uri, neo4j.username, neo4j.password, neo4j.database).empty()
+
+
+@asynccontextmanager
+async def world_of(rabbitmq: OwnRabbitMQ, postgres: OwnPostgres, neo4j: OwnNeo4j) -> AsyncIterator[World]:
+    """Put weather before these servers, and make logins on them."""
+    addresses = {
+        "rabbitmq": urlsplit(rabbitmq.url).port or 5672,
+        "postgres": urlsplit(postgres.dsn).port or 5432,
+        "neo4j": graphs.address(neo4j)[1],
+    }
+    async with AsyncExitStack() as stack:
+        weather = {
+            name: await stack.enter_async_context(weather_before("127.0.0.1", port)) for name, port in addresses.items()
+        }
+        disk = await stack.enter_async_context(small_disk(postgres))
+        world = World(rabbitmq, postgres, neo4j, weather, disk)
+        await world.log_in()
+        try:
+            yield world
+        finally:
+            await tables.run(postgres.dsn, f"DROP ROLE IF EXISTS {LOGIN}")
+            await world.api("DELETE", f"users/{LOGIN}")
