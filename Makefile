@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test simulate chaos bench bench-quick bench-compare dashboards demo up down stack-up stack-down
+.PHONY: help setup check test simulate fuzz chaos bench bench-quick bench-compare dashboards demo up down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ chaos: $(VENV)/.ready ## real servers and services under drawn faults, every rec
 	-$(BIN)/spindle stack install </dev/null
 	$(BIN)/python -m tests.chaos $(if $(RUN),--run $(RUN),--runs $(or $(RUNS),20)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(MINUTES),--minutes $(MINUTES))
+
+fuzz: $(VENV)/.ready ## any bytes for what reads bytes, each target for MINUTES=10; build/fuzz.json
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, STACK=compose|native, DEMO_ARGS=…)
 	$(BIN)/spindle demo $(if $(DUMPS),--dumps '$(DUMPS)') $(if $(STACK),--stack '$(STACK)') $(DEMO_ARGS)
