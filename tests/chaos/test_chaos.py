@@ -46,7 +46,7 @@ async def test_after_chaos_every_record_is_stored_or_set_aside_for_its_reason(
     print(line(run))
     assert complaints(run) == [], run.ledger.examples
     assert run.ledger.expected > 0
-    assert run.published == story.records // story.months * story.months + story.bad or story.months > 1
+    assert run.published >= story.records
 
 
 def test_a_run_is_drawn_from_seed_and_number_alone() -> None:
