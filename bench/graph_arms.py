@@ -31,7 +31,7 @@ def cold_arms(stage: Stage) -> list[Arm]:
         Merging("graph_unwind_merge", stage, releases, size=BATCH),
         LoadCsv("graph_load_csv", stage, releases),
         Graphinator("graph_new", stage, new),
-        Graphinator("graph_new_two_writers", stage, new, writers=2),
+        Graphinator("graph_new_one_writer", stage, new, writers=1),
         Graphinator("graph_new_three_writers", stage, new, writers=3),
         Graphinator("graph_new_few_edges", stage, few),
         Graphinator("graph_unchanged", stage, _unchanged(releases)),

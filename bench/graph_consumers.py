@@ -92,9 +92,9 @@ class GraphConsumer:
 
 
 class Graphinator(GraphConsumer):
-    """Ours."""
+    """Ours; without a number of writers with as many as it has by default."""
 
-    def __init__(self, name: str, stage: Stage, task: GraphTask, *, writers: int = 1) -> None:
+    def __init__(self, name: str, stage: Stage, task: GraphTask, *, writers: int | None = None) -> None:
         super().__init__(name, stage, task)
         self._writers = writers
 
@@ -106,9 +106,10 @@ class Graphinator(GraphConsumer):
             "NEO4J_USERNAME": stage.neo4j_username,
             "NEO4J_PASSWORD": stage.neo4j_password,
             "NEO4J_DATABASE": stage.neo4j_database,
-            "NEO4J_WRITERS": str(self._writers),
             "RABBITMQ_SOURCE": "fast",
         }
+        if self._writers is not None:
+            store["NEO4J_WRITERS"] = str(self._writers)
         return Consumer(Service.GRAPHINATOR, {**self.queue.environment, **store}, stage.folder / f"{self.name}.log")
 
     def figures(self) -> Mapping[str, float]:

@@ -50,7 +50,7 @@ class Store(Protocol):
     def pool_in_use(self) -> int:
         """Connections in use now."""
 
-    def slots(self, kind: str) -> asyncio.Semaphore:
+    def slots(self, kind: str) -> AbstractAsyncContextManager[None]:
         """As many as there may be transactions of this kind at a time; kinds may share them."""
 
     def sink(self, kind: str) -> Sink[Any]:

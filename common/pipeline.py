@@ -48,7 +48,7 @@ class Pipeline(Generic[R]):
         outage: Outage,
         dead_letters: DeadLetters,
         metrics: KindMetrics,
-        slots: asyncio.Semaphore | None = None,
+        slots: contextlib.AbstractAsyncContextManager[None] | None = None,
     ) -> None:
         limits, self._writer_count = settings.limits, settings.writers
         self._source, self._dead_letters, self._metrics = source, dead_letters, metrics
@@ -81,6 +81,7 @@ class Pipeline(Generic[R]):
             metrics=metrics,
             drain_limit=settings.drain_limit,
             on_end=self._writers.give_up_on_loose_ends,
+            on_late=writer.begin_no_more,
             message_max_bytes=settings.message_max_bytes,
         )
         self._hold_limit: HoldLimit[R] = HoldLimit(

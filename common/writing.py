@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -46,7 +46,9 @@ class StoreWriter(Generic[R]):
     connection is never waited for. Kinds that share them take turns, in the order in which they came.
     """
 
-    def __init__(self, sink: Sink[R], outage: Outage, metrics: KindMetrics, *, slots: asyncio.Semaphore) -> None:
+    def __init__(
+        self, sink: Sink[R], outage: Outage, metrics: KindMetrics, *, slots: AbstractAsyncContextManager[None]
+    ) -> None:
         self._sink = sink
         self._outage = outage
         self._metrics = metrics

@@ -31,8 +31,8 @@ class Neo4jSettings(StoreSettings):
     port: int = whole(7687, 1, 65535)
     username: str = text("neo4j", "a user name")
     database: str = text("neo4j", "the name of a database")
-    writers: int = whole(1, 1, 64)
-    """For the whole service."""
+    writers: int = whole(2, 1, 64)
+    """For the whole service; all of one kind, see `turns.py`."""
     transaction_timeout: float = seconds(60.0, 0.1, 3600)
     uri: str = Field(
         default_factory=_uri,

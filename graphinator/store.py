@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
 from neo4j import AsyncDriver, AsyncGraphDatabase, NotificationMinimumSeverity
@@ -17,6 +17,7 @@ from graphinator.schema import check_version, create_schema
 from graphinator.settings import GraphinatorSettings, Neo4jSettings
 from graphinator.sink import GraphSink
 from graphinator.transactions import Transactions
+from graphinator.turns import Turns
 
 log = structlog.get_logger()
 
@@ -36,15 +37,15 @@ class GraphStore:
     def __init__(self, transactions: Transactions, *, writers: int) -> None:
         self._transactions = transactions
         self.pool_size = writers
-        self._slots = asyncio.Semaphore(writers)
+        self._turns = Turns(writers)
 
     def pool_in_use(self) -> int:
         """Transactions that run now; each has a connection of its own."""
         return self._transactions.in_use
 
-    def slots(self, _: str) -> asyncio.Semaphore:
+    def slots(self, kind: str) -> AbstractAsyncContextManager[None]:
         """All kinds share the connections: those that write at the same time get into each other's locks."""
-        return self._slots
+        return self._turns.of(kind)
 
     def sink(self, kind: str) -> GraphSink:
         """Where a kind's records go."""

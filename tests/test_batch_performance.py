@@ -91,7 +91,7 @@ async def test_batches_are_full_under_backlog(broker: Broker, services: Services
 
 
 @pytest.mark.parametrize(
-    ("service", "prefix", "least"), [(Service.TABLEINATOR, "POSTGRES", 1500), (Service.GRAPHINATOR, "NEO4J", 1000)]
+    ("service", "prefix", "least"), [(Service.TABLEINATOR, "POSTGRES", 1500), (Service.GRAPHINATOR, "NEO4J", 1500)]
 )
 async def test_a_prefetch_below_the_batches_is_refused_at_the_start(
     services: Services, service: Service, prefix: str, least: int
