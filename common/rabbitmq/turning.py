@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
+from aiormq.exceptions import ChannelLockedResource
 
 from common.delivery import Properties
 from common.errors import BrokerUnavailable, StartRefused
@@ -28,6 +28,9 @@ from common.settings import BrokerSettings
 
 WINDOW = 64
 """Letters on their way at a time: at the most so many are in the queue twice after a crash."""
+
+PERMISSIONS = "to configure, write and read what begins with the queue's name, and to write to amq.default"
+"""What a turn needs: the lock is a queue, and what goes to a queue goes by the default exchange."""
 
 PATIENCE = 30.0
 """Seconds without a letter or a confirm after which a turn is given up."""
@@ -131,8 +134,6 @@ class _Turn:
         async with taking(self._connection, self._queue, prefetch=self._window, changes=changes) as letters:
             while self._finished < self._total:
                 await _until(self._connection, changes, letters, lambda: self._is_work(letters))
-                if self._failure:
-                    raise BrokerUnavailable(f"{self._queue}: {self._failure}")
                 await self._send(letters, copies)
                 self._count()
                 # Each acknowledgement brings a letter, and beyond the last come the copies: those are left alone.
@@ -144,18 +145,23 @@ class _Turn:
         return bool(self._failure or self._outbox or (self._finished + 1) in self._done or letters.has_arrived)
 
     async def _send(self, letters: Taking, copies: ConfirmedChannel) -> None:
-        while self._taken < self._total and (letter := letters.take()) is not None:
+        while not self._failure and self._taken < self._total and (letter := letters.take()) is not None:
             self._taken += 1
             fate = self._judge(letter)
             if isinstance(fate, Drop):
                 self._done.add(self._taken)
                 continue
-            if isinstance(fate, Send) and self._pace:
-                await asyncio.sleep(self._pace)
             self._outbox.append(self._message(self._taken, letter, fate))
-        if self._outbox:
-            async with _patience(self._connection):
-                await copies.write(self._outbox)
+            if isinstance(fate, Send) and self._pace:
+                await self._write(copies)
+                await asyncio.sleep(self._pace)
+        await self._write(copies)
+
+    async def _write(self, copies: ConfirmedChannel) -> None:
+        if self._failure:
+            raise BrokerUnavailable(f"{self._queue}: {self._failure}")
+        async with _patience(self._connection):
+            await copies.write(self._outbox)
 
     def _message(self, number: int, letter: StoredLetter, fate: Keep | Send) -> Message:
         queue, properties = (
@@ -217,18 +223,15 @@ async def _patience(connection: Connection) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _alone_with(connection: Connection, queue: str) -> AsyncIterator[None]:
     """Have no second turn of a queue: an exclusive queue stands for the lock, and ends with the connection."""
-    with broker_errors(connection.address, ChannelLockedResource, ChannelAccessRefused):
-        channel = await open_channel(connection)
-        try:
+    try:
+        with broker_errors(connection.address, ChannelLockedResource):
+            channel = await open_channel(connection)
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await channel.queue_declare(f"{queue}.turn", exclusive=True, auto_delete=True)
-        except ChannelLockedResource as error:
-            raise StartRefused(
-                f"{queue} is being worked on by another spindle dead-letters; wait for its end."
-            ) from error
-        except ChannelAccessRefused as error:
-            raise StartRefused(
-                f"RabbitMQ at {connection.address} refuses this user {queue}.turn; working on dead letters takes "
-                "permission to configure, write and read what begins with the queue's name, and to write to amq.default."
-            ) from error
-    yield
+        yield
+    except ChannelLockedResource as error:
+        raise StartRefused(f"{queue} is being worked on by another spindle dead-letters; wait for its end.") from error
+    except BrokerUnavailable as error:
+        if "ACCESS_REFUSED" in str(error):  # also of what was sent, which the broker refuses later
+            raise StartRefused(f"{error}; working on dead letters takes permission {PERMISSIONS}.") from error
+        raise

@@ -4,15 +4,18 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from common.rabbitmq.turning import PERMISSIONS
 from spindle.dead_letters.choosing import add_choice, at_least
 from spindle.environments import add_stack_argument
 
 Run = Callable[[argparse.Namespace], int]
 
-_EPILOG = """\
+_EPILOG = f"""\
 Whatever is not dropped or replayed stays where it stands, and counts as delivered no more often than before. Looking
 therefore writes each letter to the end of its queue once round; --without-copying does without, for a broker that
-takes no messages, and then the broker counts the look.
+takes no messages: then the broker counts the look, and a queue with a delivery limit loses what reaches that.
+
+Needed is permission {PERMISSIONS}.
 
 Exit code 0: done; 1: not all of it (the sentence says what stayed), or the broker was lost: run it again; 2: refused.
 """
@@ -49,7 +52,9 @@ def _show(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="a line of JSON per letter")
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="FILE", help="a line of JSON per letter; - for standard output"
+    )
     _without_copying(parser)
 
 
@@ -67,7 +72,9 @@ def _drop(parser: argparse.ArgumentParser) -> None:
 def _changing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="all of them: needed where no filter is given")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
-    parser.add_argument("--limit", type=_count, metavar="N", help="letters at the most, the oldest first")
+    parser.add_argument(
+        "--limit", type=_count, metavar="N", help="letters at the most: queue by queue, from the front of each"
+    )
 
 
 def _without_copying(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from common.rabbitmq.turning import WINDOW, Drop, Fate, Keep
 from common.settings import ProgramSettings
 from spindle.dead_letters.arguments import add_actions
 from spindle.dead_letters.choosing import Choice, choice_of
-from spindle.dead_letters.exporting import Export, with_body
+from spindle.dead_letters.exporting import STANDARD_OUTPUT, exporting_to, with_body
 from spindle.dead_letters.letter import Letter, as_data
 from spindle.dead_letters.loads import newest_in_stores
 from spindle.dead_letters.passing import Passage
@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return asyncio.run(action[arguments.action]())
     except BrokerUnavailable as error:
-        raise BrokerUnavailable(f"{error}. Every letter that is not done is still there: run it again.") from error
+        again = "run it again, or with --without-copying" if "without_copying" in arguments else "run it again"
+        raise BrokerUnavailable(f"{error}. Every letter that is not done is still there: {again}.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,12 @@ class Desk:
         return 0 if letters else 1
 
     async def export(self) -> int:
-        """Write letters to a file."""
-        with Export(self.arguments.to) as export:
+        """Write letters to a file, or to standard output."""
+        with exporting_to(self.arguments.to) as export:
             await self._look(export.add)
+        if self.arguments.to == STANDARD_OUTPUT:
+            print(f"{export.count:,} letters written", file=sys.stderr)
+            return 0
         self._say(
             {"exported": export.count, "file": str(self.arguments.to)},
             lambda console: console.print(f"{export.count:,} letters written to {self.arguments.to}", markup=False),
@@ -111,12 +115,18 @@ class Desk:
         """Remove letters."""
         self._need_a_choice()
         summary = Summary()
-        await self._look(summary.add)
+        seen: set[str] = set()
+
+        def see(letter: Letter) -> None:
+            summary.add(letter)
+            seen.add(letter.number)
+
+        await self._look(see)
         limit = summary.count if self.arguments.limit is None else min(summary.count, self.arguments.limit)
         dropped = 0
         if not self.arguments.dry_run and limit:
             self._ask(f"Remove {limit:,} dead letters for good?")
-            dropped = await self._drop(limit)
+            dropped = await self._drop(limit, seen)
         said = "would be dropped" if self.arguments.dry_run else "dropped"
         count = limit if self.arguments.dry_run else dropped
         self._say(
@@ -125,12 +135,13 @@ class Desk:
         )
         return 0
 
-    async def _drop(self, limit: int) -> int:
+    async def _drop(self, limit: int, seen: Container[str]) -> int:
+        """Remove those of these numbers: what has come since nobody has been asked about."""
         dropped = 0
 
-        def judge(_: Letter) -> Fate:
+        def judge(letter: Letter) -> Fate:
             nonlocal dropped
-            if dropped >= limit:
+            if dropped >= limit or letter.number not in seen:
                 return Keep()
             dropped += 1
             return Drop()
@@ -169,7 +180,8 @@ class Desk:
             return
         if not sys.stdin.isatty():
             raise StartRefused("nobody can be asked here: say --yes")
-        if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise StartRefused("nothing was dropped")
 
     def _say(self, data: Any, show: Callable[[Console], object]) -> None:

@@ -3,46 +3,58 @@
 import base64
 import json
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, TextIO
 
 from common.errors import StartRefused
 from spindle.dead_letters.letter import Letter, as_data
 
+STANDARD_OUTPUT = Path("-")
+"""For a container, whose files go with it."""
+
 
 class Export:
-    """A file that appears, whole, when the block ends without an error."""
+    """What letters are written to, and how many were."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises: StartRefused where there is something already, or nothing can be written."""
-        if path.exists():
-            raise StartRefused(f"{path} exists; name a file that does not")
+    def __init__(self, file: TextIO) -> None:
         self.count = 0
-        self._path, self._part = path, path.with_name(f"{path.name}.part")
-        try:
-            self._file = self._part.open("w", encoding="utf-8")
-        except OSError as error:
-            raise StartRefused(f"{self._part} can't be written: {error.strerror}") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with self._file:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        if error is None:
-            self._part.rename(self._path)
-        else:
-            self._part.unlink()
+        self._file = file
 
     def add(self, letter: Letter) -> None:
         """Write one letter."""
         self._file.write(json.dumps(with_body(letter), ensure_ascii=False) + "\n")
         self.count += 1
+
+
+@contextmanager
+def exporting_to(path: Path) -> Iterator[Export]:
+    """Write to standard output, or to a file that appears, whole, when the block ends without an error.
+
+    Raises: StartRefused where there is something already, or nothing can be written.
+    """
+    if path == STANDARD_OUTPUT:
+        yield Export(sys.stdout)
+        sys.stdout.flush()
+        return
+    if path.exists():
+        raise StartRefused(f"{path} exists; name a file that does not")
+    part = path.with_name(f"{path.name}.part")
+    try:
+        file = part.open("w", encoding="utf-8")
+    except OSError as error:
+        raise StartRefused(f"{part} can't be written: {error.strerror}") from error
+    try:
+        with file:
+            yield Export(file)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        part.unlink()
+        raise
+    part.rename(path)
 
 
 def with_body(letter: Letter) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from rich.console import Console
@@ -12,6 +13,8 @@ from spindle.dead_letters.letter import Letter
 from spindle.dead_letters.summary import Group
 
 _CUT = 60  # characters of an error's text in a table
+_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+"""What a terminal would obey is shown as its number: letters hold whatever anybody has sent."""
 
 
 def groups_table(groups: Sequence[Group]) -> Table:
@@ -26,12 +29,12 @@ def groups_table(groups: Sequence[Group]) -> Table:
     for group in groups:
         sample = group.sample
         table.add_row(
-            *map(escape, (sample.service, sample.kind, sample.reason, sample.error_class, sample.code)),
+            *map(_cell, (sample.service, sample.kind, sample.reason, sample.error_class, sample.code)),
             f"{group.count:,}",
             f"{group.replayed:,}" if group.replayed else "",
             _moment(group.oldest),
             _moment(group.newest),
-            escape(_example(sample)),
+            _cell(_example(sample)),
         )
     return table
 
@@ -45,7 +48,7 @@ def letters_table(letters: Iterable[Letter]) -> Table:
     for each in letters:
         texts = (each.service, each.kind, each.id, each.reason, each.error_class, each.code, _moment(each.time))
         rest = (each.load or "", str(each.replays), _cut(each.text))
-        table.add_row(*map(escape, (*texts, *rest)))
+        table.add_row(*map(_cell, (*texts, *rest)))
     return table
 
 
@@ -58,7 +61,7 @@ def show_letters(letters: Sequence[Letter], console: Console) -> None:
 
 
 def _show_letter(letter: Letter, console: Console) -> None:
-    console.rule(escape(f"{letter.service} {letter.kind} {letter.id or '(no id)'}"), align="left")
+    console.rule(_cell(f"{letter.service} {letter.kind} {letter.id or '(no id)'}"), align="left")
     for name, value in (
         ("reason", letter.reason),
         ("error", f"{letter.error_class} {letter.code}".strip()),
@@ -68,21 +71,24 @@ def _show_letter(letter: Letter, console: Console) -> None:
         ("replays", str(letter.replays)),
         ("body", f"{len(letter.stored.body):,} bytes"),
     ):
-        console.print(f"{name:>10}  {value}", markup=False, highlight=False)
-    console.print(body_text(letter), markup=False, highlight=False)
+        console.print(f"{name:>10}  {value.translate(_VISIBLE)}", markup=False, highlight=False)
+    console.print(body_text(letter), markup=False, highlight=False, soft_wrap=True)
 
 
 def body_text(letter: Letter) -> str:
     """The body, indented where it is JSON; a byte that is no text as its number."""
     text = letter.stored.body.decode("utf-8", "backslashreplace")
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
-    except (ValueError, RecursionError):
-        return text
+    with suppress(ValueError, RecursionError):
+        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    return text.translate(_VISIBLE)
 
 
 def _example(letter: Letter) -> str:
     return f"{letter.id}: {_cut(letter.text)}" if letter.id else _cut(letter.text)
+
+
+def _cell(text: str) -> str:
+    return escape(text.translate(_VISIBLE))
 
 
 def _cut(text: str) -> str:

@@ -20,6 +20,7 @@ from spindle.dead_letters.passing import Passage
 from spindle.dead_letters.replaying import Replay
 from tests.amqp import Peer, new_names, peer_of, proxied, settings
 from tests.brokers import Broker
+from tests.integration.test_doctor import user_with
 from tests.servers import RabbitMQ
 
 SERVICE, KIND = Service.TABLEINATOR, "artists"
@@ -232,6 +233,44 @@ async def test_a_replay_that_was_killed_is_simply_run_again(rabbitmq: RabbitMQ, 
     back = {message.body for message in await queued(peer, names)}
     assert len(back) == 400
     assert await letters(peer, names) == []
+
+
+async def test_a_paced_replay_sends_each_letter_before_it_waits_for_the_next(
+    rabbitmq: RabbitMQ, peer: Peer, names: Names
+) -> None:
+    await set_aside(peer, names, 1, 2, 3)
+    replay = Replay(names, newest_load=None)
+
+    going = asyncio.create_task(passage(rabbitmq.url, names, pace=3600.0).go(replay.judge))
+    try:
+        await _until_there(peer, names.queue(SERVICE, KIND), 1)
+    finally:
+        going.cancel()
+        await asyncio.wait([going])
+
+    assert len(await queued(peer, names)) == 1
+
+
+@pytest.mark.parametrize("lacking", ["configure", "write", "read"])
+async def test_a_permission_that_is_lacking_is_named_and_needs_a_person(
+    rabbitmq: RabbitMQ, peer: Peer, names: Names, lacking: str
+) -> None:
+    if not rabbitmq.management_url:
+        pytest.skip("needs RabbitMQ's management API, to make users")
+    await set_aside(peer, names, 1)
+    ours = f"^{names.prefix}-"
+    granted = {"configure": ours, "write": f"{ours}|^amq.default$", "read": ours}
+    lesser = {"write": ours}.get(lacking, "")
+
+    with user_with(rabbitmq, **granted) as url:
+        assert len(await look(url, names)) == 1
+    with (
+        user_with(rabbitmq, **granted | {lacking: lesser}) as url,
+        pytest.raises(StartRefused, match=r"write to amq\.default"),
+    ):
+        await look(url, names)
+
+    assert ids(await letters(peer, names)) == ["1"]
 
 
 async def test_a_queue_is_worked_on_by_one_at_a_time(rabbitmq: RabbitMQ, peer: Peer, names: Names) -> None:

@@ -12,9 +12,9 @@ from common.kinds import Service
 from common.rabbitmq.taking import StoredLetter
 from spindle.cli import main
 from spindle.dead_letters.choosing import Choice, duration
-from spindle.dead_letters.exporting import Export
+from spindle.dead_letters.exporting import exporting_to
 from spindle.dead_letters.letter import Letter, read
-from spindle.dead_letters.showing import body_text
+from spindle.dead_letters.showing import body_text, letters_table
 from spindle.dead_letters.summary import Summary
 
 NOW = datetime(2026, 3, 3, tzinfo=UTC)
@@ -85,10 +85,19 @@ def test_a_body_is_shown_whatever_it_is() -> None:
     assert body_text(letter(b"\xffx")) == "\\xffx"
 
 
+def test_nothing_in_a_letter_steers_the_terminal() -> None:
+    assert body_text(letter(b"a\x1b[2J\tb\nc")) == "a\\x1b[2J\tb\nc"
+    assert body_text(letter('{"a":"\x9b\u007f"}'.encode())) == '{\n  "a": "\\x9b\\x7f"\n}'
+
+    table = letters_table([letter(reason="refused", id="\x1b[31m7", text="\x1bc")])
+
+    assert [list(column.cells) for column in table.columns][2] == ["\\x1b[31m7"]
+
+
 def test_an_export_that_fails_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "letters.jsonl"
 
-    with pytest.raises(ZeroDivisionError), Export(path) as export:
+    with pytest.raises(ZeroDivisionError), exporting_to(path) as export:
         export.add(letter())
         _ = 1 / 0
 
@@ -99,8 +108,8 @@ def test_an_export_does_not_overwrite(tmp_path: Path) -> None:
     path = tmp_path / "letters.jsonl"
     path.write_text("mine")
 
-    with pytest.raises(StartRefused, match="exists"):
-        Export(path)
+    with pytest.raises(StartRefused, match="exists"), exporting_to(path):
+        pass
 
     assert path.read_text() == "mine"
 

@@ -1,0 +1,166 @@
+"""`python -m spindle dead-letters` as an operator types it, on a real broker: what it says, asks, and exits with."""
+
+import asyncio
+import json
+import os
+import pty
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.kinds import Names, Service
+from common.rabbitmq.topology import declare
+from tests.amqp import Peer, new_names, peer_of
+from tests.servers import RabbitMQ
+
+SERVICE, KIND = Service.TABLEINATOR, "labels"
+PAYLOAD = "what-the-record-says"
+HERE = ("--kind", KIND)  # two queues are quicker than eight
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        """What it said to a program."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A dead-letter queue, and an operator beside it."""
+
+    url: str
+    names: Names
+    peer: Peer
+
+    async def set_aside(self, *ids: int, reason: str = "refused", service: Service = SERVICE) -> None:
+        """Add letters to a service's queue."""
+        for each in ids:
+            said = {"letter": f"{each:016x}", "id": str(each), "reason": reason, "text": "no such city"}
+            await self.peer.publish(
+                self.names.dead_letter_exchange(service, KIND),
+                f'{{"id":"{each}","name":"{PAYLOAD}"}}'.encode(),
+                headers={"load": "20260301", **{f"x-spindle-{name}": value for name, value in said.items()}},
+            )
+
+    async def left(self, service: Service = SERVICE) -> int:
+        """How many letters are in a service's queue."""
+        return await self.peer.ready(self.names.dead_letter_queue(service, KIND)) or 0
+
+    async def start(self, *arguments: str, **streams: Any) -> asyncio.subprocess.Process:
+        """Begin a command."""
+        streams = {"stdin": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.PIPE, **streams}
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "spindle", "dead-letters", *arguments, *HERE),
+            env={**os.environ, "RABBITMQ_URL": self.url, "DISCOGS_EXCHANGE_PREFIX": self.names.prefix},
+            stdout=asyncio.subprocess.PIPE,
+            **streams,
+        )
+
+    async def run(self, *arguments: str) -> Said:
+        """Run a command to its end, with nobody to ask."""
+        process = await self.start(*arguments)
+        async with asyncio.timeout(60.0):
+            out, err = await process.communicate()
+        return Said(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.fixture
+async def desk(rabbitmq: RabbitMQ) -> AsyncIterator[Desk]:
+    async with peer_of(rabbitmq.url) as peer:
+        names = new_names()
+        await declare(peer.connection, names, SERVICE, KIND)
+        yield Desk(rabbitmq.url, names, peer)
+
+
+async def test_a_list_counts_letters_by_reason_and_shows_no_payload(desk: Desk) -> None:
+    await desk.set_aside(1, 2)
+    await desk.set_aside(3, reason="not_json")
+
+    groups, each = await desk.run("list", "--json"), await desk.run("list", "--each", "--json")
+    screen = await desk.run("list", "--reason", "not_json")
+
+    assert [groups.code, each.code, screen.code] == [0, 0, 0]
+    assert (groups.data["letters"], groups.data["newest_load"]) == (3, "20260301")
+    assert [(group["reason"], group["letters"]) for group in groups.data["groups"]] == [("refused", 2), ("not_json", 1)]
+    assert [letter["id"] for letter in each.data] == ["1", "2", "3"]
+    assert "1 letters" in screen.out and "not_json" in screen.out and "no such city" in screen.out
+    assert PAYLOAD not in groups.out + each.out + screen.out
+    assert await desk.left() == 3
+
+
+async def test_a_letter_is_shown_with_its_payload_and_none_is_exit_code_1(desk: Desk) -> None:
+    await desk.set_aside(1, 2)
+
+    shown, nothing = await desk.run("show", "--id", "2", "--json"), await desk.run("show", "--id", "5")
+
+    assert (shown.code, nothing.code) == (0, 1)
+    assert [json.loads(letter["body"]) for letter in shown.data] == [{"id": "2", "name": PAYLOAD}]
+    assert nothing.out == "no such letter\n"
+
+
+async def test_letters_are_exported_to_a_file_or_to_standard_output_and_stay(desk: Desk, tmp_path: Path) -> None:
+    await desk.set_aside(1, 2)
+    path = tmp_path / "letters.jsonl"
+
+    to_file, again = await desk.run("export", "--to", str(path), "--json"), await desk.run("export", "--to", str(path))
+    to_output = await desk.run("export", "--to", "-")
+
+    assert (to_file.code, to_file.data) == (0, {"exported": 2, "file": str(path)})
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["1", "2"]
+    assert (again.code, "exists" in again.err) == (2, True)
+    assert (to_output.code, to_output.out, to_output.err) == (0, path.read_text(), "2 letters written\n")
+    assert await desk.left() == 2
+
+
+async def test_letters_are_dropped_only_with_a_yes(desk: Desk) -> None:
+    await desk.set_aside(1, 2, 3)
+    await desk.set_aside(4, reason="not_json")
+
+    unasked = await desk.run("drop", "--reason", "refused")
+    dry = await desk.run("drop", "--reason", "refused", "--dry-run", "--json")
+    assert await desk.left() == 4
+    dropped = await desk.run("drop", "--reason", "refused", "--limit", "2", "--yes", "--json")
+
+    assert [unasked.code, dry.code, dropped.code] == [2, 0, 0]
+    assert "--yes" in unasked.err
+    assert dry.data == {"dropped": 0, "chosen": 3, "dry_run": True}
+    assert dropped.data == {"dropped": 2, "chosen": 3, "dry_run": False}
+    assert [letter["id"] for letter in (await desk.run("list", "--each", "--json")).data] == ["3", "4"]
+
+
+@pytest.mark.parametrize(("answer", "left"), [(b"y\n", 0), (b"n\n", 2), (b"\x04", 2)], ids=["yes", "no", "Ctrl-D"])
+async def test_a_drop_asks_and_takes_nothing_that_came_after_the_question(desk: Desk, answer: bytes, left: int) -> None:
+    await declare(desk.peer.connection, desk.names, Service.GRAPHINATOR, KIND)
+    await desk.set_aside(1, 2)
+    ours, theirs = pty.openpty()
+
+    try:
+        process = await desk.start("drop", "--reason", "refused", stdin=theirs)
+        assert process.stderr is not None
+        async with asyncio.timeout(60.0):
+            asked = await process.stderr.readuntil(b"[y/N] ")
+            await desk.set_aside(3, service=Service.GRAPHINATOR)  # whose queue is gone through first
+            os.write(ours, answer)
+            out, _ = await process.communicate()
+    finally:
+        for end in (ours, theirs):
+            os.close(end)
+        with suppress(ProcessLookupError):
+            process.kill()
+
+    assert asked == b"Remove 2 dead letters for good? [y/N] "
+    assert (process.returncode, out) == ((2, b"") if left else (0, b"2 of 2 letters dropped\n"))
+    assert (await desk.left(), await desk.left(Service.GRAPHINATOR)) == (left, 1)
