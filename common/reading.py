@@ -28,7 +28,7 @@ DRAIN_BEGIN = 0.5  # of the drain limit: later no batch is begun, so that those 
 
 
 class Reader(Generic[R]):
-    """Reads one kind. `on_end` is called when the stream has ended."""
+    """Reads one kind. `on_end` is called when the stream has ended, `on_late` when half of the drain's time is gone."""
 
     def __init__(
         self,
@@ -40,10 +40,12 @@ class Reader(Generic[R]):
         metrics: KindMetrics,
         drain_limit: float,
         on_end: Callable[[], None],
+        on_late: Callable[[], None],
         message_max_bytes: int,
     ) -> None:
         self._source, self._project, self._batcher, self._judgement = source, project, batcher, judgement
-        self._metrics, self._drain_limit, self._on_end = metrics, drain_limit, on_end
+        self._metrics, self._drain_limit = metrics, drain_limit
+        self._on_end, self._on_late = on_end, on_late
         self._max_bytes = message_max_bytes
         self._said: set[tuple[Reason, str]] = set()
 
@@ -60,6 +62,7 @@ class Reader(Generic[R]):
         loop.call_later(DRAIN_BEGIN * self._drain_limit, self._begin_no_more)
 
     def _begin_no_more(self) -> None:
+        self._on_late()
         if left := self._batcher.abandon():
             log.info("Draining slowly: the rest will be delivered again", data_type=self._metrics.kind, deliveries=left)
 

@@ -53,7 +53,12 @@ class StoreWriter(Generic[R]):
         self._outage = outage
         self._metrics = metrics
         self._slots = slots
+        self._is_over = False
         self.witness: Witness[R] = Witness()
+
+    def begin_no_more(self) -> None:
+        """Drain: whoever waits for a slot is released, and so is who would begin from now on."""
+        self._is_over = True
 
     async def write(self, items: Sequence[Item[R]], *, effort: Effort | None = None) -> Outcomes:
         """Write items of one channel in one transaction, holding while the store is away; add up the effort.
@@ -63,13 +68,16 @@ class StoreWriter(Generic[R]):
         first = items[0].delivery
         records = [item.record for item in items]
 
+        def gone() -> bool:
+            return first.expired
+
         async def attempt() -> Outcomes:
-            outcomes = await self._transaction(lambda: self._sink.write(records), effort)
+            outcomes = await self._transaction(lambda: self._sink.write(records), gone=gone, effort=effort)
             if outcomes.written:
                 self.witness.wrote(records[-1], outcomes)
             return outcomes
 
-        return await self._hold(attempt, records[0], since=first.received, gone=lambda: first.expired)
+        return await self._hold(attempt, records[0], since=first.received, gone=gone)
 
     async def rewrite_witness(self, *, gone: Callable[[], bool]) -> bool:
         """Make evidence where no neighbour gives any. Returns: whether there is some now.
@@ -82,7 +90,7 @@ class StoreWriter(Generic[R]):
         now = asyncio.get_running_loop().time()
         try:
             written = await self._hold(
-                lambda: self._transaction(lambda: self._sink.rewrite(record)), record, since=now, gone=gone
+                lambda: self._transaction(lambda: self._sink.rewrite(record), gone=gone), record, since=now, gone=gone
             )
         except (RecordsRefused, BatchTooLarge):
             return False
@@ -99,7 +107,7 @@ class StoreWriter(Generic[R]):
         """
         now = asyncio.get_running_loop().time()
         await self._outage.attempt(
-            lambda: self._transaction(lambda: self._sink.probe(record)), since=now, gone=lambda: False
+            lambda: self._transaction(lambda: self._sink.probe(record), gone=_never), since=now, gone=_never
         )
 
     async def _hold(
@@ -116,10 +124,17 @@ class StoreWriter(Generic[R]):
                     await self.probe(record)
             raise
 
-    async def _transaction(self, action: Callable[[], Awaitable[T]], effort: Effort | None = None) -> T:
-        """Run one transaction when it has a slot; measure it from then on."""
+    async def _transaction(
+        self, action: Callable[[], Awaitable[T]], *, gone: Callable[[], bool], effort: Effort | None = None
+    ) -> T:
+        """Run one transaction when it has a slot; measure it from then on.
+
+        Raises: Released where it has become pointless by then.
+        """
         now = asyncio.get_running_loop().time
         async with self._slots:
+            if self._is_over or gone():
+                raise Released
             began = now()
             try:
                 answer = await action()
@@ -133,3 +148,7 @@ class StoreWriter(Generic[R]):
         self._metrics.transaction(result, seconds)
         if effort is not None:
             effort.add(result, seconds)
+
+
+def _never() -> bool:
+    return False

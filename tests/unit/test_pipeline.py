@@ -898,6 +898,37 @@ async def test_kinds_that_share_their_slots_take_turns() -> None:
 
 
 @in_virtual_time
+async def test_a_drain_begins_nothing_late_that_has_waited_for_its_turn() -> None:
+    slots = asyncio.Semaphore(1)
+    lines = [Line(size=10, writers=1, slots=slots) for _ in range(4)]
+    for line in lines:
+        line.sink.pace = 0.15
+        line.source.put(*bodies(*range(1, 101)))
+
+    async with asyncio.TaskGroup() as tasks:
+        for line in lines:
+            tasks.create_task(line.stopped_after(1))
+
+    assert [len(line.source.acknowledged) for line in lines] == [len(line.sink.rows) for line in lines]
+
+
+@in_virtual_time
+async def test_a_batch_whose_channel_has_ended_takes_no_turn() -> None:
+    slots = asyncio.Semaphore(1)
+    line = Line(size=10, slots=slots)
+    line.source.put(*bodies(*range(1, 11)))
+
+    async with line.running():
+        async with slots:
+            await asyncio.sleep(1)
+            line.source.lose_channel()
+        await line.until(line.settled)
+
+    assert len(line.sink.batches) == 1
+    assert (line.outcome("new"), line.metric("spindle_expired_deliveries_total")) == (10, 10)
+
+
+@in_virtual_time
 async def test_an_unchanged_batch_is_acknowledged_too() -> None:
     line = Line()
     line.source.put(*bodies(*range(1, 51)), *bodies(*range(1, 51)))
