@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import structlog
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -40,6 +41,9 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     logging.getLogger("neo4j.notifications").setLevel(logging.ERROR)  # an empty graph is what it warns of
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
+    )  # our publisher's troubles
     seed = random.randrange(10**6) if options.seed is None else options.seed
     numbers = range(options.first, options.first + options.runs) if options.run is None else [options.run]
     shutil.rmtree(KEPT, ignore_errors=True)

@@ -83,8 +83,8 @@ async def table_away(scene: Scene, fault: Fault) -> AsyncIterator[None]:
 @asynccontextmanager
 async def disk_full(scene: Scene, fault: Fault) -> AsyncIterator[None]:
     """Leave PostgreSQL's tables no room."""
-    await scene.world.disk.fill(scene.place.tables.dsn)
     try:
+        await scene.world.disk.fill(scene.place.tables.dsn)
         yield
     finally:
         await scene.world.disk.empty(scene.place.tables.dsn)
