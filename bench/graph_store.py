@@ -13,7 +13,7 @@ from common.decoding import Projection
 from common.delivery import Delivery, Epoch, Properties
 from common.records import Envelope
 from extractor.message import Message
-from graphinator.projection import GraphRecord
+from graphinator.projection import DecodedRecord
 from graphinator.schema import create_schema
 from graphinator.settings import GraphinatorSettings, Neo4jSettings
 from graphinator.store import open_store
@@ -108,7 +108,7 @@ class Graph:
                 raise WrongStore(f"release {message.id} has the edges {sorted(ends)}, not {sorted(must)}")
 
 
-def _projected(message: Message, project: Projection[GraphRecord], load: str) -> GraphRecord:
+def _projected(message: Message, project: Projection[DecodedRecord], load: str) -> DecodedRecord:
     delivery = Delivery(1, Epoch(1), message.body, 0.0, load, None, 0, Properties)
     return project(Envelope("data", message.id, message.sha256), delivery, message.id)
 

@@ -5,10 +5,10 @@ from itertools import chain
 from typing import Any
 
 from graphinator.model import edges_of, node_of, targets_of
-from graphinator.projection import GraphRecord
+from graphinator.projection import GraphRecord, Unread
 
 
-def identities(records: Sequence[GraphRecord]) -> dict[str, Any]:
+def identities(records: Sequence[Unread]) -> dict[str, Any]:
     """For `look_up` and `store`: who the records are, in lists of equal length."""
     return {
         "ids": [record.id for record in records],

@@ -16,7 +16,7 @@ from common.counting import WORK, Doubts, count
 from common.metrics import Outcome
 from common.sink import Outcomes
 from graphinator.classification import Unpackable, classify, is_constraint_race
-from graphinator.projection import GraphRecord
+from graphinator.projection import GraphRecord, Unread, read
 from graphinator.steps import Steps
 from graphinator.transactions import Transactions
 
@@ -33,7 +33,7 @@ class GraphSink:
         self._steps = Steps(kind)
         self._doubts = Doubts()
 
-    async def write(self, records: Sequence[GraphRecord]) -> Outcomes:
+    async def write(self, records: Sequence[Unread]) -> Outcomes:
         """Store every record or none, in one transaction.
 
         Raises: RecordsRefused, BatchTooLarge, WriteConflict, StoreUnavailable.
@@ -45,20 +45,20 @@ class GraphSink:
         outcomes = await self._transact(partial(self._store, batch), alone=len(batch) == 1)
         return count(self._doubts.settle(batch, outcomes))
 
-    async def rewrite(self, record: GraphRecord) -> bool:
+    async def rewrite(self, record: Unread) -> bool:
         """Write a stored record over itself and commit.
 
         Returns: False where the store no longer holds the record in this version.
         Raises: as `write`.
         """
-        return await self._transact(partial(self._overwrite, record), alone=True)
+        return await self._transact(partial(self._overwrite, read(record)), alone=True)
 
-    async def probe(self, record: GraphRecord) -> None:
+    async def probe(self, record: Unread) -> None:
         """Write a record for real, whatever is stored, then roll back.
 
         Raises: as `write`.
         """
-        await self._transact(partial(self._force, record), alone=True)
+        await self._transact(partial(self._force, read(record)), alone=True)
 
     async def _transact(self, work: Callable[[AsyncTransaction], Awaitable[T]], *, alone: bool) -> T:
         """Run work in a transaction, and translate what the driver raises."""
@@ -73,12 +73,12 @@ class GraphSink:
         except _FROM_THE_STORE as error:
             raise classify(error, alone=alone, again=True) from error
 
-    async def _store(self, batch: Sequence[GraphRecord], transaction: AsyncTransaction) -> list[Outcome]:
+    async def _store(self, batch: Sequence[Unread], transaction: AsyncTransaction) -> list[Outcome]:
         outcomes = await self._steps.look_up(transaction, batch)
         positions = [position for position, outcome in enumerate(outcomes) if outcome in WORK]
         if not positions:
             return outcomes
-        candidates = [batch[position] for position in positions]
+        candidates = [read(batch[position]) for position in positions]
         locked = await self._steps.store(transaction, candidates)
         await self._commit(transaction, candidates, locked)
         for position, outcome in zip(positions, locked, strict=True):

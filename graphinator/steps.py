@@ -8,7 +8,7 @@ from neo4j import AsyncTransaction
 
 from common.metrics import Outcome
 from graphinator.parameters import Ends, forced, identities, rows
-from graphinator.projection import GraphRecord
+from graphinator.projection import GraphRecord, Unread
 from graphinator.statements import statements_of
 from graphinator.transactions import run
 
@@ -20,9 +20,9 @@ class Steps:
         self._statements = statements_of(kind)
         self._ends = Ends(kind)
 
-    async def look_up(self, transaction: AsyncTransaction, records: Sequence[GraphRecord]) -> list[Outcome]:
+    async def look_up(self, transaction: AsyncTransaction, records: Sequence[Unread]) -> list[Outcome]:
         """Say which records need work, as far as one can know without their locks."""
-        return await self._ask(transaction, self._statements.look_up, records, identities(records))
+        return await self._ask(transaction, self._statements.look_up, identities(records))
 
     async def store(
         self, transaction: AsyncTransaction, records: Sequence[GraphRecord], *, force: bool = False
@@ -33,7 +33,7 @@ class Steps:
         """
         who = forced(records) if force else identities(records)
         parameters = who | rows(records) | self._ends.of(records)
-        return await self._ask(transaction, self._statements.store, records, parameters)
+        return await self._ask(transaction, self._statements.store, parameters)
 
     async def hold(self, transaction: AsyncTransaction, record: GraphRecord) -> GraphRecord | None:
         """Hold a stored record until the transaction ends.
@@ -49,11 +49,9 @@ class Steps:
             return None
         return structs.replace(record, version=held["load"])
 
-    async def _ask(
-        self, transaction: AsyncTransaction, statement: str, records: Sequence[GraphRecord], parameters: dict[str, Any]
-    ) -> list[Outcome]:
+    async def _ask(self, transaction: AsyncTransaction, statement: str, parameters: dict[str, Any]) -> list[Outcome]:
         row = await (await run(transaction, statement, parameters)).single(strict=True)
-        return outcomes_of(len(records), new=row["new"], changed=row["changed"], stale=row["stale"])
+        return outcomes_of(len(parameters["ids"]), new=row["new"], changed=row["changed"], stale=row["stale"])
 
 
 def outcomes_of(count: int, *, new: Sequence[int], changed: Sequence[int], stale: Sequence[int]) -> list[Outcome]:

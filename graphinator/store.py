@@ -12,7 +12,7 @@ from common.backoff import delays
 from common.decoding import Projection
 from common.errors import StartRefused, StoreUnavailable
 from graphinator.classification import classify
-from graphinator.projection import GraphRecord, projection_of
+from graphinator.projection import DecodedRecord, projection_of
 from graphinator.schema import check_version, create_schema
 from graphinator.settings import GraphinatorSettings, Neo4jSettings
 from graphinator.sink import GraphSink
@@ -51,7 +51,7 @@ class GraphStore:
         """Where a kind's records go."""
         return GraphSink(kind, self._transactions)
 
-    def projection(self, kind: str) -> Projection[GraphRecord]:
+    def projection(self, kind: str) -> Projection[DecodedRecord]:
         """What a kind's sink takes of a message."""
         return projection_of(kind)
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from common.delivery import Delivery, Epoch, Properties
 from common.records import Envelope
-from graphinator.projection import GraphRecord, projection_of
+from graphinator.projection import GraphRecord, projection_of, read
 from graphinator.settings import GraphinatorSettings, Neo4jSettings
 from graphinator.sink import GraphSink
 from graphinator.store import GraphStore, open_store
@@ -97,7 +97,7 @@ def project(
 ) -> GraphRecord:
     """Project a message's body."""
     delivery = Delivery(1, Epoch(1), body, 0.0, load, None, 0, Properties)
-    return projection_of(kind)(Envelope("data", record_id, sha256), delivery, record_id)
+    return read(projection_of(kind)(Envelope("data", record_id, sha256), delivery, record_id))
 
 
 def _shown(properties: dict[str, Any]) -> str:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.kinds import KINDS
+from graphinator.fields import read_year
 from graphinator.model import edges_of, node_of
-from graphinator.projection import read_year, stored_hash
+from graphinator.projection import stored_hash
 from tests.integration.graphs import project
 
 EXAMPLE = """{"type":"data","id":"2","sha256":"49255cd5","aliases":[{"id":"2470","name":"Puente Latino"},{"id":"19536",
