@@ -1,0 +1,124 @@
+"""A whole line on a real broker: fast source, pipeline and dead-letter publisher; the store alone is the fake one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from common.batch import BatchLimits
+from common.decoding import MESSAGE_MAX_BYTES
+from common.kinds import Names, Service
+from common.metrics import KindMetrics
+from common.outage import Outage
+from common.pipeline import Pipeline, PipelineSettings
+from common.rabbitmq.dead_letters import DeadLetterPublisher
+from common.rabbitmq.fast.source import FastSource
+from tests.amqp import Peer, new_names, peer_of, proxied, settings
+from tests.contract.proxy import Proxy
+from tests.fakes import FakeRecord, FakeSink, project
+
+SERVICE, KIND = Service.TABLEINATOR, "artists"
+BATCH, WRITERS = 10, 2
+PREFETCH = BATCH * (WRITERS + 2)
+PATIENCE = 30.0
+"""Seconds after which something that should happen has not."""
+
+
+class Place:
+    """One queue of this test's own; what begins here goes through a proxy that can be cut."""
+
+    def __init__(self, url: str, proxy: Proxy, peer: Peer, names: Names) -> None:
+        self.url, self.proxy, self.peer, self.names = url, proxy, peer, names
+
+    async def publish(self, *bodies: bytes) -> None:
+        """Put messages into the queue, which the line has declared."""
+        await self.peer.publish(self.names.exchange(KIND), *bodies)
+
+    async def waiting(self) -> int:
+        """How many messages are in the queue and not given out."""
+        return await self.peer.ready(self.names.queue(SERVICE, KIND)) or 0
+
+    async def until_waiting(self, count: int) -> None:
+        """Wait until so many messages are in the queue: a broker takes a moment to put back what a channel had."""
+        async with asyncio.timeout(PATIENCE):
+            while await self.waiting() != count:
+                await asyncio.sleep(0.02)
+
+    async def dead(self) -> int:
+        """How many messages are in the dead-letter queue."""
+        return await self.peer.ready(self.names.dead_letter_queue(SERVICE, KIND)) or 0
+
+    def lose_connections(self) -> None:
+        """What a killed process looks like to the broker; the next connection succeeds."""
+        self.proxy.cut()
+        self.proxy.mend()
+
+    def make_source(self, *, consumer_timeout: float = 1800.0) -> FastSource:
+        """A source on the queue."""
+        return FastSource(
+            settings(self.url),
+            self.names,
+            SERVICE,
+            KIND,
+            prefetch=PREFETCH,
+            max_bytes=64 * 2**20,
+            consumer_timeout=consumer_timeout,
+            metrics=KindMetrics(SERVICE, KIND),
+        )
+
+
+class Line:
+    """A pipeline with all its parts."""
+
+    def __init__(
+        self, place: Place, *, hold_limit: float = 900.0, consumer_timeout: float = 1800.0, max_bytes: int
+    ) -> None:
+        self.source = place.make_source(consumer_timeout=consumer_timeout)
+        self.sink = FakeSink()
+        self.outage = Outage(service=SERVICE, store="fake")
+        self.letters = DeadLetterPublisher(
+            settings(place.url), place.names, SERVICE, on_confirmed=lambda letter: self.pipeline.confirmed(letter)
+        )
+        self.pipeline: Pipeline[FakeRecord] = Pipeline(
+            PipelineSettings(BatchLimits(BATCH), WRITERS, hold_limit=hold_limit, message_max_bytes=max_bytes),
+            source=self.source,
+            project=project,
+            sink=self.sink,
+            outage=self.outage,
+            dead_letters=self.letters,
+            metrics=KindMetrics(SERVICE, KIND),
+        )
+
+
+@asynccontextmanager
+async def place_at(url: str) -> AsyncIterator[Place]:
+    """A place on this broker."""
+    async with proxied(url) as (through, proxy), peer_of(url) as peer:
+        yield Place(through, proxy, peer, new_names())
+
+
+@asynccontextmanager
+async def running(
+    place: Place,
+    *,
+    hold_limit: float = 900.0,
+    consumer_timeout: float = 1800.0,
+    max_bytes: int = MESSAGE_MAX_BYTES,
+) -> AsyncIterator[Line]:
+    """Run a line for as long as the block lasts, and drain it."""
+    line = Line(place, hold_limit=hold_limit, consumer_timeout=consumer_timeout, max_bytes=max_bytes)
+    async with asyncio.timeout(4 * PATIENCE), asyncio.TaskGroup() as around:
+        publishing = around.create_task(line.letters.run())
+        async with asyncio.TaskGroup() as flow:
+            flow.create_task(line.pipeline.run())
+            await until(lambda: line.source.connected)
+            yield line
+            line.source.stop()
+            line.outage.stop()
+        publishing.cancel()
+
+
+async def until(fact: Callable[[], object]) -> None:
+    """Wait for something that happens on the other side."""
+    async with asyncio.timeout(PATIENCE):
+        while not fact():
+            await asyncio.sleep(0.01)
