@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from common.delivery import Source
 from common.errors import Reason
 from common.sink import Outcomes
 
 REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)  # memory, CPU, open files, and when it began: restarts are told by that
 
 _SIZES = (1, 5, 10, 25, 50, 100, 200, 300, 400, 450, 475, 500, 750, 1000, 2000, 5000, 10000)
 _DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

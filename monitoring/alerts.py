@@ -26,6 +26,8 @@ class Alert:
     severity: Severity
     summary: str
     action: str
+    service: str = ""
+    """A template for the label `service`, where the signal has none: by it alerts are grouped and inhibited."""
 
     @property
     def entry(self) -> str:
@@ -44,6 +46,16 @@ ALERTS = (
         Severity.CRITICAL,
         "{{ $labels.job }} does not answer, or none of it runs",
         "Look at the process and the end of its log; nothing is lost, the queues keep what is not settled.",
+        service="{{ $labels.job }}",
+    ),
+    Alert(
+        "SpindleRestarting",
+        signals.RESTARTS,
+        "0s",
+        Severity.WARNING,
+        "{{ $labels.job }} has ended and begun anew {{ $value }} times in ten minutes",
+        "Read the end of the log before the last start; nothing is lost, what it held is delivered again.",
+        service="{{ $labels.job }}",
     ),
     Alert(
         "SpindleBrokerDisconnected",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from monitoring import signals
 from monitoring.panels import RATE, Panel, Query, line
-from monitoring.promql import BY_KIND, mean, quantile, rate, with_same
+from monitoring.promql import BY_KIND, QUEUES, mean, quantile, rate, with_same
 
 _KIND = "{{service}} {{kind}}"
 _RECORDS = "spindle_records_total"
@@ -152,7 +152,7 @@ def wrong() -> Sequence[Panel]:
         line(
             "Consumers",
             "How many consumers a queue has: one per replica that reads it.",
-            Query('sum by (queue) (rabbitmq_detailed_queue_consumers{queue!~".+[.]dlq"})', "{{queue}}"),
+            Query(f'sum by (queue) (rabbitmq_detailed_queue_consumers{{queue=~"{QUEUES}"}})', "{{queue}}"),
             unit="short",
         ),
     )

@@ -101,8 +101,12 @@ def far() -> Sequence[Panel]:
     return (
         number(
             "Time to the end",
-            "Messages left by the rate of the last minute, for the kind that takes longest. Arrivals are not counted.",
-            Query(f"max by (service) ({TIME_LEFT})", "{{service}}"),
+            "Messages left by the rate of the last minute, for the kind that takes longest. Arrivals are not counted. "
+            "Nothing where a kind with messages stands still.",
+            Query(
+                f"max by (service) ({TIME_LEFT}) unless on (service) ({MESSAGES} unless on ({BY_KIND}) {TIME_LEFT})",
+                "{{service}}",
+            ),
             unit="s",
         ),
         line(

@@ -12,6 +12,8 @@ from common.kinds import KINDS, Service
 BY_KIND = "service, kind"
 _SERVICES = "|".join(Service)
 _KINDS = "|".join(KINDS)
+QUEUES = f".+-({_SERVICES})-({_KINDS})"
+"""A pattern for the names of all queues of records, with whatever prefix."""
 _STEP = 5  # minutes between the points of which a month's median is made
 
 
@@ -51,7 +53,7 @@ def _braces(where: str) -> str:
 
 def _queue(metric: str, end: str = "") -> str:
     """Sum a broker's metric over the queues of each service and kind whose name has this end (a pattern)."""
-    queue = f".+-({_SERVICES})-({_KINDS}){end}"
+    queue = f"{QUEUES}{end}"
     # A queue is reported by the node that leads it; in a change of leaders two may do so: hence max before sum.
     named = f'max by (vhost, queue) ({metric}{{queue=~"{queue}"}})'
     for label, group in (("service", 1), ("kind", 2)):
@@ -72,6 +74,7 @@ def recordings(*, backlog: float, writing_share: float, baseline_minutes: int) -
         Recording(READY, _queue("rabbitmq_detailed_queue_messages_ready"), "messages that wait"),
         Recording(MESSAGES, _queue("rabbitmq_detailed_queue_messages"), "messages that wait or are given out"),
         Recording(DEAD, _queue("rabbitmq_detailed_queue_messages", "[.]dlq"), "messages in the dead-letter queue"),
+        Recording(DEAD_READY, _queue("rabbitmq_detailed_queue_messages_ready", "[.]dlq"), "those that nobody holds"),
         Recording(BACKLOG, with_same(BY_KIND, READY, "/", limit), "full batches that wait"),
         Recording(SETTLED, rate("spindle_records_total", "1m"), "records settled per second"),
         Recording(SETTLED_5M, rate("spindle_records_total", "5m"), "records settled per second"),
@@ -103,6 +106,7 @@ def recordings(*, backlog: float, writing_share: float, baseline_minutes: int) -
 READY = "spindle:queue_ready:sum"
 MESSAGES = "spindle:queue_messages:sum"
 DEAD = "spindle:dead_letter_queue_messages:sum"
+DEAD_READY = "spindle:dead_letter_queue_ready:sum"
 BACKLOG = "spindle:backlog_batches:ratio"
 SETTLED = "spindle:records:rate1m"
 SETTLED_5M = "spindle:records:rate5m"

@@ -40,7 +40,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "alert": alert.name,
         "expr": alert.signal.condition,
         "for": alert.lasting,
-        "labels": {"severity": str(alert.severity)},
+        "labels": {"severity": str(alert.severity), **({"service": alert.service} if alert.service else {})},
         "annotations": {"summary": alert.summary, "action": alert.action, "runbook_url": alert.entry},
     }
 

@@ -1,5 +1,6 @@
 """What is watched, and the numbers at which it is bad: the one place from which alerts and dashboards take both."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.kinds import Service
@@ -8,6 +9,7 @@ from monitoring.promql import (
     BASELINE,
     BY_KIND,
     DEAD,
+    DEAD_READY,
     FILL,
     FULL_LOAD,
     MESSAGES,
@@ -48,15 +50,17 @@ class Signal:
         return f"{comparison} {self.when}".rstrip()
 
 
-def _any_job(metric: str) -> str:
-    return f'{metric}{{job=~"{"|".join(JOBS)}"}}'
+def _any_of(metric: str, jobs: Iterable[str]) -> str:
+    return f'{metric}{{job=~"{"|".join(jobs)}"}}'
 
 
 _NONE = 'label_replace(vector(0), "alertname", "none", "", "")'
 _FIRING = 'ALERTS{alertstate="firing"}'
 FIRING = Signal(f"count by (alertname) ({_FIRING}) or ({_NONE} unless on () {_FIRING})", bad=0)
 # A stopped container vanishes from DNS, and its series with it: what is not there at all must count as down too.
-UP = Signal(_any_job("up"), bad=1, below=True, when=" ".join(f'or absent(up{{job="{job}"}})' for job in JOBS))
+_ABSENT = " or ".join(f'absent(up{{job="{job}"}}) - 1' for job in JOBS)
+UP = Signal(f"({_any_of('up', JOBS)} or {_ABSENT})", bad=1, below=True)
+RESTARTS = Signal(f"max by (job) (changes({_any_of('process_start_time_seconds', Service)}[10m]))", bad=2)
 BROKER_CONNECTED = Signal("min by (service, kind) (spindle_broker_connected)", bad=1, below=True)
 STORE_HELD = Signal("max by (service, store) (spindle_store_breaker_open)", bad=0)
 STORE_ALARM = Signal("max by (service, store) (spindle_store_alarm)", bad=0)
@@ -65,13 +69,16 @@ STANDSTILL = Signal(MESSAGES, bad=0, when=f"unless on ({BY_KIND}) {SETTLED} > 0"
 OLDEST = Signal(
     f"max by ({BY_KIND}) (spindle_oldest_unacknowledged_seconds / spindle_consumer_timeout_seconds)", bad=OLDEST_SHARE
 )
-# The broker may set messages aside too (a queue's limits), and of these our counter knows nothing.
+# The broker may set messages aside too (a queue's limits), and of these our counter knows nothing. Whoever looks at
+# dead letters holds some and copies some (common/rabbitmq/turning.py): never do more wait than before, and the
+# most that waited in a minute stays as it was.
 DEAD_LETTERS = Signal(
     "sum by (service, kind, reason) (increase(spindle_dead_letters_total[5m]))",
     bad=0,
-    when=f"or on ({BY_KIND}) delta({DEAD}[5m]) > 0",
+    when=f"or on ({BY_KIND}) delta(max_over_time({DEAD_READY}[1m])[4m:15s]) > 0",
 )
-DEAD_LETTERS_WAITING = Signal(DEAD, bad=0)
+# A broker that restarts tells of no queue, and must not begin the day anew.
+DEAD_LETTERS_WAITING = Signal(f"last_over_time({DEAD}[1h])", bad=0)
 # Behind a backlog a batch is full, or its bytes have closed it.
 _BY_BYTES = 'trigger="bytes"'
 _BATCHES = "spindle_batch_size_records_count"
@@ -83,11 +90,12 @@ BATCH_FILL = Signal(
     f" unless on ({BY_KIND}) {rate(_BATCHES, '5m', where=_BY_BYTES)} / {rate(_BATCHES, '5m')} > 0.5",
 )
 THROUGHPUT = Signal(f"({with_same(BY_KIND, FULL_LOAD, '/', BASELINE)})", bad=0.5, below=True)
-# Behind a backlog latency is the length of the queue, and no news.
+# Behind a backlog latency is the length of the queue, and after an outage of the store that of the outage: no news.
 LATENCY = Signal(
     quantile(0.99, "spindle_publish_to_commit_seconds", "5m"),
     bad=10,
-    when=f"and on ({BY_KIND}) max_over_time({BACKLOG}[10m]) < 1",
+    when=f"and on ({BY_KIND}) max_over_time({BACKLOG}[10m]) < 1"
+    " unless on (service) max by (service) (max_over_time(spindle_store_breaker_open[10m])) > 0",
 )
 LOOP_LAG = Signal("max by (service) (spindle_event_loop_lag_seconds)", bad=0.5)
 RECONNECTS = Signal(f"sum by ({BY_KIND}) (increase(spindle_broker_reconnects_total[10m]))", bad=3)

@@ -78,10 +78,24 @@ def test_every_signal_is_behind_an_alert_or_a_panel() -> None:
 
 def test_every_metric_of_ours_is_asked_for_and_no_other_is() -> None:
     asked = {name for each in _everything() for name in each.metrics() if name.startswith("spindle_")}
-    exported = {family.name: _names(family.name, family.type) for family in REGISTRY.collect()}
+    exported = {
+        family.name: _names(family.name, family.type)
+        for family in REGISTRY.collect()
+        if family.name.startswith("spindle_")  # those of the process are the library's
+    }
 
     assert asked - {name for names in exported.values() for name in names} == set()
     assert [name for name, names in exported.items() if not asked & names] == []
+
+
+def test_a_panel_of_which_a_case_speaks_is_the_one_that_is_tried() -> None:
+    [tried] = [
+        test["expr"]
+        for case in yaml.safe_load((ROOT / "tests/monitoring/cases/services.yml").read_text())["tests"]
+        for test in case.get("promql_expr_test", ())
+    ]
+
+    assert tried in [found.expression for found in queries.panels() if "Answering" in found.place]
 
 
 def test_what_counts_troubles_is_there_at_0_before_the_first() -> None:
@@ -174,6 +188,22 @@ def test_store_unavailable_is_told_within_half_a_minute() -> None:
     assert int(rule["for"].removesuffix("s")) + 2 * int(evaluated.removesuffix("s")) <= 30
 
 
+def test_who_is_called_for_a_cause_is_not_called_for_what_follows_from_it() -> None:
+    page, webhook = (_inhibitions(name) for name in ("alertmanager.yml", "alertmanager-webhook.yml"))
+    labels = _labels_of_alerts()
+
+    assert page == webhook
+    for rule in page:
+        sources, targets = (_alertnames(rule[f"{side}_matchers"]) for side in ("source", "target"))
+        assert sources | targets <= labels.keys()
+        # A label that both lack would count as equal, and one that one of them lacks as never equal.
+        assert all(set(rule.get("equal", ())) <= labels[name] for name in sources | targets)
+    by_service = {
+        name for rule in page if rule.get("equal") == ["service"] for name in _alertnames(rule["source_matchers"])
+    }
+    assert by_service == {"SpindleServiceDown", "SpindleStoreUnavailable", "SpindleStoreNeedsAPerson"}
+
+
 def test_the_jobs_are_those_of_the_configuration() -> None:
     config = yaml.safe_load((HERE / "prometheus.yml").read_text())
 
@@ -182,6 +212,29 @@ def test_the_jobs_are_those_of_the_configuration() -> None:
 
 def _everything() -> list[queries.Found]:
     return [*queries.panels(), *queries.recordings(), *queries.alerts()]
+
+
+def _inhibitions(name: str) -> list[dict[str, Any]]:
+    rules: list[dict[str, Any]] = yaml.safe_load((HERE / name).read_text())["inhibit_rules"]
+    return rules
+
+
+def _alertnames(matchers: list[str]) -> set[str]:
+    [names] = [found[1] for each in matchers if (found := re.fullmatch(r'alertname =~? "(.+)"', each))]
+    return set(names.split("|"))
+
+
+def _labels_of_alerts() -> dict[str, set[str]]:
+    """The labels with which each alert fires in promtool's cases."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "tests/monitoring/cases").glob("*.yml"):
+        for test in yaml.safe_load(path.read_text())["tests"]:
+            for alert in test.get("alert_rule_test", ()):
+                for fired in alert["exp_alerts"]:
+                    found.setdefault(alert["alertname"], set(fired["exp_labels"])).intersection_update(
+                        fired["exp_labels"]
+                    )
+    return found
 
 
 def _runbook_entries() -> dict[str, str]:
