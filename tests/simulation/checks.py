@@ -133,7 +133,7 @@ class Checks:
         return [str(self.published.of(kind, record.body).number) for record in records]
 
     def calm(self) -> None:
-        """The store has changed: count failures anew."""
+        """The store has changed, or a process has begun: count failures anew."""
         self._failures.clear()
 
     def failed(self) -> None:

@@ -128,15 +128,15 @@ class Drawing:
         ]
         return rng.choice(what)
 
-    def process(self, *, late: bool = True) -> list[Step]:
-        """A process is stopped or killed: at once, while it stops, or (`late`) at its deadline."""
+    def process(self) -> list[Step]:
+        """A process is stopped or killed: at once, while it stops, or at its deadline."""
         rng, which, pause = self.rng, self.rng.randrange(2), self.rng.choice((0.0, 0.0, 1.0))
         what = [
             [Step("stop", (which, pause))],
             [Step("kill", (which, pause))],
             [Step("stop", (which, pause)), Step("wait", (rng.choice(PAUSES),)), Step("kill", (which, pause))],
         ]
-        return self.deadline(which, pause) if late and rng.random() < 0.25 else rng.choice(what)
+        return self.deadline(which, pause) if rng.random() < 0.25 else rng.choice(what)
 
     def deadline(self, which: int, pause: float) -> list[Step]:
         """A process is stopped while it writes something that takes longer than it has."""
@@ -150,6 +150,14 @@ class Drawing:
             Step("store", ({},)),
         ]
 
-    def crash(self) -> list[Step]:
-        """One more of many ends."""
-        return self.process(late=False)
+    def crashes(self) -> list[Step]:
+        """A process begins, takes a prefetch, and ends before it has done anything with it, again and again."""
+        rng = self.rng
+        moods = {"away": rng.choice(("down", "readonly", "hanging"))}, {"latency": 15.0}, {"most": 1}
+        steps = [Step("store", (rng.choice(moods),)), self.publish(24)]
+        for _ in range(rng.choice((3, 12))):
+            steps += [
+                Step("wait", (rng.choice((0.02, 0.4, 0.4)),)),
+                Step(rng.choice(("kill", "kill", "stop")), (0, 0.0)),
+            ]
+        return [*steps, Step("store", ({},))]

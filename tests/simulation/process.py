@@ -73,6 +73,7 @@ class Process:
         self._lives += 1
         name = f"process {self._number}.{self._lives}"
         self._world.checks.tell(f"{name} begins")
+        self._world.checks.calm()
         self.life = Life(self._world, name, self._settings)
         self.life.task.add_done_callback(lambda task, life=self.life: self._ended(life, task))
 

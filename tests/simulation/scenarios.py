@@ -15,7 +15,7 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "refusing": ("refusing", "broker"),
     "replicas": ("broker", "store", "process"),
     "everything": ("broker", "store", "letters", "process", "refusing"),
-    "crash loop": ("crash",),
+    "crash loop": ("crashes",),
 }
 """What happens beside publishing."""
 
@@ -66,9 +66,9 @@ def _setup(rng: random.Random, scenario: str) -> Setup:
 def _steps(drawing: Drawing, scenario: str) -> list[Step]:
     rng, happenings = drawing.rng, SCENARIOS[scenario]
     steps: list[Step] = []
-    for _ in range(25 if scenario == "crash loop" else rng.randint(2, 7)):
-        if rng.random() < (0.15 if scenario == "crash loop" else 0.7):
+    for _ in range(rng.randint(1, 2) if scenario == "crash loop" else rng.randint(2, 7)):
+        if rng.random() < 0.7:
             steps.append(drawing.publish(24))
-        steps.append(Step("wait", (rng.choice(PAUSES[:5] if scenario == "crash loop" else PAUSES),)))
+        steps.append(Step("wait", (rng.choice(PAUSES),)))
         steps += getattr(drawing, rng.choice(happenings))()
     return steps

@@ -17,6 +17,7 @@ from common.dead_letters import DeadLetter
 from common.delivering import Writers
 from common.errors import RecordsRefused, Refusal
 from common.outage import Outage
+from common.rabbitmq import topology
 from common.rabbitmq.consumption import Consumption
 from common.rabbitmq.dead_letters import DeadLetterPublisher
 from common.settlement import AckLedger
@@ -142,6 +143,11 @@ def batch_too_long(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Stream, "take_run", take_run)
 
 
+def default_delivery_limit(patch: pytest.MonkeyPatch) -> None:
+    """Leaves a queue's delivery limit to the broker, which is 20 from 4.0 on."""
+    patch.setattr(topology, "_arguments", lambda connection: {"x-queue-type": "quorum"})
+
+
 @pytest.mark.parametrize(
     ("plant", "words"),
     [
@@ -156,6 +162,7 @@ def batch_too_long(patch: pytest.MonkeyPatch) -> None:
         (letter_taken_for_confirmed, "acknowledged, and neither stored nor set aside"),
         (spins_in_outage, "it spins"),
         (batch_too_long, "are allowed"),
+        (default_delivery_limit, "dropped by the broker's delivery limit"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
