@@ -112,6 +112,21 @@ async def test_a_locked_record_waits_for_whoever_holds_it(direct: AsyncDriver, s
     assert write.result() == Outcomes(changed=1)
 
 
+async def test_what_another_writes_while_one_waits_for_the_lock_is_seen(
+    direct: AsyncDriver, sinks: list[GraphSink], empty_neo4j: Neo4j
+) -> None:
+    changed = releases(1, "second", styles=["Ska"])
+    await sinks[0].write(releases(1, "first"))
+    async with asyncio.TaskGroup() as group, direct.session() as session:
+        transaction = await session.begin_transaction(timeout=30)
+        await Steps("releases").store(transaction, changed)
+        write = group.create_task(sinks[0].write(changed))
+        await _seen_waiting(empty_neo4j)
+        await transaction.commit()
+
+    assert write.result() == Outcomes(unchanged=1)
+
+
 async def test_kinds_that_share_their_targets_all_arrive(sinks: list[GraphSink], empty_neo4j: Neo4j) -> None:
     async with opened(empty_neo4j, writers=4) as store, asyncio.TaskGroup() as group:
         for start in range(0, 200, 50):
