@@ -53,12 +53,17 @@ class Turns:
         """Recheck at this time of the loop; None: only when something happens."""
         if self._clock is not None:
             self._clock.cancel()
-        self._clock = None
-        if when is not None:
-            # In whole milliseconds, rounded up: uvloop's timers know no others, and what rings too early is set again
-            # and rings at once, over and over, until its time has come.
-            self._clock = asyncio.get_running_loop().call_at(math.ceil(when * 1000) / 1000, self._ring)
+        self._clock = None if when is None else asyncio.get_running_loop().call_at(whole(when), self._ring)
 
     def _ring(self) -> None:
         self._clock = None
         self._recheck()
+
+
+def whole(when: float) -> float:
+    """Round a time up to a whole millisecond.
+
+    uvloop's timers know no others, and what rings too early is set again and rings at once, over and over, until its
+    time has come.
+    """
+    return max(when, math.ceil(when * 1000) / 1000)  # the quotient may be smaller by the last bit

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.adaptive import BatchSize
@@ -12,6 +12,7 @@ from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve, ru
 from common.batching import Batcher
 from common.delivery import Delivery, Epoch, Properties
 from common.records import FileComplete
+from common.turns import whole
 from tests.fakes import FakeRecord
 from tests.virtual_time import in_virtual_time
 
@@ -153,16 +154,11 @@ async def test_a_batch_that_stays_almost_full_is_looked_at_a_few_times_only(monk
     assert len(rings) <= 10
 
 
-@in_virtual_time
-async def test_the_clock_rings_at_whole_milliseconds_and_never_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    await asyncio.sleep(0.0004)
-    stream, rings, start = Stream(), count_rings(monkeypatch), now()
-
-    stream.put("1")
-    await stream.take()
-
-    assert [ring * 1000 % 1 for ring in rings] == [0.0]
-    assert rings[0] >= start + 0.010
+@given(st.floats(0, 1e9))
+@example(1000.0120000000001)
+def test_the_clock_rings_at_a_whole_millisecond_and_never_too_early(when: float) -> None:
+    assert when <= whole(when) < when + 0.0011
+    assert round(whole(when) * 1000) == pytest.approx(whole(when) * 1000, abs=0.001)
 
 
 def count_rings(monkeypatch: pytest.MonkeyPatch) -> list[float]:
