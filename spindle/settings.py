@@ -41,6 +41,7 @@ class OperatorSettings(ProgramSettings):
     )
     status_graphinator: Places = _places_of(Service.GRAPHINATOR)
     status_tableinator: Places = _places_of(Service.TABLEINATOR)
+    doctor_disk: str = Field("", description="a folder on the one disk that all servers have their data on")
 
     @field_validator("rabbitmq_management_url")
     @classmethod

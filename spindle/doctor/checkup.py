@@ -15,7 +15,7 @@ from extractor.settings import ExtractorSettings
 from graphinator.checking import check_graph
 from graphinator.settings import GraphinatorSettings
 from spindle.doctor.configuration import settings_checks
-from spindle.doctor.disks import broker_disk, home_disk, store_disk
+from spindle.doctor.disks import broker_disk, common_disk, store_disk
 from spindle.doctor.needs import Need, need_of
 from spindle.management import Management, NoManagement
 from spindle.settings import OperatorSettings
@@ -42,7 +42,11 @@ async def check_everything(environ: Mapping[str, str], load_: Load | None, home:
     found = [*settings_checks(environ)]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_awaited(look)) for look in looks]
-    return [*found, *(check for task in tasks for check in task.result()), *_stores_disks(need, home)]
+    return [
+        *found,
+        *(check for task in tasks for check in task.result()),
+        *_stores_disks(need, home or operator.doctor_disk),
+    ]
 
 
 async def _awaited(look: Awaitable[Sequence[Check]]) -> Sequence[Check]:
@@ -78,9 +82,9 @@ def _by_management(settings: OperatorSettings, need: Need | None) -> Sequence[Ch
         return [*clock, found.unknown("disk", f"{error}: the user needs the tag monitoring.")]
 
 
-def _stores_disks(need: Need | None, home: Path | None) -> Sequence[Check]:
-    if home is not None:
-        return [home_disk(home, need)]
+def _stores_disks(need: Need | None, shared: Path | str) -> Sequence[Check]:
+    if shared:
+        return [common_disk(Path(shared), need)]
     return [
         store_disk("PostgreSQL", need.postgresql if need else None),
         store_disk("Neo4j", need.neo4j if need else None),

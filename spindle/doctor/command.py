@@ -20,8 +20,10 @@ Look, before a load, at what would fail in it: the settings; RabbitMQ's version,
 our names; the versions of PostgreSQL and Neo4j, grants, tables and constraints; clocks; free disk. Rows and nodes are
 written for trial and rolled back: nothing is changed.
 
-With a load named, free disk is compared with what it takes. The settings are checked as this environment has them: run
-it with the services' own.
+With a load named, free disk is compared with what it takes: RabbitMQ's, of which its management API tells, and that of
+DOCTOR_DISK, a folder on the disk that all servers share, where it is set (in the compose stack it is).
+
+The settings are checked as this environment has them: run it with the services' own.
 
 exit codes: 0 all is well; 1 warnings; 2 something would fail
 """

@@ -9,6 +9,7 @@ from common.checks import Check, Findings
 from spindle.doctor.needs import Need, in_words
 
 _NAME = "disk"
+_shared = Findings("servers")
 
 
 def broker_disk(nodes: Sequence[Mapping[str, Any]], need: Need | None) -> Check:
@@ -40,17 +41,20 @@ def store_disk(server: str, need: int | None) -> Check:
     return Findings(server).unknown(_NAME, f"It does not tell how much is free: look at its machine{takes}.")
 
 
-def home_disk(home: Path, need: Need | None) -> Check:
-    """The disk that all three servers of a native stack share."""
-    return shared_disk(str(home), shutil.disk_usage(home).free, need)
+def common_disk(folder: Path, need: Need | None) -> Check:
+    """The disk that all three servers share, as in the native stack, by a folder on it."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return _shared.unknown(_NAME, f"{folder} can't be looked at ({error.strerror}): see DOCTOR_DISK.")
+    return shared_disk(str(folder), free, need)
 
 
 def shared_disk(place: str, free: int, need: Need | None) -> Check:
     """Compare one disk's free bytes with what all three servers take."""
-    found = Findings("native stack")
-    room = f"{in_words(free)} are free in {place}"
+    room = f"{in_words(free)} are free in {place}, for all servers"
     if need is None:
-        return found.ok(_NAME, f"{room}; name the load (--synthetic, --dumps) to have it compared.")
+        return _shared.ok(_NAME, f"{room}; name the load (--synthetic, --dumps) to have it compared.")
     if free < need.together:
-        return found.failed(_NAME, f"{room}, and this load takes about {in_words(need.together)}: free disk.")
-    return found.ok(_NAME, f"{room}; this load takes about {in_words(need.together)}.")
+        return _shared.failed(_NAME, f"{room}, and this load takes about {in_words(need.together)}: free disk.")
+    return _shared.ok(_NAME, f"{room}; this load takes about {in_words(need.together)}.")

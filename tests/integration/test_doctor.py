@@ -345,6 +345,9 @@ def test_the_command_looks_at_everything_and_its_exit_code_says_what_it_found(
             monkeypatch.setenv(name, value)
 
         well, said = main(["doctor", "--json", "--synthetic", "1000"]), json.loads(capsys.readouterr().out)
+        monkeypatch.setenv("DOCTOR_DISK", "/")
+        main(["doctor", "--json", "--synthetic", "100000000000"])
+        shared = json.loads(capsys.readouterr().out)["checks"]
         monkeypatch.setenv("POSTGRES_BATCH_MODE", "false")
         slow = main(["doctor"])
         monkeypatch.setenv("NEO4J_URI", "bolt://127.0.0.1:1")
@@ -354,4 +357,5 @@ def test_the_command_looks_at_everything_and_its_exit_code_says_what_it_found(
     assert {check["server"] for check in said["checks"]} == {
         *("graphinator", "tableinator", "extractor", "RabbitMQ", "PostgreSQL", "Neo4j"),
     }
+    assert ("servers", "disk", "failed") in {(check["server"], check["name"], check["state"]) for check in shared}
     assert "One record per transaction" in capsys.readouterr().out

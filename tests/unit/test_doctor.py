@@ -13,7 +13,7 @@ from extractor.synthetic import SyntheticLoad
 from graphinator import checking as neo4j
 from spindle.doctor.command import as_data, verdict
 from spindle.doctor.configuration import settings_checks
-from spindle.doctor.disks import broker_disk, shared_disk, store_disk
+from spindle.doctor.disks import broker_disk, common_disk, shared_disk, store_disk
 from spindle.doctor.needs import LOG_BYTES, in_words, need_of
 from tableinator import checking as postgres
 
@@ -107,6 +107,8 @@ def test_a_disk_that_all_servers_share_must_hold_all_of_it() -> None:
     assert shared_disk("/data", need.together, need).state is State.OK
     assert shared_disk("/data", need.together - 1, need).state is State.FAILED
     assert shared_disk("/data", 0, None).state is State.OK
+    assert common_disk(Path("/"), None).state is State.OK
+    assert common_disk(Path("/no/such/folder"), need).state is State.UNKNOWN
 
 
 def test_what_can_not_be_known_is_said_and_is_no_fault() -> None:
