@@ -38,7 +38,9 @@ COPY spindle spindle
 RUN python -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM ${PYTHON_IMAGE} AS program
-RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin spindle
+# Not by useradd, which writes down the day: tomorrow's image would differ.
+RUN echo 'spindle:x:10001:10001::/nonexistent:/usr/sbin/nologin' >>/etc/passwd \
+ && echo 'spindle:x:10001:' >>/etc/group
 WORKDIR /app
 COPY LICENSE .
 COPY --from=sources /app/common common
@@ -93,5 +95,5 @@ COPY --from=sources /app/tableinator tableinator
 COPY --from=sources /app/extractor extractor
 COPY --from=sources /app/spindle spindle
 LABEL org.opencontainers.image.title="spindle" \
-      org.opencontainers.image.description="The operator's command: status, doctor, verify"
+      org.opencontainers.image.description="The operator's command: status, doctor, dead-letters, verify"
 ENTRYPOINT ["python", "-m", "spindle"]
