@@ -271,7 +271,7 @@ def broker_errors(address: str, *passed: type[Exception]) -> Iterator[None]:
         if _is_cancelled():
             raise
         raise BrokerUnavailable(f"RabbitMQ at {address}: connection closed") from error
-    except (AMQPError, OSError, RuntimeError) as error:
+    except (AMQPError, OSError, RuntimeError, StopAsyncIteration) as error:
         # The other way round: of a cancellation and an error that arrive together, aiormq keeps the error.
         if _is_cancelled():
             raise asyncio.CancelledError from error
@@ -288,6 +288,8 @@ def _is_cancelled() -> bool:
 def _translated(address: str, error: Exception) -> BrokerUnavailable | StartRefused:
     if isinstance(error, TimeoutError):
         return BrokerUnavailable(f"RabbitMQ at {address}: no answer in time")
+    if isinstance(error, StopAsyncIteration):  # so aiormq says that the stream had ended before the broker's greeting
+        return BrokerUnavailable(f"RabbitMQ at {address}: connection closed")
     if isinstance(error, _HandshakeRefused) and error.code == 403:
         return StartRefused(
             f"RabbitMQ at {address} refused the login; check RABBITMQ_USERNAME and RABBITMQ_PASSWORD, or RABBITMQ_URL; "

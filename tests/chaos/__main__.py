@@ -87,8 +87,8 @@ def _tell(progress: Progress, run: Run) -> None:
 
 
 def _keep(run: Run, folder: Path) -> None:
-    """Keep the logs of a run that failed, and what was found."""
-    if not complaints(run):
+    """Keep the logs of a run that failed, or in which a service ended by itself, and what was found."""
+    if not complaints(run) and not run.ended_by_itself:
         return
     kept = KEPT / f"run-{run.story.run}"
     shutil.copytree(folder, kept, dirs_exist_ok=True)

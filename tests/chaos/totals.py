@@ -58,6 +58,7 @@ def total(runs: Sequence[Run], *, seed: int, seconds: float, facts: dict[str, An
         "drain_seconds_max": max((run.drain_seconds for run in runs), default=0.0),
         "drains": sum(len(run.drains) for run in runs),
         "drain_exit_codes": dict(sorted(Counter(str(code) for run in runs for _, code, _ in run.drains).items())),
+        "services_ended_by_themselves": _ends(runs),
         "flood_guard_needed_a_person": sum(bool(run.flood_allowed) for run in runs),
         "rss_bytes_max": max((rss for run in runs for rss in run.rss.values()), default=0),
         "faults": dict(sorted(Counter(f"{each.fault.kind}: {each.fault.where}" for each in faults).items())),
@@ -71,7 +72,8 @@ def line(run: Run) -> str:
     """A run in one line."""
     faults = ", ".join(f"{each.fault.kind} ({each.fault.where}{_recovered(each)})" for each in run.faults)
     letters = f"{run.ledger.expected} dead letters" + (f" +{run.ledger.twins} twice" if run.ledger.twins else "")
-    verdict = "; ".join(complaints(run)) or "even"
+    ended = [f"{service} ended by itself with {codes}, " for service, codes in run.ended_by_itself.items()]
+    verdict = "".join(ended) + ("; ".join(complaints(run)) or "even")
     return (
         f"run {run.story.run:>3}: {run.published:,} published, {letters}, {run.redelivered:,} redelivered, "
         f"{run.seconds:.0f} s: {faults}: {verdict}"
@@ -88,6 +90,12 @@ def _spread(seconds: Sequence[float]) -> dict[str, float | int | None]:
         "p50": round(statistics.median(seconds), 2) if seconds else None,
         "max": round(max(seconds), 2) if seconds else None,
     }
+
+
+def _ends(runs: Sequence[Run]) -> dict[str, int]:
+    """How often, by exit code."""
+    codes = Counter(str(code) for run in runs for ends in run.ended_by_itself.values() for code in ends)
+    return dict(sorted(codes.items()))
 
 
 def _by_fault(faults: Sequence[Happened]) -> dict[str, Any]:
