@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from types import FrameType
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from spindle.stack.native import NativeStack
 from tests import brokers, containers, native, servers
@@ -19,7 +21,9 @@ from tests.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
 
 
 def pytest_configure() -> None:
-    """End as on Ctrl-C when told to end, so that the servers end too."""
+    """End as on Ctrl-C when told to end, so that the servers end too. Judge no example by the machine's speed."""
+    hypothesis_settings.register_profile("spindle", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis_settings.load_profile("spindle")
     signal.signal(signal.SIGTERM, _interrupt)
 
 

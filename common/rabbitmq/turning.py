@@ -20,7 +20,7 @@ from common.errors import BrokerUnavailable, StartRefused
 from common.rabbitmq.changes import Changes
 from common.rabbitmq.channel import open_channel
 from common.rabbitmq.confirming import ConfirmedChannel, Message, open_confirmed
-from common.rabbitmq.connection import ANSWER_TIMEOUT, Connection, broker_errors, connected
+from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors, connected
 from common.rabbitmq.letter import publishable
 from common.rabbitmq.taking import StoredLetter, Taking, taking
 from common.rabbitmq.topology import queue_lengths
@@ -222,13 +222,20 @@ async def _patience(connection: Connection) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _alone_with(connection: Connection, queue: str) -> AsyncIterator[None]:
-    """Have no second turn of a queue: an exclusive queue stands for the lock, and ends with the connection."""
+    """Have no second turn of a queue: an exclusive queue stands for the lock.
+
+    It ends with the connection, and is deleted before: a broker takes its time to notice the end of a connection.
+    """
+    lock = f"{queue}.turn"
     try:
         with broker_errors(connection.address, ChannelLockedResource):
             channel = await open_channel(connection)
             async with asyncio.timeout(ANSWER_TIMEOUT):
-                await channel.queue_declare(f"{queue}.turn", exclusive=True, auto_delete=True)
+                await channel.queue_declare(lock, exclusive=True, auto_delete=True)
         yield
+        with broker_errors(connection.address):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await channel.queue_delete(lock)
     except ChannelLockedResource as error:
         raise StartRefused(f"{queue} is being worked on by another spindle dead-letters; wait for its end.") from error
     except BrokerUnavailable as error:
