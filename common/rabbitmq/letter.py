@@ -17,13 +17,17 @@ _TEXT, _ID, _NAME = 2000, 1000, 200
 _BROKERS_OWN = ("x-delivery-count", "x-acquired-count")
 """Of the delivery, not of the message: carried on, they would make a suspect of a record that is replayed."""
 
+_ALSO_TO = "CC"
+"""The header of routing keys to which the broker routes a message beside its own."""
+
 
 def properties_of(letter: DeadLetter, *, service: str, at: datetime, frame_max: int) -> Properties:
     """The original's properties with our headers behind its own.
 
-    Two properties become headers (`x-spindle-expiration`, `x-spindle-user-id`): with the first the letter would vanish
-    from its queue, with the second the broker would refuse it from anybody but that user. All headers must fit one
-    frame: where they don't, the original's largest are left out, one by one.
+    What would work again gets another name (`x-spindle-expiration`, `-user-id`, `-cc`): with the first the letter would
+    vanish from its queue, with the second the broker would refuse it from anybody but that user, with the third it
+    would go to other queues too. All headers must fit one frame: where they don't, the original's largest are left out,
+    one by one.
     """
     original = letter.delivery.read_properties()
     properties = publishable(original)
@@ -36,9 +40,10 @@ def properties_of(letter: DeadLetter, *, service: str, at: datetime, frame_max: 
 
 
 def publishable(original: Properties) -> Properties:
-    """What of a message's properties a copy may have: nothing that would end it, or have the broker refuse it."""
-    headers = {key: value for key, value in original.headers.items() if key not in _BROKERS_OWN}
-    kept = {"expiration": original.expiration, "user-id": original.user_id}
+    """What of a message's properties a copy may have: nothing that would end it, send it to others as well, or have the
+    broker refuse it."""
+    headers = {key: value for key, value in original.headers.items() if key not in (*_BROKERS_OWN, _ALSO_TO)}
+    kept = {"expiration": original.expiration, "user-id": original.user_id, "cc": original.headers.get(_ALSO_TO)}
     headers |= {f"{PREFIX}{name}": value for name, value in kept.items() if value is not None}
     return replace(original, headers=headers, expiration=None, user_id=None)
 

@@ -20,7 +20,8 @@ def broker_disk(nodes: Sequence[Mapping[str, Any]], need: Need | None) -> Check:
             return found.failed(_NAME, f"{node['name']} has a disk alarm and takes no messages: free some of its disk.")
         if node.get("mem_alarm"):
             return found.failed(_NAME, f"{node['name']} has a memory alarm and takes no messages: see what fills it.")
-    free = [node["disk_free"] - node.get("disk_free_limit", 0) for node in nodes if "disk_free" in node]
+    known = [node for node in nodes if isinstance(node.get("disk_free"), int)]  # else a word for why not
+    free = [node["disk_free"] - node.get("disk_free_limit", 0) for node in known]
     if not free:
         return found.unknown(_NAME, "Its management API does not tell how much is free.")
     room = f"{in_words(min(free))} are free above its limit"

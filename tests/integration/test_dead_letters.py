@@ -167,6 +167,21 @@ async def test_a_letter_that_failed_again_is_recognised(rabbitmq: RabbitMQ, peer
     assert [headers(message)["x-spindle-replays"] for message in await queued(peer, names)] == [3, 1]
 
 
+async def test_a_letter_goes_to_nobody_whom_its_original_was_sent_to_as_well(
+    rabbitmq: RabbitMQ, peer: Peer, names: Names
+) -> None:
+    await declare(peer.connection, names, Service.GRAPHINATOR, KIND)
+    other = names.queue(Service.GRAPHINATOR, KIND)
+    await set_aside(peer, names, 1, CC=[other])
+
+    [letter] = await look(rabbitmq.url, names)
+    await passage(rabbitmq.url, names).go(Replay(names, newest_load=None).judge)
+
+    assert letter.id == "1"
+    assert await queued(peer, names, Service.GRAPHINATOR) == []
+    assert len(await queued(peer, names)) == 1
+
+
 async def test_a_letter_whose_queue_is_gone_stays(rabbitmq: RabbitMQ, peer: Peer, names: Names) -> None:
     await set_aside(peer, names, *range(100))
     await peer.delete_queue(names.queue(SERVICE, KIND))

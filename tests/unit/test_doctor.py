@@ -94,6 +94,7 @@ def test_the_brokers_disk_is_compared_with_the_load() -> None:
     assert "EXTRACTOR_MAX_BACKLOG" in broker_disk([full], need).sentence
     assert broker_disk([full], None).state is State.OK
     assert broker_disk([{"name": "a node"}], need).state is State.UNKNOWN
+    assert broker_disk([{**NODE, "disk_free": "disk_free_monitoring_disabled"}], need).state is State.UNKNOWN
 
 
 @pytest.mark.parametrize("alarm", ["disk_free_alarm", "mem_alarm"])
