@@ -44,7 +44,7 @@ ALERTS = (
         signals.UP,
         "1m",
         Severity.CRITICAL,
-        "{{ $labels.job }} does not answer, or none of it runs",
+        "{{ $labels.job }}: a process does not answer, or none runs",
         "Look at the process and the end of its log; nothing is lost, the queues keep what is not settled.",
         service="{{ $labels.job }}",
     ),

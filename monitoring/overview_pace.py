@@ -22,7 +22,7 @@ def healthy() -> Sequence[Panel]:
         number(
             "Answering",
             "Whether the last scrape of every process was answered.",
-            Query(f"min by (job) ({signals.UP.value})", "{{job}}"),
+            Query(signals.UP.value, "{{job}}"),
             signal=signals.UP,
             words={0: "down", 1: "up"},
         ),
