@@ -58,7 +58,7 @@ _NONE = 'label_replace(vector(0), "alertname", "none", "", "")'
 _FIRING = 'ALERTS{alertstate="firing"}'
 FIRING = Signal(f"count by (alertname) ({_FIRING}) or ({_NONE} unless on () {_FIRING})", bad=0)
 # A stopped container vanishes from DNS, and its series with it: what is not there at all must count as down too. By
-# job: what is started again and again is now there and down, now not there, and has not begun to be down anew each time.
+# job: what is started again and again is now there and down, now not there, and does not begin to be down anew.
 _ABSENT = " or ".join(f'absent(up{{job="{job}"}}) - 1' for job in JOBS)
 UP = Signal(f"min by (job) ({_any_of('up', JOBS)} or {_ABSENT})", bad=1, below=True)
 RESTARTS = Signal(f"max by (job) (changes({_any_of('process_start_time_seconds', Service)}[10m]))", bad=2)
