@@ -66,6 +66,7 @@ async def test_batches_of_500_are_several_times_faster_than_one_by_one(side: Sid
 
 
 async def test_batches_are_full_under_backlog(broker: Broker, services: Services, side: Side) -> None:
+    """Fault 39."""
     await broker.declare(side.service)
     published = await broker.publish(LOAD)
     assert published > 20 * BATCH

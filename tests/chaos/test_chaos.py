@@ -38,6 +38,7 @@ async def test_after_chaos_every_record_is_stored_or_set_aside_for_its_reason(
     own_neo4j: OwnNeo4j,
     tmp_path: Path,
 ) -> None:
+    """Fault 24."""
     story = _first(fits)
 
     async with world_of(own_rabbitmq, own_postgres, own_neo4j) as world:

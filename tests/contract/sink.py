@@ -98,6 +98,7 @@ class SinkContract:
         assert await harness.stored() == {str(n): Stored("first", VERSION) for n in range(3)}
 
     async def test_a_batch_written_twice_changes_nothing(self, harness: SinkHarness) -> None:
+        """Fault 56."""
         await harness.sink.write(harness.records(3))
         before = await harness.stored()
 
@@ -141,6 +142,7 @@ class SinkContract:
     # Hashes.
 
     async def test_a_record_without_hash_is_written_also_the_second_time(self, harness: SinkHarness) -> None:
+        """Fault 21."""
         first = await harness.sink.write([harness.unhashed("1")])
         second = await harness.sink.write([harness.unhashed("1", "second")])
         third = await harness.sink.write([harness.unhashed("1", "second")])
@@ -149,6 +151,7 @@ class SinkContract:
         assert (await harness.stored())["1"].payload == "second"
 
     async def test_a_record_without_hash_replaces_a_hashed_one(self, harness: SinkHarness) -> None:
+        """Fault 21."""
         await harness.sink.write([harness.record("1")])
 
         outcomes = await harness.sink.write([harness.unhashed("1", "second")])
@@ -167,6 +170,7 @@ class SinkContract:
     # Versions.
 
     async def test_an_older_version_is_stale_and_not_written(self, harness: SinkHarness) -> None:
+        """Faults 22 and 23."""
         await harness.sink.write([harness.record("1", version=VERSION)])
 
         outcomes = await harness.sink.write([harness.record("1", "second", version=OLDER)])
@@ -175,6 +179,7 @@ class SinkContract:
         assert await harness.stored() == {"1": Stored("first", VERSION)}
 
     async def test_an_older_version_without_hash_is_stale_too(self, harness: SinkHarness) -> None:
+        """Fault 23."""
         await harness.sink.write([harness.unhashed("1", version=VERSION)])
 
         outcomes = await harness.sink.write([harness.unhashed("1", "second", version=OLDER)])
@@ -260,6 +265,7 @@ class SinkContract:
         assert outcomes == Outcomes(new=4)
 
     async def test_cancelled_at_any_await_a_batch_is_stored_whole_or_not_at_all(self, harness: SinkHarness) -> None:
+        """Fault 15."""
         suspension, reached = 0, True
 
         while reached and suspension < 500:
@@ -278,6 +284,7 @@ class SinkContract:
     # Several writers.
 
     async def test_two_writers_of_the_same_new_records_store_each_once(self, harness: SinkHarness) -> None:
+        """Fault 58."""
         other = harness.another_sink()
         for round_number in range(10):
             batch = _numbered(harness, round_number, "first", 0, 50)
@@ -287,6 +294,7 @@ class SinkContract:
             assert one + two == Outcomes(new=50, unchanged=50)
 
     async def test_of_two_writers_the_newest_version_wins(self, harness: SinkHarness) -> None:
+        """Fault 61."""
         other = harness.another_sink()
         for round_number in range(10):
             await harness.sink.write(_numbered(harness, round_number, "first", 0, 25, version=OLDER))

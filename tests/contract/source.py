@@ -185,6 +185,7 @@ class SourceContract:
     # Settling.
 
     async def test_what_is_settled_is_acknowledged_and_nothing_else(self, harness: SourceHarness) -> None:
+        """Fault 12."""
         async with running(harness.make()) as source:
             await harness.publish(*messages(10))
             deliveries = await take(source, 10)
@@ -215,6 +216,7 @@ class SourceContract:
         assert bodies(left) == messages(3, first=7)
 
     async def test_settling_twice_is_a_bug_and_said_to_be(self, harness: SourceHarness) -> None:
+        """Fault 12."""
         async with running(harness.make()) as source:
             await harness.publish(*messages(2))
             deliveries = await take(source, 2)
@@ -416,6 +418,7 @@ class SourceContract:
     # Epochs that end unasked.
 
     async def test_a_lost_connection_ends_the_epoch_and_everything_comes_again(self, harness: SourceHarness) -> None:
+        """Fault 48."""
         async with running(harness.make()) as source:
             await harness.publish(*messages(20))
             first = await take(source, 20)
@@ -440,6 +443,7 @@ class SourceContract:
                 assert bodies(await receiving) == messages(1)
 
     async def test_settling_what_has_expired_acknowledges_nothing(self, harness: SourceHarness) -> None:
+        """Fault 17."""
         async with running(harness.make()) as source:
             await harness.publish(*messages(5))
             first = await take(source, 5)
@@ -454,6 +458,7 @@ class SourceContract:
         await becomes_ready(harness, 4)
 
     async def test_settling_while_the_connection_is_lost_is_passed_over(self, harness: SourceHarness) -> None:
+        """Fault 17."""
         async with running(harness.make()) as source:
             await harness.publish(*messages(5))
             first = await take(source, 5)
@@ -477,6 +482,7 @@ class SourceContract:
                     pass
 
     async def test_a_consumer_whose_queue_was_deleted_comes_back(self, harness: SourceHarness) -> None:
+        """Fault 52."""
         async with running(harness.make()) as source:
             await harness.publish(*messages(3))
             first = await take(source, 3)
@@ -491,6 +497,7 @@ class SourceContract:
     # Cancelled at every await.
 
     async def test_handing_back_cancelled_anywhere_can_be_repeated(self, harness: SourceHarness) -> None:
+        """Fault 15."""
         async with running(harness.make()) as source:
             await harness.publish(*messages(5))
             suspension, reached = 0, True

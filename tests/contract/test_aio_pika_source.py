@@ -135,6 +135,7 @@ async def test_headers_of_a_foreign_type_are_none(harness: AioPikaHarness, heade
 
 
 async def test_the_brokers_count_of_deliveries_is_read(harness: AioPikaHarness) -> None:
+    """Fault 28."""
     async with running(harness.make()) as source:
         await harness.publish(b"one")
         for count in range(3):
@@ -229,6 +230,7 @@ async def test_a_byte_limit_that_stays_reached_begins_again_with_fewer_deliverie
 async def test_a_single_delivery_above_the_byte_limit_is_delivered(
     slow_harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault 50."""
     monkeypatch.setattr("common.rabbitmq.consumption.PAUSE_LIMIT", 0.3)
     async with running(slow_harness.make(prefetch=4, max_bytes=2**20)) as source:
         await slow_harness.publish(*(bytes([number]) * 3 * 2**20 for number in range(3)))
@@ -265,6 +267,7 @@ async def test_a_stop_does_not_wait_for_room_below_the_byte_limit(
 
 
 async def test_the_prefetch_holds_on_the_brokers_side(harness: AioPikaHarness, each_rabbitmq: RabbitMQ) -> None:
+    """Fault 51."""
     async with running(harness.make(prefetch=37)):
         consumer = await consumer_of(harness.queue, each_rabbitmq)
 
@@ -318,6 +321,7 @@ async def test_it_waits_for_a_broker_that_starts_late(own_rabbitmq: OwnRabbitMQ)
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 async def test_a_broker_that_restarts_costs_nothing_but_time(own_rabbitmq: OwnRabbitMQ, end: str) -> None:
+    """Fault 48."""
     names = new_names()
     source = source_at(own_rabbitmq.url, names)
     async with running(source):
@@ -337,6 +341,7 @@ async def test_a_broker_that_restarts_costs_nothing_but_time(own_rabbitmq: OwnRa
 async def test_a_delivery_kept_beyond_the_consumer_timeout_comes_again(
     harness: AioPikaHarness, impatient_rabbitmq: Broker
 ) -> None:
+    """Fault 27c."""
     with capture_logs() as lines:
         async with running(source_at(impatient_rabbitmq.url, harness.names, consumer_timeout=1.0)) as source:
             await harness.publish(*messages(3))
@@ -374,6 +379,7 @@ def eval_at(broker: Broker, **variables: int) -> None:
 
 
 async def test_a_silent_broker_is_noticed(own_rabbitmq: OwnRabbitMQ) -> None:
+    """Fault 45."""
     names = new_names()
     source = source_at(own_rabbitmq.url, names, heartbeat=1)
     async with running(source):
@@ -401,6 +407,7 @@ async def test_a_stop_does_not_wait_for_a_broker_that_is_not_there(harness: AioP
 
 
 async def test_closing_does_not_wait_for_a_silent_broker(slow_harness: AioPikaHarness) -> None:
+    """Fault 45."""
     loop = asyncio.get_running_loop()
     async with running(slow_harness.make()) as source:
         await slow_harness.publish(*messages(3))
@@ -435,6 +442,7 @@ async def test_what_can_not_be_used_later_is_waited_out(harness: AioPikaHarness)
 
 
 async def test_fifty_flaps_leave_nothing_behind(slow_harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 43."""
     monkeypatch.setattr("common.rabbitmq.source._STEADY", 0.0)  # else the waits between them grow to 2 s
     process = psutil.Process()
     async with running(slow_harness.make()) as source:

@@ -116,6 +116,7 @@ async def test_the_reason_for_a_closed_connection_is_told(harness: AioPikaHarnes
 
 
 async def test_a_broker_that_blocks_publishers_goes_on_delivering(harness: AioPikaHarness, broker: Broker) -> None:
+    """Fault 46."""
     async with running(harness.make(prefetch=10)) as source:
         await harness.publish(*messages(50))
         await asyncio.to_thread(broker.rabbitmqctl, "set_vm_memory_high_watermark", "0.00001")

@@ -20,6 +20,7 @@ Letter = tuple[str, str, bytes]  # kind, reason, body
 async def test_exactly_the_20_bad_messages_are_dead_lettered_as_they_came(
     broker: Broker, services: Services, side: Side
 ) -> None:
+    """Faults 5, 7, 8 and 25."""
     load: SyntheticLoad = LOADS[side.service]
     odd = odd_messages()
     bad = [each for each in odd if side.service in each.reasons]

@@ -96,6 +96,7 @@ def test_a_first_run_is_verified_with_all_records_new(first_run: tuple[int, dict
 
 @pytest.mark.usefixtures("first_run")
 def test_a_second_run_writes_nothing(stack: NativeStack, tmp_path: Path) -> None:
+    """Faults 32 and 56."""
     code, report = run_demo(stack, tmp_path, *LOAD)
 
     assert (code, report["verified"]) == (0, True)

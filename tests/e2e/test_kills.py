@@ -9,6 +9,7 @@ KILLS = 3
 
 
 async def test_kill_9_three_times_in_mid_load_loses_nothing(broker: Broker, services: Services, side: Side) -> None:
+    """Fault 27b."""
     load = LOADS[side.service]
     await broker.declare(side.service)
     published = await broker.publish(load)

@@ -28,6 +28,7 @@ IMPATIENT = {
 async def test_a_stopped_store_costs_no_record_no_dead_letter_and_no_cpu(
     broker: Broker, services: Services, mortal: tuple[Side, OwnServer]
 ) -> None:
+    """Faults 2, 14 and 67."""
     side, server = mortal
     load = LOADS[side.service]
     await broker.declare(side.service)
@@ -96,6 +97,7 @@ async def test_a_store_that_falls_silent_costs_no_record(
 
 
 async def test_a_killed_broker_costs_no_record(own_rabbitmq: OwnRabbitMQ, services: Services, side: Side) -> None:
+    """Fault 48."""
     broker, load = Broker(own_rabbitmq.url), LOADS[side.service]
     await broker.declare(side.service)
     published = await broker.publish(load)

@@ -14,6 +14,7 @@ LOOKED_AT = 3_000  # messages at the head of each queue: more than any prefetch
 async def test_sigterm_under_full_load_exits_0_within_10_s_and_loses_nothing(
     broker: Broker, services: Services, side: Side
 ) -> None:
+    """Faults 1 and 19."""
     load = LOADS[side.service]
     await broker.declare(side.service)
     published = await broker.publish(load)

@@ -19,7 +19,7 @@ async def dsn(postgres: Postgres) -> AsyncIterator[str]:
 
 
 async def test_of_a_key_that_is_there_twice_the_last_counts_for_runtime_and_store(dsn: str) -> None:
-    """Faults 7 and 8."""
+    """Fault 8."""
     body = b'{"type":"data","id":"0","id":"7","sha256":"a","sha256":"b","name":"one","name":"two"}'
     row = decode(Delivery(1, Epoch(1), body, 0.0, None, None, 0, Properties), project)
     assert isinstance(row, Row)

@@ -127,6 +127,7 @@ def test_a_service_has_no_rights(stack: ComposeStack, measured: dict[str, Any], 
 def test_a_load_survives_down_and_up_and_the_second_writes_nothing(
     stack: ComposeStack, measured: dict[str, Any]
 ) -> None:
+    """Fault 32."""
     published = extract(stack, *FIRST)
     until_drained(stack)
     first = _outcomes(stack)

@@ -102,6 +102,7 @@ async def test_a_letter_is_the_original_byte_for_byte_with_reasons(
 
 
 async def test_each_letter_is_confirmed_once_and_in_order(rabbitmq: RabbitMQ, peer: Peer, names: Names) -> None:
+    """Fault 29."""
     sent = letters(1000)
     async with publishing(rabbitmq.url, names) as desk:
         desk.publisher.put(sent[:300])
@@ -194,6 +195,7 @@ async def test_a_place_that_somebody_deleted_is_made_again(
 
 
 async def test_a_queue_that_is_full_holds_the_record(rabbitmq: RabbitMQ, peer: Peer) -> None:
+    """Fault 29."""
     names = new_names()
     queue = names.dead_letter_queue(SERVICE, KIND)
     await peer.declare_queue(queue, {"x-max-length": 3, "x-overflow": "reject-publish"})
@@ -250,6 +252,7 @@ async def test_a_settling_that_fails_ends_the_process_not_the_channel(rabbitmq: 
 
 
 async def test_a_blocked_broker_holds_the_letters_and_is_said_to(own_rabbitmq: OwnRabbitMQ) -> None:
+    """Fault 29."""
     names = new_names()
     async with peer_of(own_rabbitmq.url) as peer:
         await declare(peer.connection, names, SERVICE, KIND)
@@ -268,6 +271,7 @@ async def test_a_blocked_broker_holds_the_letters_and_is_said_to(own_rabbitmq: O
 
 
 async def test_it_can_be_cancelled_while_the_broker_blocks(own_rabbitmq: OwnRabbitMQ) -> None:
+    """Fault 46."""
     names = new_names()
     async with peer_of(own_rabbitmq.url) as peer:
         await declare(peer.connection, names, SERVICE, KIND)
@@ -284,6 +288,7 @@ async def test_it_can_be_cancelled_while_the_broker_blocks(own_rabbitmq: OwnRabb
 
 
 async def test_a_silent_broker_is_noticed(own_rabbitmq: OwnRabbitMQ) -> None:
+    """Fault 45."""
     names = new_names()
     async with peer_of(own_rabbitmq.url) as peer:
         await declare(peer.connection, names, SERVICE, KIND)

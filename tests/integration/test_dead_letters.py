@@ -104,6 +104,7 @@ def ids(messages: list[DeliveredMessage]) -> list[str]:
 
 
 async def test_fifty_looks_leave_letters_their_order_and_their_counts(each_rabbitmq: Broker) -> None:
+    """Fault 27a."""
     names = new_names()
     async with peer_of(each_rabbitmq.url) as peer:
         await declare(peer.connection, names, SERVICE, KIND)
@@ -139,6 +140,7 @@ async def test_a_letter_of_the_brokers_own_says_why_before_and_after_a_look(each
 async def test_a_replay_goes_to_its_own_queue_alone_with_the_body_as_it_came(
     rabbitmq: RabbitMQ, peer: Peer, names: Names
 ) -> None:
+    """Fault 20."""
     await declare(peer.connection, names, Service.GRAPHINATOR, KIND)
     await set_aside(peer, names, 1, 2, 3)
     replay = Replay(names, newest_load="20260301")

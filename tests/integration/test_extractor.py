@@ -196,6 +196,7 @@ async def test_real_fragments_arrive_whole(site: Site) -> None:
 
 
 async def test_nothing_is_published_before_every_queue_exists(site: Site, tmp_path: Path) -> None:
+    """Fault 62."""
     await site.declare(["artists"], [Service.TABLEINATOR])
 
     code, _, err = await site.run(dump(tmp_path, 3), "--wait", "1")
@@ -280,6 +281,7 @@ async def test_a_wrong_setting_is_a_sentence_and_exit_code_2(site: Site) -> None
 
 
 async def test_broken_records_are_skipped_and_reported(site: Site, tmp_path: Path) -> None:
+    """Fault 64."""
     await site.declare(["artists"])
     broken = [b"<artist><id>7</id><name>\xff</name></artist>", b"<artist><id>8</id><name>\x01</name></artist>"]
     tail = b"".join(broken) + b"<artist><id>9</id><name></artist>" + ARTIST % 10 + b"</artists>"
@@ -412,6 +414,7 @@ async def test_a_queue_that_is_deleted_midway_fails_the_run(site: Site) -> None:
 
 
 async def test_a_broker_that_blocks_publishers_can_be_left_by_a_signal(own_rabbitmq: OwnRabbitMQ) -> None:
+    """Fault 46."""
     async with site_on(own_rabbitmq.broker.url) as site:
         await site.declare(["artists"])
         process = await site.start("--synthetic", "1000000", "--kinds", "artists", EXTRACTOR_MAX_BACKLOG="1000000")

@@ -111,6 +111,7 @@ async def test_a_broker_silent_for_two_heartbeats_is_lost(rabbitmq: RabbitMQ) ->
 
 
 async def test_heartbeats_keep_an_idle_connection(rabbitmq: RabbitMQ) -> None:
+    """Fault 49."""
     names = new_names()
     async with running(source_at(rabbitmq.url, names, heartbeat=1)) as source, peer_of(rabbitmq.url) as peer:
         await asyncio.sleep(7.5)  # aiormq would give up after 6 s without one, the broker after 2

@@ -56,6 +56,7 @@ async def write(store: GraphStore, kind: str, *records: GraphRecord) -> Outcomes
 
 
 async def test_a_release_has_its_node_and_each_of_its_edges_once(store: GraphStore, empty_neo4j: Neo4j) -> None:
+    """Fault 54."""
     release = record("releases", "10", **RELEASE)
 
     await write(store, "releases", release)
@@ -119,6 +120,7 @@ async def test_a_record_that_names_itself_has_an_edge_to_itself(store: GraphStor
 
 @pytest.mark.parametrize("nothing", ["0", "", None])
 async def test_no_master_is_no_node(store: GraphStore, empty_neo4j: Neo4j, nothing: str | None) -> None:
+    """Fault 60."""
     await write(store, "releases", record("releases", "1", title="T", master_id=nothing))
 
     assert await nodes(empty_neo4j, "Master") == {}
@@ -130,6 +132,7 @@ async def test_no_master_is_no_node(store: GraphStore, empty_neo4j: Neo4j, nothi
 async def test_a_changed_record_has_exactly_its_new_edges_and_touches_no_others(
     store: GraphStore, empty_neo4j: Neo4j
 ) -> None:
+    """Fault 53."""
     others = [
         record("releases", "11", **RELEASE),
         record("releases", "12", title="T", extraartists=[{"id": "1", "role": "Producer"}]),
@@ -176,6 +179,7 @@ async def test_a_changed_artist_keeps_the_edges_that_others_own(store: GraphStor
 
 
 async def test_a_property_that_is_no_longer_in_the_record_goes(store: GraphStore, empty_neo4j: Neo4j) -> None:
+    """Fault 54."""
     await write(store, "releases", record("releases", "1", title="T", country="UK", released="1999"))
     await fetch(empty_neo4j, "MATCH (n:Release) SET n.of_an_older_model = true")
 
@@ -191,6 +195,7 @@ async def test_a_property_that_is_no_longer_in_the_record_goes(store: GraphStore
 async def test_references_that_have_not_arrived_are_stubs_with_only_a_key(
     store: GraphStore, empty_neo4j: Neo4j
 ) -> None:
+    """Fault 38."""
     await write(store, "releases", record("releases", "10", **RELEASE))
 
     assert await nodes(empty_neo4j, "Artist") == {key: {"id": key} for key in ("1", "2", "194")}
@@ -200,6 +205,7 @@ async def test_references_that_have_not_arrived_are_stubs_with_only_a_key(
 
 @pytest.mark.parametrize("first", ["releases", "masters", "artists", "labels"])
 async def test_in_any_order_of_arrival_the_graph_is_the_same(store: GraphStore, empty_neo4j: Neo4j, first: str) -> None:
+    """Fault 38."""
     records = {
         "artists": record("artists", "1", name="A", aliases=[{"id": "2"}]),
         "labels": record("labels", "5", name="L", parentLabel={"id": "6"}),
@@ -258,6 +264,7 @@ async def test_an_unchanged_replay_writes_nothing(store: GraphStore, empty_neo4j
 
 
 async def test_another_version_of_the_model_rewrites(store: GraphStore, empty_neo4j: Neo4j) -> None:
+    """Fault 57."""
     artist = record("artists", "1", name="N")
     await write(store, "artists", artist)
     next_model = GraphRecord(

@@ -73,6 +73,7 @@ async def test_a_batch_beyond_the_servers_memory_limit_is_too_large_and_a_record
 async def test_a_read_only_database_is_an_outage_with_an_alarm(
     own_neo4j: OwnNeo4j, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault 24."""
     async with opened(own_neo4j) as store:
         await store.sink("artists").write(artists(1))
     read_only = f"server.databases.read_only={own_neo4j.database}"

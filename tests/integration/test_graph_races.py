@@ -55,6 +55,7 @@ async def write_both(sinks: Sequence[GraphSink], one: list[GraphRecord], two: li
 async def test_two_services_changing_the_same_records_leave_one_set_of_edges(
     sinks: list[GraphSink], empty_neo4j: Neo4j
 ) -> None:
+    """Fault 61."""
     await sinks[0].write(releases(40, "first"))
     for round_number in range(10):
         # Other edges on each side, so that a union of both would show.
@@ -206,6 +207,7 @@ async def _seen_waiting(server: Neo4j) -> None:
 
 
 async def test_when_the_answer_to_a_commit_is_lost_records_count_as_what_they_were(empty_neo4j: Neo4j) -> None:
+    """Fault 18."""
     async with cuttable_proxy(*address(empty_neo4j)) as proxy, opened(empty_neo4j, port=proxy.port) as store:
         sink = store.sink("releases")
         await sink.write(releases(2, "first"))

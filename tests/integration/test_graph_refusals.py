@@ -49,6 +49,7 @@ def artist(record_id: str = "1", name: Any = "N", aliases: Any = (), groups: Any
 async def test_a_record_that_can_never_be_stored_is_refused_for_certain(
     direct: AsyncDriver, empty_neo4j: Neo4j, bad: GraphRecord, error_class: str
 ) -> None:
+    """Fault 25."""
     sink = graph_sink("artists", direct, empty_neo4j)
 
     for batch in ([bad], [artist("0"), bad, artist("2")]):
@@ -174,6 +175,7 @@ async def test_a_record_that_another_holds_for_longer_than_a_transaction_may_las
 async def test_a_server_that_accepts_and_says_nothing_is_noticed(
     empty_neo4j: Neo4j, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault 45."""
     monkeypatch.setattr("graphinator.transactions._SLACK", 0.2)
     limits = {"connect_timeout": 2.0, "transaction_timeout": 4.0}
     async with (
@@ -256,6 +258,7 @@ async def test_a_database_that_is_gone_is_an_outage_with_an_alarm(direct: AsyncD
 async def test_writers_of_all_kinds_are_served_in_the_order_in_which_they_came_and_never_more_than_allowed(
     empty_neo4j: Neo4j,
 ) -> None:
+    """Fault 42."""
     order: list[int] = []
     async with opened(empty_neo4j, writers=1) as store:
 

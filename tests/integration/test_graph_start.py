@@ -36,6 +36,7 @@ async def bare_neo4j(empty_neo4j: Neo4j) -> AsyncIterator[Neo4j]:
 
 
 async def test_the_constraints_exist_before_the_first_write(bare_neo4j: Neo4j) -> None:
+    """Fault 58."""
     async with opened(bare_neo4j):
         pass
 

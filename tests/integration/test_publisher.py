@@ -81,6 +81,7 @@ async def test_a_body_of_any_number_of_frames_arrives_whole(
 
 
 async def test_flush_returns_only_when_everything_is_confirmed(rabbitmq: RabbitMQ, queue: Names) -> None:
+    """Fault 63."""
     async with make(rabbitmq.url) as publisher:
         await publisher.publish(queue.exchange("artists"), outgoing(5000, size=1000))
 
@@ -118,6 +119,7 @@ async def test_several_tasks_publish_side_by_side(rabbitmq: RabbitMQ, peer: Peer
 async def test_what_a_lost_connection_left_unconfirmed_is_published_again(
     rabbitmq: RabbitMQ, peer: Peer, queue: Names
 ) -> None:
+    """Fault 63."""
     exchange = queue.exchange("artists")
     async with proxied(rabbitmq.url) as (url, proxy), make(url) as publisher:
         for first in range(0, 2000, 200):
@@ -150,6 +152,7 @@ async def test_a_broker_that_is_away_is_said_to_be_once() -> None:
 
 
 async def test_a_broker_that_says_nothing_any_more_is_given_up(rabbitmq: RabbitMQ, queue: Names) -> None:
+    """Fault 45."""
     async with proxied(rabbitmq.url) as (url, proxy), make(url, patience=1.0) as publisher:
         await publisher.publish(queue.exchange("artists"), outgoing(10))
         await publisher.flush()
@@ -163,6 +166,7 @@ async def test_a_broker_that_says_nothing_any_more_is_given_up(rabbitmq: RabbitM
 async def test_a_message_that_no_queue_takes_is_refused_not_dropped(
     rabbitmq: RabbitMQ, peer: Peer, no_waits: None
 ) -> None:
+    """Fault 62."""
     exchange = new_names().exchange("artists")
     await peer.declare_exchange(exchange)
 
@@ -210,6 +214,7 @@ async def test_an_exchange_that_is_not_there_is_named(rabbitmq: RabbitMQ, no_wai
 async def test_a_full_queue_that_refuses_is_tried_again_until_it_takes(
     rabbitmq: RabbitMQ, peer: Peer, no_waits: None
 ) -> None:
+    """Fault 63."""
     exchange = new_names().exchange("artists")
     await peer.declare_exchange(exchange)
     await peer.declare_queue(exchange, {"x-max-length": 5, "x-overflow": "reject-publish"})

@@ -275,6 +275,7 @@ def test_a_run_that_is_done_ends_with_its_code(start: Start) -> None:
 
 
 def test_a_crash_ends_with_1_and_a_traceback_without_secrets(start: Start) -> None:
+    """Fault 66."""
     program = start("""
         async def run(shutdown):
             async with asyncio.TaskGroup() as group:
@@ -291,6 +292,7 @@ def test_a_crash_ends_with_1_and_a_traceback_without_secrets(start: Start) -> No
 
 
 def test_a_refused_start_ends_with_2_and_its_sentence(start: Start) -> None:
+    """Fault 66."""
     program = start("""
         async def run(shutdown):
             raise StartRefused("The queue is not durable; delete it.")
@@ -336,6 +338,7 @@ START = """
 
 
 def test_wrong_settings_end_with_2_and_a_sentence_each(start: Start) -> None:
+    """Fault 65."""
     environ = {"POSTGRES_BATCH_SIZE": "many", "KINDS": "films", "POSTGRES_PASSWORD": "hush", "POSTGRES_DSN": "hush"}
 
     code, printed, logged = start(START, environ=environ).end()

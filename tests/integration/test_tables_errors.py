@@ -66,6 +66,7 @@ async def unavailable(sink: TableSink, *rows: Row) -> StoreUnavailable:
     ],
 )
 async def test_a_bad_new_record_is_named(sink: TableSink, bad: Row, code: str) -> None:
+    """Fault 25."""
     # The order of the batch is not the order in which rows are copied.
     error = await refused(sink, [row("9"), row("1"), bad, row("3"), row("7")])
 
@@ -163,6 +164,7 @@ async def make_slow(dsn: str, seconds: float) -> None:
 
 
 async def test_a_statement_over_its_time_is_too_large_and_alone_an_outage(dsn: str) -> None:
+    """Fault 24."""
     async with open_store(settings(dsn, command_timeout=2.0)) as store:
         await make_slow(dsn, 2.5)
 
@@ -176,6 +178,7 @@ async def test_a_statement_over_its_time_is_too_large_and_alone_an_outage(dsn: s
 
 
 async def test_a_document_too_deep_for_the_server_is_too_large_and_alone_data(sink: TableSink) -> None:
+    """Fault 25."""
     deep = Row("5", "h", None, b"[" * 100_000 + b"]" * 100_000)
 
     with pytest.raises(BatchTooLarge) as together:
@@ -240,6 +243,7 @@ async def _outcome(sink: TableSink, rows: list[Row]) -> object:
 
 
 async def test_a_missing_table_is_an_outage_and_its_return_is_noticed(sink: TableSink, dsn: str) -> None:
+    """Fault 24."""
     await run(dsn, "ALTER TABLE artists RENAME TO away")
     error = await unavailable(sink, row("1"), row("2"))
     await run(dsn, "ALTER TABLE away RENAME TO artists")
@@ -266,6 +270,7 @@ async def test_a_table_that_was_dropped_and_made_again_is_written_to(sink: Table
 async def test_a_column_of_another_type_is_an_outage_and_nothing_is_stored_in_it(
     sink: TableSink, dsn: str, column: str, type_: str, batch: int
 ) -> None:
+    """Fault 27."""
     await sink.write([row("1")])
     await run(dsn, f"ALTER TABLE artists ALTER {column} TYPE {type_} USING NULLIF({column}::text, '')::{type_}")
 
@@ -288,6 +293,7 @@ async def test_a_missing_column_is_an_outage(sink: TableSink, dsn: str) -> None:
 
 
 async def test_a_read_only_server_is_an_outage(sink: TableSink, dsn: str) -> None:
+    """Fault 24."""
     async with open_store(settings(f"{dsn}&default_transaction_read_only=on")) as store:
         read_only = store.sink("artists")
         errors = [await unavailable(read_only, row("1"))]
@@ -321,6 +327,7 @@ async def login(dsn: str, sink: TableSink) -> AsyncIterator[str]:
 
 
 async def test_a_privilege_taken_away_is_an_outage(dsn: str, login: str) -> None:
+    """Fault 24."""
     async with open_store(settings(at(dsn, login=login))) as store:
         await run(dsn, f"REVOKE INSERT ON artists FROM {login.split(':')[0]}")
 
@@ -367,6 +374,7 @@ async def test_a_login_refused_while_running_is_an_outage_that_names_no_password
 async def test_an_ended_session_is_an_outage_and_the_next_write_succeeds(
     sink: TableSink, other: asyncpg.Connection, dsn: str, copying: bool
 ) -> None:
+    """Fault 49."""
     if not copying:
         await sink.write([row("1")])
     await other.execute("BEGIN")

@@ -93,6 +93,7 @@ async def test_a_batch_outrun_by_another_replica_is_counted_as_it_ended(
 async def test_a_record_changed_by_another_replica_after_the_look_up_is_judged_again(
     dsn: str, sink: TableSink, other: asyncpg.Connection, meanwhile: Row, outcomes: Outcomes
 ) -> None:
+    """Fault 61."""
     await sink.write([row("1", b"[0]", version=OLDER)])
     await other.execute(
         "UPDATE artists SET hash = $1, data = $2, version = $3",

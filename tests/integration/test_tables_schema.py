@@ -89,6 +89,7 @@ async def test_without_lz4_rows_stay_whole_up_to_a_page(dsn: str) -> None:
 
 
 async def test_eight_replicas_may_start_at_once(dsn: str) -> None:
+    """Fault 58."""
     async with asyncio.TaskGroup() as group:
         for _ in range(8):
             group.create_task(open_and_close(dsn, KINDS))

@@ -120,6 +120,7 @@ async def test_the_store_says_what_it_is(store: TableStore) -> None:
 
 
 async def test_the_pool_has_a_connection_for_every_writer_of_every_kind(dsn: str) -> None:
+    """Fault 42."""
     async with open_store(settings(dsn, kinds=KINDS, writers=2)) as store:
         other = await asyncpg.connect(dsn, timeout=10)
         await other.execute("BEGIN")
@@ -161,6 +162,7 @@ async def test_after_a_cancellation_at_any_await_no_transaction_stays_open(dsn: 
 
 
 async def test_a_server_that_falls_silent_is_noticed_and_comes_back(store: TableStore, proxy: Proxy) -> None:
+    """Fault 45."""
     sink = store.sink("artists")
     await sink.write(rows(1))
     proxy.freeze()
@@ -192,6 +194,7 @@ async def test_a_server_that_stops_reading_in_the_middle_of_a_copy_is_noticed(st
 
 
 async def test_closing_does_not_wait_for_a_silent_server(dsn: str, proxy: Proxy) -> None:
+    """Fault 45."""
     async with asyncio.timeout(6), open_store(settings(at(dsn, port=proxy.port))) as store:
         await store.sink("artists").write(rows(1))
 
@@ -210,6 +213,7 @@ async def _unavailable(store: TableStore, batch: list[Row]) -> bool:
 
 
 async def test_a_batch_whose_commit_had_no_answer_is_counted_once(store: TableStore, proxy: Proxy, dsn: str) -> None:
+    """Fault 18."""
     sink = store.sink("artists")
     await sink.write([row("0"), row("1", b"[1]")])
     proxy.lose_answer_to(b"COMMIT\0")

@@ -42,6 +42,7 @@ def described(rabbitmq: RabbitMQ, queue: str) -> Any:
 
 
 async def test_everything_is_made_as_the_wire_format_says(rabbitmq: RabbitMQ, peer: Peer, names: Names) -> None:
+    """Fault 20."""
     differences = (await declare(peer.connection, names, SERVICE, KIND)).differences
 
     assert differences == []
@@ -55,6 +56,7 @@ async def test_everything_is_made_as_the_wire_format_says(rabbitmq: RabbitMQ, pe
 async def test_a_delivery_limit_of_minus_one_is_set_where_it_means_none(
     rabbitmq: RabbitMQ, peer: Peer, names: Names
 ) -> None:
+    """Fault 28."""
     await declare(peer.connection, names, SERVICE, KIND)
 
     expected = -1 if peer.connection.broker_version >= (4, 0) else None  # on 3.x it would drop at the first return
@@ -266,6 +268,7 @@ async def test_a_broker_that_is_not_there_is_waited_for() -> None:
 
 @pytest.mark.parametrize("scheme", ["amqp", "amqps"])
 async def test_a_peer_that_accepts_and_says_nothing_is_noticed(rabbitmq: RabbitMQ, scheme: str) -> None:
+    """Fault 45."""
     async with proxied(rabbitmq.url) as (url, proxy):
         proxy.freeze()
         silent = settings(url.replace("amqp:", f"{scheme}:"), connect_timeout=0.5)
@@ -275,6 +278,7 @@ async def test_a_peer_that_accepts_and_says_nothing_is_noticed(rabbitmq: RabbitM
 
 
 async def test_the_heartbeat_holds_on_the_brokers_side(rabbitmq: RabbitMQ) -> None:
+    """Fault 51."""
     async with connected(settings(rabbitmq.url, heartbeat=7), name="heartbeat-test"):
         timeout = await heartbeat_of("heartbeat-test", rabbitmq)
 

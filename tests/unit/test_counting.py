@@ -38,6 +38,7 @@ def test_after_a_lost_answer_what_looks_unchanged_is_what_it_was_decided_to_be()
 
 
 def test_a_lost_answer_counts_once() -> None:
+    """Fault 18."""
     doubts = Doubts()
     doubts.remember(records("1"), [NEW])
     doubts.settle(records("1"), [UNCHANGED])

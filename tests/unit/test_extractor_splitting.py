@@ -74,6 +74,7 @@ def test_offsets_count_from_the_beginning_of_the_uncompressed_file() -> None:
 
 
 def test_a_record_without_its_closing_tag_costs_only_itself() -> None:
+    """Fault 64."""
     broken = b'<release id="2"><title>Cut off</ti'
     document = b"<releases>" + release(1) + broken + release(3) + b"</releases>"
 

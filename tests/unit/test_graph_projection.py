@@ -95,6 +95,7 @@ def test_the_load_is_the_version() -> None:
 
 
 def test_another_model_makes_another_hash() -> None:
+    """Fault 57."""
     assert stored_hash("abc", model_version=1) != stored_hash("abc", model_version=2)
 
 
@@ -127,6 +128,7 @@ def test_a_missing_key_of_an_edge_is_empty() -> None:
 
 
 def test_genres_and_styles_are_each_once_and_not_paired() -> None:
+    """Fault 55."""
     found = targets("releases", genres=["Rock", "Pop", "Rock"], styles=["Ska"])
 
     assert (found["genres"], found["styles"]) == (["Pop", "Rock"], ["Ska"])
@@ -151,6 +153,7 @@ def test_a_reference_to_nobody_makes_no_edge(nobody: Any) -> None:
     "references", ["a name", ["a name", "12"], [None], [12], [{"name": "no id"}], [{}], [], None, 5]
 )
 def test_references_without_an_id_crash_nothing_and_make_no_edge(references: Any) -> None:
+    """Fault 59."""
     assert targets("releases", artists=references, labels=references, extraartists=references) == {
         field: [] for field in ("artists", "extraartists", "master_id", "genres", "styles", "labels")
     }
@@ -224,6 +227,7 @@ def test_texts_stay_as_they_are() -> None:
     ],
 )
 def test_a_year_is_read_where_there_is_one(released: Any, year: int | None) -> None:
+    """Fault 60."""
     assert properties("releases", released=released)["year"] == year
 
 
@@ -245,6 +249,7 @@ _ANYTHING = st.recursive(
 
 @given(st.sampled_from(KINDS), st.data())
 def test_whatever_comes_is_projected_into_usable_targets_or_refused(kind: str, data: st.DataObject) -> None:
+    """Fault 59."""
     fields = {edge.field: data.draw(_ANYTHING) for edge in edges_of(kind)}
     body = json.dumps(fields).encode()
 

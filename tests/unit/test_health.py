@@ -80,6 +80,7 @@ def test_ready_is_red_while_draining_and_live_is_not(service: Service) -> None:
 
 
 def test_live_is_green_while_broker_and_store_are_away(service: Service) -> None:
+    """Fault 44."""
     service.connected["artists"] = False
     service.store = StoreState("PostgreSQL", available=False)
 
@@ -99,6 +100,7 @@ def test_ready_is_green_with_broker_and_store(service: Service) -> None:
 
 
 def test_ready_names_the_store_that_is_away(service: Service) -> None:
+    """Fault 67."""
     service.store = StoreState("PostgreSQL", available=False, detail="held for 4 s: connection refused")
 
     status, state = service.ask_json("/health/ready")
@@ -112,6 +114,7 @@ def test_ready_names_the_store_that_is_away(service: Service) -> None:
 
 
 def test_ready_names_the_kinds_that_are_away(service: Service) -> None:
+    """Fault 67."""
     service.connected["labels"] = False
 
     status, state = service.ask_json("/health/ready")
@@ -160,6 +163,7 @@ def test_only_reading_is_answered(service: Service, method: str, path: str, stat
 
 
 async def test_an_answer_comes_while_the_loop_is_stuck(service: Service) -> None:
+    """Fault 44."""
     with ThreadPoolExecutor() as elsewhere:
         # Waiting for a thread like this blocks the loop.
         status, _ = elsewhere.submit(service.ask, "/health/live").result(timeout=5)
@@ -168,6 +172,7 @@ async def test_an_answer_comes_while_the_loop_is_stuck(service: Service) -> None
 
 
 def test_silent_clients_block_nobody_and_the_oldest_make_room(service: Service) -> None:
+    """Fault 47."""
     with ExitStack() as stack:
         silent = [
             stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=2)) for _ in range(100)
@@ -178,6 +183,7 @@ def test_silent_clients_block_nobody_and_the_oldest_make_room(service: Service) 
 
 
 def test_a_client_that_never_finishes_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
+    """Fault 47."""
     monkeypatch.setattr(health_module, "_CONNECTION_SECONDS", 0.2)
 
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as slow:
@@ -239,6 +245,7 @@ async def test_the_watch_beats_and_measures_how_late_the_loop_is() -> None:
 
 
 async def test_a_blocking_call_shows_as_lag() -> None:
+    """Fault 41."""
     beats: asyncio.Queue[None] = asyncio.Queue()
 
     async with asyncio.TaskGroup() as group:

@@ -53,6 +53,7 @@ def test_the_good_are_stored_and_exactly_the_bad_refused(size: int, bad: set[int
 
 @given(size=st.integers(1, 600), data=st.data())
 def test_a_lone_bad_record_costs_at_most_two_log_n_and_two_transactions(size: int, data: st.DataObject) -> None:
+    """Fault 5."""
     store = Store({data.draw(st.integers(0, size - 1))})
 
     store.isolate(list(range(size)))

@@ -96,6 +96,7 @@ def test_a_code_means(code: str, message: str, meaning: Meaning) -> None:
 
 
 def test_every_row_of_the_table_is_claimed_by_a_code() -> None:
+    """Fault 9."""
     claimed = {id(row_of(server_error(code, message))) for code, message, _ in CODES}
 
     assert [row for row in TABLE if id(row) not in claimed] == []
@@ -180,6 +181,7 @@ def test_data_is_refused_for_certain_and_names_class_code_and_text() -> None:
 
 
 def test_what_is_unknown_is_refused_with_doubt() -> None:
+    """Fault 9."""
     refused = classify(server_error("Neo.DatabaseError.General.UnknownError", "No space left on device"))
 
     assert isinstance(refused, RecordsRefused)

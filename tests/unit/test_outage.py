@@ -60,6 +60,7 @@ async def test_while_the_store_is_away_only_the_oldest_holder_probes() -> None:
 
 @in_virtual_time
 async def test_holding_for_ten_minutes_asks_the_store_less_than_once_a_second() -> None:
+    """Fault 14."""
     breaker, store = outage(), Store()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(breaker.attempt(store.write("a"), since=0, gone=never))

@@ -110,6 +110,7 @@ def test_a_code_means_what_the_table_says(code: str, in_a_batch: Meaning, alone:
 
 @pytest.mark.parametrize("code", ALL_SQLSTATES)
 def test_every_code_that_the_driver_knows_belongs_to_a_class_with_a_place(code: str) -> None:
+    """Fault 9."""
     assert code[:2] in BY_CLASS
 
 
@@ -118,6 +119,7 @@ def test_every_code_named_singly_is_one_of_postgresql() -> None:
 
 
 def test_a_code_of_no_known_class_is_unknown() -> None:
+    """Fault 9."""
     problem = classify(server_error("QQ123"), alone=False)
 
     assert isinstance(problem, RecordsRefused)

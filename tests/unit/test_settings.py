@@ -107,6 +107,7 @@ def test_a_batch_size_that_is_not_adaptive_has_no_target(environ: dict[str, str]
 @pytest.mark.parametrize("program", PROGRAMS)
 @given(data=st.data())
 def test_any_environment_gives_settings_or_sentences(program: type[Settings], data: st.DataObject) -> None:
+    """Fault 65."""
     environ = data.draw(st.dictionaries(st.sampled_from(VARIABLES), values | st.sampled_from(["0", "-1", "9" * 30])))
 
     try:

@@ -15,6 +15,7 @@ COUNT = "import sys; open(sys.argv[1], 'a').write('x'); sys.exit(int(sys.argv[2]
 
 @pytest.mark.parametrize("code", [0, 2])
 def test_an_exit_code_that_a_restart_does_not_mend_is_final(tmp_path: Path, code: int) -> None:
+    """Fault 65."""
     starts = tmp_path / "starts"
 
     ended = Supervisor([sys.executable, "-c", COUNT, str(starts), str(code)]).run()

@@ -40,6 +40,7 @@ def row(record_id: str = "1", *, sha: str = "a", version: str | None = VERSION) 
 
 
 def test_the_body_goes_in_as_it_came() -> None:
+    """Fault 16."""
     projected = project(Envelope("data", "7", "abc"), delivery(load=VERSION), "7")
 
     assert projected == Row("7", "abc", VERSION, b'{"id": "7"}')
