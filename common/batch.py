@@ -67,21 +67,29 @@ class Batch(Generic[R]):
     items: list[Item[R]]
     trigger: Trigger
     losers: dict[str, list[Item[R]]] = field(default_factory=dict)
+    is_alone: bool = False
+    """Whether nothing else may be written with it."""
+    all: list[Item[R]] = field(init=False)
+    """Everything that it took from the stream."""
 
-    @property
-    def all(self) -> list[Item[R]]:
-        """Everything that it took from the stream."""
-        return [*self.items, *(loser for same in self.losers.values() for loser in same)]
+    def __post_init__(self) -> None:
+        self.all = [*self.items, *(loser for same in self.losers.values() for loser in same)]
 
     @property
     def size(self) -> int:
         """How many records it took from the stream."""
-        return len(self.items) + sum(map(len, self.losers.values()))
+        return len(self.all)
 
     @property
     def oldest(self) -> float:
         """When its first delivery arrived."""
         return self.items[0].delivery.received
+
+    def add(self, more: "Batch[R]") -> None:
+        """Take in another that holds none of its ids."""
+        self.items += more.items
+        self.losers |= more.losers
+        self.all += more.all
 
 
 def resolve(items: list[Item[R]], trigger: Trigger) -> Batch[R]:

@@ -86,6 +86,18 @@ class Batcher(Generic[R]):
                 return None
             await self._turns.wait()
 
+    def fill(self, batch: Batch[R]) -> None:
+        """Add what has come while a batch waited for its turn to be written, as far as there is room."""
+        if batch.is_alone:
+            return
+        self._drop_expired()
+        room = self._size.records - batch.size
+        weight = self._limits.max_bytes - sum(len(item.delivery.body) for item in batch.all)
+        if self._stream and room > 0 and len(self._stream.head.delivery.body) <= weight:
+            run, _ = self._stream.take_run(size=room, max_bytes=weight)
+            batch.add(resolve(run, batch.trigger))
+            self.recheck()
+
     def take_ahead(self) -> Item[R] | None:
         """Where the stream is blocked, the first record that has nothing of its id before it. Give it to `done`."""
         self._drop_expired()
@@ -181,7 +193,7 @@ class Batcher(Generic[R]):
     def _cut_alone(self, item: Item[R]) -> Batch[R]:
         self._alone.remove(item)
         self._stream.begin([item])
-        return Batch([item], Trigger.IDLE)
+        return Batch([item], Trigger.IDLE, is_alone=True)
 
     def _drop_expired(self) -> None:
         if self._alone or (self._stream and self._stream.head.delivery.expired):

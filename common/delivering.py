@@ -82,18 +82,25 @@ class Writers(Generic[R]):
             self._batcher.give_up()
 
     async def _deliver(self, batch: Batch[R]) -> None:
-        effort, size, limit = Effort(), batch.size, self._size.records
+        room = 0
+
+        def begin() -> None:
+            nonlocal room
+            self._batcher.fill(batch)
+            room = max(self._size.records, batch.size)
+            self._metrics.batch(size=batch.size, trigger=batch.trigger, limit=room)
+
+        effort = Effort(begin)
         self._warn_of(batch.items[0].delivery)
-        self._metrics.batch(size=size, trigger=batch.trigger, limit=limit)
         self._delivering.append(batch)
         try:
             is_done = await self._store(batch, effort)
         finally:
             self._delivering.remove(batch)
-        if size >= limit or batch.trigger is Trigger.BYTES:
-            self._learn(size, effort)
+        if batch.size == room or batch.trigger is Trigger.BYTES:
+            self._learn(batch.size, effort)
         if is_done:
-            self._report(size, effort.seconds)
+            self._report(batch.size, effort.seconds)
 
     def _warn_of(self, delivery: Delivery) -> None:
         """Say it before the write: there may be no afterwards."""
@@ -128,26 +135,26 @@ class Writers(Generic[R]):
 
     async def _store(self, batch: Batch[R], effort: Effort) -> bool:
         """Store and settle what the store takes; hand the rest to judgement. Returns: False where a hold was ended."""
-        left = set(batch.all)
+        done: set[Item[R]] = set()
         stored = Outcomes()
         refused: list[tuple[Item[R], Reason, Refusal]] = []
         try:
             async for verdict in self._verdicts(batch, effort):
                 if isinstance(verdict, Stored):
                     stored += verdict.outcomes
-                    left.difference_update(self._settling.settle(verdict.items, verdict.outcomes, losers=batch.losers))
+                    done.update(self._settling.settle(verdict.items, verdict.outcomes, losers=batch.losers))
                 elif isinstance(verdict, Suspected):
                     losers = batch.losers.pop(verdict.item.record.id, [])
-                    left.difference_update(self.suspects.add(verdict.item, losers, verdict.refusal))
+                    done.update(self.suspects.add(verdict.item, losers, verdict.refusal))
                 else:
                     refused.append((verdict.item, verdict.reason, verdict.refusal))
-                    left.discard(verdict.item)
+                    done.add(verdict.item)
         except Released:
-            self._settling.release(left)
+            self._settling.release([item for item in batch.all if item not in done])
         self.judgement.judge(stored, refused)
         self._batcher.done([item for item, _, _ in refused])
         self.give_up_on_loose_ends()
-        return not left
+        return len(done) == batch.size
 
     async def _verdicts(self, batch: Batch[R], effort: Effort) -> AsyncIterator[Verdict[Item[R]]]:
         """A verdict on each record; where a winner is refused, the next version of its id is written."""

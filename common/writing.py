@@ -25,12 +25,21 @@ _RESULTS: dict[type[SinkError], Result] = {
 
 @dataclass(slots=True)
 class Effort:
-    """What storing something has cost: how many transactions, and the seconds spent in them, not in waiting."""
+    """What storing something has cost: how many transactions, and the seconds spent in them, not in waiting.
 
+    `on_begin` is called when the first one has its slot.
+    """
+
+    on_begin: Callable[[], None] = lambda: None
     transactions: int = 0
     seconds: float = 0.0
     first: Result | None = None
     """How the first one ended."""
+
+    def begin(self) -> None:
+        """Begin one transaction."""
+        if not self.transactions:
+            self.on_begin()
 
     def add(self, result: Result, seconds: float) -> None:
         """Count one transaction."""
@@ -66,18 +75,20 @@ class StoreWriter(Generic[R]):
         Raises: RecordsRefused, BatchTooLarge, Released.
         """
         first = items[0].delivery
-        records = [item.record for item in items]
 
         def gone() -> bool:
             return first.expired
 
         async def attempt() -> Outcomes:
-            outcomes = await self._transaction(lambda: self._sink.write(records), gone=gone, effort=effort)
+            # Not listed before there is a slot: the items may grow until then.
+            outcomes = await self._transaction(
+                lambda: self._sink.write([item.record for item in items]), gone=gone, effort=effort
+            )
             if outcomes.written:
-                self.witness.wrote(records[-1], outcomes)
+                self.witness.wrote(items[-1].record, outcomes)
             return outcomes
 
-        return await self._hold(attempt, records[0], since=first.received, gone=gone)
+        return await self._hold(attempt, items[0].record, since=first.received, gone=gone)
 
     async def rewrite_witness(self, *, gone: Callable[[], bool]) -> bool:
         """Make evidence where no neighbour gives any. Returns: whether there is some now.
@@ -135,6 +146,8 @@ class StoreWriter(Generic[R]):
         async with self._slots:
             if self._is_over or gone():
                 raise Released
+            if effort is not None:
+                effort.begin()
             began = now()
             try:
                 answer = await action()

@@ -174,6 +174,48 @@ def count_rings(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return rings
 
 
+@in_virtual_time
+async def test_a_batch_is_filled_up_to_its_limits_and_no_further() -> None:
+    stream = Stream(size=4, max_bytes=250)
+    stream.put("1", size=100)
+    batch = await stream.take()
+    stream.put("2", size=100)
+    stream.put("3", size=60)
+    stream.put("4", size=10)
+
+    for _ in range(2):
+        stream.batcher.fill(batch)
+
+    assert ids(batch) == ["1", "2"]
+    assert [item.record.id for item in batch.all] == ["1", "2"]
+    assert ids(await stream.take()) == ["3", "4"]
+
+
+@in_virtual_time
+async def test_a_batch_is_not_filled_beyond_a_size_in_use_that_has_shrunk() -> None:
+    stream = Stream(size=100)
+    stream.put(*numbered(60))
+    batch = await stream.take()
+    stream.size.too_large(100)
+    stream.put("a")
+
+    stream.batcher.fill(batch)
+
+    assert batch.size == 60
+
+
+@in_virtual_time
+async def test_what_may_kill_the_process_is_not_filled_up() -> None:
+    stream = Stream(size=4)
+    stream.put("killer", delivery_count=11)
+    batch = await stream.take()
+    stream.put("1")
+
+    stream.batcher.fill(batch)
+
+    assert ids(batch) == ["killer"]
+
+
 async def refill_after(stream: Stream, *batches: Batch[FakeRecord], pause: float) -> None:
     """Settle these, and let a slow broker make use of the room: two more at a time."""
     for batch in batches:
