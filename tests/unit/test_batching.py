@@ -231,6 +231,7 @@ def numbered(count: int) -> list[str]:
 
 @in_virtual_time
 async def test_a_backlog_goes_out_in_full_batches_although_the_broker_is_slow_to_go_on() -> None:
+    """Fault 39."""
     stream = Stream(size=4, brim=6)
     stream.put(*numbered(8))
     batches = [await stream.take(), await stream.take()]
@@ -291,6 +292,7 @@ async def test_the_interval_bounds_the_wait_where_idle_does_not() -> None:
 
 @in_virtual_time
 async def test_the_clock_of_a_batch_starts_with_its_first_record() -> None:
+    """Fault 40."""
     stream = Stream(size=2, idle=100.0, flush_interval=1.0)
     stream.put("1", "2", "3")
     await stream.take()
@@ -343,6 +345,7 @@ async def test_a_batch_ends_before_an_id_in_flight_and_that_record_waits() -> No
 
 @in_virtual_time
 async def test_a_barrier_flushes_what_is_before_it_and_waits_until_that_is_settled() -> None:
+    """Fault 34."""
     stream = Stream(size=500, flush_interval=60.0, idle=60.0)
     stream.put("1", "2")
     stream.put_barrier()
@@ -512,6 +515,7 @@ def test_runs_fit_a_batch_and_are_all_of_it_in_order(weights: list[int], size: i
 
 @given(st.lists(st.sampled_from(["20260101", "20260201", "20260301"]), min_size=1, max_size=8))
 def test_the_highest_version_wins_and_among_equals_the_last(versions: list[str]) -> None:
+    """Fault 22."""
     items = [item(tag, "a", version) for tag, version in enumerate(versions)]
 
     winner = resolve(list(items), Trigger.SIZE).items[0]

@@ -127,6 +127,7 @@ async def test_a_flood_is_acknowledged_by_a_frame_per_batch_not_per_record() -> 
 
 @in_virtual_time
 async def test_a_partial_batch_is_written_on_stop() -> None:
+    """Fault 19."""
     line = Line(size=500)
     line.source.put(*bodies(1, 2, 3))
 
@@ -139,6 +140,7 @@ async def test_a_partial_batch_is_written_on_stop() -> None:
 
 @in_virtual_time
 async def test_a_large_burst_is_read_in_pieces_and_others_have_their_turns_between() -> None:
+    """Fault 41."""
     line = Line(size=2000)
     line.source.put(*bodies(*range(1, 2001)))
     turns = 0
@@ -166,6 +168,7 @@ async def test_nothing_is_acknowledged_before_it_is_stored() -> None:
 
 @in_virtual_time
 async def test_one_refused_record_of_five_hundred_is_set_aside_alone() -> None:
+    """Fault 5."""
     line = Line(size=500)
     line.sink.fail = refuse("77")
     line.source.put(*bodies(*range(1, 501)))
@@ -201,6 +204,8 @@ async def test_one_refused_record_of_five_hundred_is_set_aside_alone() -> None:
     ],
 )
 def test_what_holds_no_record_is_dead_lettered_in_one_hop(message: bytes, reason: Reason) -> None:
+    """Faults 7 and 8."""
+
     @in_virtual_time
     async def check() -> None:
         line = Line()
@@ -218,6 +223,7 @@ def test_what_holds_no_record_is_dead_lettered_in_one_hop(message: bytes, reason
 
 @in_virtual_time
 async def test_a_numeric_id_is_taken_as_its_digits() -> None:
+    """Fault 8."""
     line = Line()
     line.source.put(b'{"type":"data","id":42}')
 
@@ -243,6 +249,7 @@ async def test_a_record_that_breaks_the_projection_is_set_aside_and_the_line_goe
 
 @in_virtual_time
 async def test_ten_minutes_of_outage_cost_nothing_but_time() -> None:
+    """Fault 2."""
     line = Line(hold_limit=900)
     line.sink.fail = lambda _: StoreUnavailable("away")
     line.source.put(*bodies(*range(1, 1001)))
@@ -261,6 +268,7 @@ async def test_ten_minutes_of_outage_cost_nothing_but_time() -> None:
 
 @in_virtual_time
 async def test_beyond_the_hold_limit_deliveries_go_back_once_and_return_with_the_store() -> None:
+    """Fault 13."""
     line = Line(hold_limit=900)
     line.sink.fail = lambda _: StoreUnavailable("away")
     line.source.put(*bodies(*range(1, 301)))
@@ -421,6 +429,7 @@ async def test_a_drain_too_slow_for_its_limit_leaves_the_rest_to_come_again() ->
 
 @in_virtual_time
 async def test_a_lost_channel_in_mid_write_loses_and_doubles_nothing() -> None:
+    """Fault 17."""
     line = Line()
     line.sink.gate.clear()
     line.source.put(*bodies(*range(1, 301)))
@@ -553,6 +562,7 @@ async def test_a_suspect_that_blocks_the_stream_has_what_is_behind_it_for_eviden
 
 @in_virtual_time
 async def test_an_outage_before_the_last_evidence_starts_the_suspicion_from_zero() -> None:
+    """Fault 3."""
     line = Line()
     failures = 0
 
@@ -638,6 +648,7 @@ async def test_held_refusals_are_stored_in_the_order_in_which_they_came() -> Non
 
 @in_virtual_time
 async def test_a_million_refusals_in_a_row_become_a_hold() -> None:
+    """Fault 27."""
     line = Line(size=50)
     line.sink.fail = refuse(*map(str, range(1, 1001)), named=True)
     line.source.put(*bodies(*range(1, 1001)))
@@ -709,6 +720,7 @@ async def test_a_flood_of_unreadable_deliveries_is_held_until_a_record_comes_thr
 
 @in_virtual_time
 async def test_of_two_versions_in_a_batch_the_winner_is_written_and_both_are_settled() -> None:
+    """Fault 22."""
     line = Line()
     line.source.put(body(1, "old"), load="20260101")
     line.source.put(body(1, "new"), load="20260201")
@@ -967,6 +979,7 @@ async def test_a_batch_whose_channel_has_ended_takes_no_turn() -> None:
 
 @in_virtual_time
 async def test_an_unchanged_batch_is_acknowledged_too() -> None:
+    """Fault 11."""
     line = Line()
     line.source.put(*bodies(*range(1, 51)), *bodies(*range(1, 51)))
 
@@ -978,6 +991,7 @@ async def test_an_unchanged_batch_is_acknowledged_too() -> None:
 
 @in_virtual_time
 async def test_a_healthy_batch_beside_a_poisoned_one_changes_nothing_about_it() -> None:
+    """Fault 6."""
     line = Line(size=10, writers=2)
     line.sink.fail = refuse("5")
     line.source.put(*bodies(*range(1, 21)))
@@ -1007,6 +1021,8 @@ async def test_a_bug_in_a_sink_ends_the_pipeline_and_acknowledges_nothing() -> N
 
 @pytest.mark.parametrize("steps", range(1, 60))
 def test_cancelled_at_any_step_nothing_is_acknowledged_that_is_not_stored(steps: int) -> None:
+    """Fault 15."""
+
     @in_virtual_time
     async def check() -> None:
         line = Line(size=5)
