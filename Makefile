@@ -1,6 +1,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
+# Processes that run tests side by side, each with servers of its own; 0 shows what tests print (with PYTEST_ARGS=-s).
+TEST_WORKERS ?= 2
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
@@ -33,7 +35,7 @@ check: $(VENV)/.ready ## ruff, mypy --strict, import-linter, dashboards up to da
 # Without the servers (no root, no apt-get) the tests that need them say so, unless the environment names others.
 test: $(VENV)/.ready ## install the servers, run all tests on servers of their own (PYTEST_ARGS=…)
 	-$(BIN)/spindle stack install </dev/null
-	$(BIN)/python -m pytest $(PYTEST_ARGS) </dev/null
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS) </dev/null
 
 dashboards: $(VENV)/.ready ## write dashboards and alert rules anew from the package monitoring
 	$(BIN)/python -m monitoring

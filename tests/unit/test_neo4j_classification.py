@@ -37,6 +37,7 @@ CODES = [
     ("Neo.ClientError.General.WriteOnReadOnlyAccessDatabase", "", OUTAGE),
     ("Neo.ClientError.Statement.AccessMode", "", OUTAGE),
     ("Neo.TransientError.Transaction.DeadlockDetected", "", RETRY),
+    ("Neo.ClientError.Statement.EntityNotFound", "", RETRY),
     ("Neo.TransientError.Transaction.LockClientStopped", "", RETRY),
     ("Neo.ClientError.Transaction.LockClientStopped", "", RETRY),
     ("Neo.TransientError.Transaction.LockAcquisitionTimeout", "", RETRY),
