@@ -29,7 +29,7 @@ def touched(fault: Fault) -> list[str]:
         return []
     if fault.kind is Kind.TABLE_AWAY:
         return ["postgres", Service.TABLEINATOR]  # a service that starts would make the table anew
-    if fault.kind in (Kind.QUEUE_DELETED, Kind.CONSUMER_CANCELLED):
+    if fault.kind is Kind.QUEUE_DELETED:
         return sorted(["rabbitmq", fault.where])
     return [fault.where]
 
@@ -133,7 +133,7 @@ _ACTS: dict[Kind, Act] = {
     Kind.SERVER_KILLED: _server_killed,
     Kind.SERVER_RESTARTED: _server_restarted,
     Kind.QUEUE_DELETED: operating.queue_deleted,
-    Kind.CONSUMER_CANCELLED: operating.consumer_cancelled,
+    Kind.CONNECTIONS_CLOSED: operating.connections_closed,
     Kind.LOGIN_REVOKED: operating.login_revoked,
     Kind.TABLE_AWAY: operating.table_away,
     Kind.DISK_FULL: operating.disk_full,

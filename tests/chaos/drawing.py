@@ -23,8 +23,8 @@ class Kind(StrEnum):
     SERVICE_STOPPED = "service stopped"
     SERVER_KILLED = "server killed"
     SERVER_RESTARTED = "server restarted"
-    QUEUE_DELETED = "queue deleted"
-    CONSUMER_CANCELLED = "consumer cancelled"
+    QUEUE_DELETED = "queue deleted, consumer cancelled"
+    CONNECTIONS_CLOSED = "connections closed by the operator"
     LOGIN_REVOKED = "login revoked"
     TABLE_AWAY = "table away"
     DISK_FULL = "disk full"
@@ -53,7 +53,7 @@ _PLACES: dict[Kind, dict[str, float]] = {
     Kind.SERVER_KILLED: _STARTS,
     Kind.SERVER_RESTARTED: _STARTS,
     Kind.QUEUE_DELETED: _ANY_SERVICE,
-    Kind.CONSUMER_CANCELLED: _ANY_SERVICE,
+    Kind.CONNECTIONS_CLOSED: {"rabbitmq": 1.0},
     Kind.LOGIN_REVOKED: {"postgres": 1.0, "rabbitmq": 1.0},
     Kind.TABLE_AWAY: {"postgres": 1.0},
     Kind.DISK_FULL: {"postgres": 1.0},

@@ -28,6 +28,8 @@ class Ledger:
     """Dead letters that there must be, and likewise below."""
     unexpected: int = 0
     missing: int = 0
+    left: int = 0
+    """Messages that wait in the queues after the end: what of them is no repetition is lost as well."""
     twins: int = 0
     """Dead letters more than once: the process ended between the letter's confirm and the original's."""
     examples: list[str] = field(default_factory=list)
@@ -35,7 +37,7 @@ class Ledger:
     @property
     def is_even(self) -> bool:
         """Whether everything is where it should be."""
-        return not (self.lost or self.wrong or self.unexpected or self.missing)
+        return not (self.lost or self.wrong or self.unexpected or self.missing or self.left)
 
 
 async def close(place: Place, material: Material) -> Ledger:
@@ -48,6 +50,7 @@ async def close(place: Place, material: Material) -> Ledger:
     for side, found in sides:
         await _compare(ledger, side, found, material)
         await _count_letters(ledger, place, side.service, material)
+        ledger.left += await place.broker.waiting(side.service)
     expectation_of.cache_clear()
     return ledger
 

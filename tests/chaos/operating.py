@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from urllib.error import HTTPError
+from urllib.parse import quote
 
 from common.kinds import Service
-from common.rabbitmq.topology import declare
 from tests.amqp import memory_alarm, peer_of
 from tests.chaos.drawing import Fault
 from tests.chaos.scene import Scene, Skipped
@@ -20,25 +21,11 @@ _LOOK = 0.1
 
 @asynccontextmanager
 async def queue_deleted(scene: Scene, fault: Fault) -> AsyncIterator[None]:
-    """Delete an empty queue; the service must make it again before anything more is published."""
-    async with _deleted(scene, fault) as queue:
-        yield
-        async with asyncio.timeout(_BACK):
-            while not await scene.has_queue(queue):
-                await asyncio.sleep(_LOOK)
+    """Delete an empty queue; the broker cancels its consumer, and the service must make it again before more comes.
 
-
-@asynccontextmanager
-async def consumer_cancelled(scene: Scene, fault: Fault) -> AsyncIterator[None]:
-    """Delete an empty queue and make it again at once: the broker cancels the consumer, and the queue is there."""
-    async with _deleted(scene, fault):
-        async with peer_of(scene.place.broker.url) as peer:
-            await declare(peer.connection, scene.place.broker.names, Service(fault.where), fault.record_kind)
-        yield
-
-
-@asynccontextmanager
-async def _deleted(scene: Scene, fault: Fault) -> AsyncIterator[str]:
+    Not made again by us: where that happens before the broker has cancelled the consumer, RabbitMQ 3.10 moves the
+    consumer to the new queue on its own, counts what it gives out there, and sends nothing until the channel ends.
+    """
     service = Service(fault.where)
     queue = scene.place.broker.names.queue(service, fault.record_kind)
     async with scene.producer.between:
@@ -46,7 +33,20 @@ async def _deleted(scene: Scene, fault: Fault) -> AsyncIterator[str]:
             raise Skipped("the queue was not empty in time")
         async with peer_of(scene.place.broker.url) as peer:
             await peer.delete_queue(queue)
-        yield queue
+        yield
+        async with asyncio.timeout(_BACK):
+            while not await scene.has_queue(queue):
+                await asyncio.sleep(_LOOK)
+
+
+@asynccontextmanager
+async def connections_closed(scene: Scene, fault: Fault) -> AsyncIterator[None]:
+    """Close every connection of the services in the broker's management."""
+    for connection in await asyncio.to_thread(scene.world.management.api, "GET", "connections"):
+        if connection.get("user") == LOGIN:
+            with suppress(HTTPError):  # it has ended meanwhile
+                await scene.world.api("DELETE", f"connections/{quote(connection['name'], safe='')}")
+    yield
 
 
 @asynccontextmanager

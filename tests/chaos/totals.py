@@ -21,6 +21,7 @@ def complaints(run: Run) -> list[str]:
         "wrong": ledger.wrong,
         "unexpected dead letters": ledger.unexpected,
         "missing dead letters": ledger.missing,
+        "left in the queues": ledger.left,
     }
     found = [f"{count} {what}" for what, count in counts.items() if count]
     found += [f"{service} was not drained" for service in run.not_drained]
@@ -50,6 +51,7 @@ def total(runs: Sequence[Run], *, seed: int, seconds: float, facts: dict[str, An
         "dead_letters_unexpected": sum(run.ledger.unexpected for run in runs),
         "dead_letters_missing": sum(run.ledger.missing for run in runs),
         "dead_letters_twice": sum(run.ledger.twins for run in runs),
+        "left_in_queues": sum(run.ledger.left for run in runs),
         "redelivered": sum(run.redelivered for run in runs),
         "extra_transactions_max_per_bad_record": max((cost.each for run in runs for cost in run.costs), default=None),
         "extra_transactions_limit": round(LIMIT, 1),
