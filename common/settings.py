@@ -73,6 +73,8 @@ class BrokerSettings(TlsSettings):
     vhost: Annotated[str, AfterValidator(_expressible_vhost)] = text(
         "/", "the name of a virtual host, not . or .., without %2F"
     )
+    auth: Annotated[Literal["plain", "external"], Lower] = choice("plain", ("plain", "external"))
+    """`external`: the certificate is the login."""
     heartbeat: int = whole(30, 1, 3600)
     """Seconds."""
     url: SecretStr = Field(
@@ -96,6 +98,13 @@ class BrokerSettings(TlsSettings):
     def has_tls(self) -> bool:
         """Whether connections are encrypted."""
         return urlsplit(self.url.get_secret_value()).scheme == "amqps"
+
+    @model_validator(mode="after")
+    def _check_auth(self) -> Self:
+        if self.auth == "external" and not self.tls_cert_file:
+            auth, certificate = self.variable("auth"), self.variable("tls_cert_file")
+            raise ValueError(f"{auth} is external without a certificate; allowed is {certificate} beside it.")
+        return self
 
     @model_validator(mode="after")
     def _check_scheme(self) -> Self:

@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from common.fields import choice, seconds, text, whole
-from common.servers import ServerSettings
+from common.tls import TlsSettings
 
 MOST_PREFETCH = 65535  # AMQP counts it in 16 bits
 
@@ -17,7 +17,7 @@ def _derived_prefetch(data: dict[str, Any]) -> int:
     return int((data["writers"] + 2) * data["batch_size"])
 
 
-class StoreSettings(ServerSettings):
+class StoreSettings(TlsSettings):
     """How to reach a store, and how records are written to it."""
 
     database: str = text("", "the name of a database")

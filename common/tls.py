@@ -1,11 +1,11 @@
 """The settings of an encrypted connection: whether there is one, whom to trust, and who we are."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, model_validator
 
-from common.fields import Lower, choice, text
+from common.fields import choice, text
 from common.servers import ServerSettings
 
 
@@ -19,7 +19,7 @@ File = Annotated[str, AfterValidator(_file)]
 
 
 class TlsSettings(ServerSettings):
-    """How to reach a server with TLS. A file is read anew for each connection, so that it may be replaced."""
+    """How to reach a server with TLS. RabbitMQ's files are read anew for each connection, the stores' at the start."""
 
     tls: bool = choice(False, ("true", "false"))
     tls_ca_file: File = text("", "the path of a file that holds the certificates of authorities to trust (PEM)")
@@ -29,8 +29,6 @@ class TlsSettings(ServerSettings):
     """Empty: it stands in the certificate's file."""
     tls_verify: bool = choice(True, ("true", "false"))
     """False accepts whatever certificate the server shows: for tests only."""
-    auth: Annotated[Literal["plain", "external"], Lower] = choice("plain", ("plain", "external"))
-    """`external`: the certificate is the login."""
 
     @property
     def has_tls(self) -> bool:
@@ -46,7 +44,4 @@ class TlsSettings(ServerSettings):
         if self.tls_key_file and not self.tls_cert_file:
             key, certificate = self.variable("tls_key_file"), self.variable("tls_cert_file")
             raise ValueError(f"{key} is set without a certificate; allowed is {certificate} beside it.")
-        if self.auth == "external" and not self.tls_cert_file:
-            auth, certificate = self.variable("auth"), self.variable("tls_cert_file")
-            raise ValueError(f"{auth} is external without a certificate; allowed is {certificate} beside it.")
         return self

@@ -1,8 +1,8 @@
 """What graphinator reads from its environment."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from common.fields import seconds, text, whole
@@ -45,6 +45,15 @@ class Neo4jSettings(StoreSettings):
         if parse_endpoint(uri).scheme not in _SCHEMES:
             raise ValueError("not a bolt URI")
         return uri
+
+    @model_validator(mode="after")
+    def _check_scheme(self) -> Self:
+        if self.tls and "+" in self.uri:
+            tls, uri = self.variable("tls"), self.variable("uri")
+            raise ValueError(
+                f"{tls} is true and {uri} is {self.uri.partition('://')[0]}://…; allowed is bolt:// or neo4j://."
+            )
+        return self
 
     @property
     def auth(self) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ from neo4j import AsyncDriver, AsyncGraphDatabase, NotificationMinimumSeverity
 from neo4j.exceptions import ClientError, ConfigurationError, DriverError, Neo4jError
 
 from common.backoff import delays
+from common.certificates import Peer, explained, settings_context
 from common.decoding import Projection
 from common.errors import StartRefused, StoreUnavailable
 from graphinator.classification import classify
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 
 # A connection that nobody has used for so long is asked whether it still lives: firewalls forget silent ones.
 _IDLE_SECONDS = 30.0
+_PEER = Peer("Neo4j", "NEO4J", "NEO4J_URI")
 _CLOSING_SECONDS = 2.0  # for saying goodbye: a drain has 8 for everything
 _SCHEMA_SECONDS = 360.0  # beyond what the server is given for its indexes
 _SAY_AGAIN_SECONDS = 10.0
@@ -78,7 +80,7 @@ async def open_store(settings: GraphinatorSettings) -> AsyncIterator[GraphStore]
 async def open_driver(settings: Neo4jSettings) -> AsyncIterator[AsyncDriver]:
     """Make a driver with as many connections as there are writers; it connects when it is first used.
 
-    Raises: StartRefused where the URI can't be one.
+    Raises: StartRefused where the URI can't be one, or a certificate's file is not what it should be.
     """
     try:
         driver = AsyncGraphDatabase.driver(
@@ -90,6 +92,7 @@ async def open_driver(settings: Neo4jSettings) -> AsyncIterator[AsyncDriver]:
             liveness_check_timeout=_IDLE_SECONDS,
             notifications_min_severity=NotificationMinimumSeverity.OFF,  # nobody reads them, and they cost a plan
             telemetry_disabled=True,
+            ssl_context=await asyncio.to_thread(settings_context, settings, _PEER),
         )
     except (DriverError, ValueError) as error:
         raise StartRefused(f"NEO4J_URI is {settings.uri!r}, which can't be used: {error}") from error
@@ -122,9 +125,13 @@ async def _prepare(driver: AsyncDriver, settings: Neo4jSettings) -> None:
             async with asyncio.timeout(_SCHEMA_SECONDS):
                 await create_schema(driver, settings.database)
         except (Neo4jError, DriverError, OSError) as error:
+            if refused := explained(error, _PEER, settings.address):
+                raise refused from error
             pause = _pause(error, pauses)
             if now() >= say_at:
-                log.warning("Waiting for Neo4j", address=settings.address, reason=str(classify(error)))
+                # A server without TLS hangs up without a word, as one does that is just starting.
+                hint = "; NEO4J_TLS is true: does it speak TLS on this port?" if settings.tls else ""
+                log.warning("Waiting for Neo4j", address=settings.address, reason=f"{classify(error)}{hint}")
                 say_at = now() + _SAY_AGAIN_SECONDS
             await asyncio.sleep(pause)
         else:

@@ -7,6 +7,7 @@ from typing import Final
 import asyncpg
 
 from common.checks import Check, Findings, sentence_of
+from common.errors import StartRefused
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.model import Row
@@ -45,6 +46,8 @@ async def check_tables(settings: PostgresSettings, kinds: Sequence[str], *, conn
                 checks = await _server(transaction, settings.address, connections)
             async with pool.transaction() as transaction:
                 return [*checks, *await _tables(transaction, kinds)]
+    except StartRefused as error:
+        return [_found.failed("login", str(error))]
     except (*ERRORS, ValueError) as error:
         return [_found.failed("login", _sentence(error))]
 

@@ -7,8 +7,11 @@ from typing import Any, Final, Self
 
 import asyncpg
 
+from common.certificates import Peer, settings_context
 from tableinator.settings import PostgresSettings
 from tableinator.transaction import Transaction, end
+
+PEER: Final = Peer("PostgreSQL", "POSTGRES", "POSTGRES_DSN")
 
 _SERVERS_SHARE: Final = 0.8
 """The server's limit for a statement, as a share of ours: the server speaks first, unless it is gone."""
@@ -21,6 +24,7 @@ class Connections:
     """As many connections as there are writers, made when first needed: nobody ever waits for one."""
 
     def __init__(self, settings: PostgresSettings, *, size: int) -> None:
+        """Raises: StartRefused where a certificate's file is not what it should be."""
         self._settings = settings
         self._limit = settings.command_timeout
         self.size = size
@@ -33,6 +37,7 @@ class Connections:
             reset=_leave_as_it_is,
             timeout=settings.connect_timeout,
             server_settings=_session(settings),
+            **_encryption(settings),
         )
 
     async def __aenter__(self) -> Self:
@@ -76,6 +81,7 @@ async def connect(settings: PostgresSettings, *, reading: bool = False) -> Any:
             settings.dsn.get_secret_value(),
             timeout=settings.connect_timeout,
             server_settings=_session(settings) | (_READING if reading else {}),
+            **_encryption(settings),
         )
         try:
             await _prepare(connection)
@@ -86,6 +92,12 @@ async def connect(settings: PostgresSettings, *, reading: bool = False) -> Any:
 
 
 _READING: Final = {"enable_seqscan": "on", "idle_in_transaction_session_timeout": "0"}
+
+
+def _encryption(settings: PostgresSettings) -> dict[str, Any]:
+    """Nothing where the settings ask for no TLS: then the DSN may."""
+    context = settings_context(settings, PEER)
+    return {"ssl": context} if context else {}
 
 
 def _session(settings: PostgresSettings) -> dict[str, str]:

@@ -25,7 +25,7 @@ SECRETS_SCRIPT = ROOT / "deploy/secrets.sh"
 # In a container these are the stack's own, whatever the operator's environment says.
 FIXED = r"RABBITMQ_(URL|HOST|PORT|USERNAME|PASSWORD|VHOST|TLS\w*|AUTH|MANAGEMENT_URL)|METRICS_(HOST|PORT)|STATUS_\w+"
 FIXED += r"|NEO4J_(URI|HOST|PORT|USERNAME|PASSWORD|DATABASE)|POSTGRES_(DSN|HOST|PORT|USERNAME|PASSWORD|DATABASE)"
-FIXED += r"|DOCTOR_DISK"
+FIXED += r"|(POSTGRES|NEO4J)_TLS\w*|DOCTOR_DISK"
 
 
 @pytest.fixture(scope="module")

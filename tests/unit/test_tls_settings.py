@@ -7,6 +7,8 @@ import pytest
 from common.environment import load
 from common.errors import SettingsError
 from common.settings import BrokerSettings
+from graphinator.settings import Neo4jSettings
+from tableinator.settings import PostgresSettings
 
 
 @pytest.fixture
@@ -20,6 +22,21 @@ def test_one_variable_switches_it_on() -> None:
     broker = load(BrokerSettings, {"RABBITMQ_TLS": "true", "RABBITMQ_PORT": "5671"})
 
     assert broker.url.get_secret_value() == "amqps://guest:guest@localhost:5671/%2F"
+
+
+def test_stores_have_the_same_variables(pem: str) -> None:
+    postgres = load(PostgresSettings, {"POSTGRES_TLS": "true", "POSTGRES_TLS_CA_FILE": pem})
+    neo4j = load(Neo4jSettings, {"NEO4J_TLS": "true", "NEO4J_TLS_VERIFY": "false"})
+
+    assert (postgres.tls, postgres.tls_ca_file, postgres.tls_verify) == (True, pem, True)
+    assert (neo4j.tls, neo4j.tls_ca_file, neo4j.tls_verify) == (True, "", False)
+
+
+def test_a_scheme_of_neo4j_that_says_it_too_is_refused() -> None:
+    with pytest.raises(SettingsError) as error:
+        load(Neo4jSettings, {"NEO4J_TLS": "true", "NEO4J_URI": "bolt+ssc://there:7687"})
+
+    assert str(error.value) == "NEO4J_TLS is true and NEO4J_URI is bolt+ssc://…; allowed is bolt:// or neo4j://."
 
 
 def test_a_url_switches_it_on_too(pem: str) -> None:
