@@ -44,5 +44,7 @@ docker compose --profile load --profile tools build
 # A service that ends for a wrong setting is begun again and again: there must be an end to waiting.
 docker compose up --detach --wait --wait-timeout "${UP_SECONDS:-300}" "$@" || {
     docker compose ps --all >&2
-    refuse "Not everything is healthy: docker compose logs tells why."
+    refuse "Not everything came up. Docker says above what could not be started (a port that is taken: another one by
+POSTGRES_PORT and the like in .env; an image that can't be had: leave its profile out of COMPOSE_PROFILES in .env).
+What started and is not healthy says why itself: docker compose logs --tail 5"
 }
