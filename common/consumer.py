@@ -95,7 +95,7 @@ class Consumer:
         BUILD.labels(settings.service).info({"version": VERSION, "python": platform.python_version()})
         self.health = Health(settings.service, broker=self._broker, store=self._store)
         self._outage: Outage | None = None
-        self._store_name = "store"
+        self._store_name = settings.store_name
         self._sources: dict[str, AioPikaSource] = {}
         self._pipelines: dict[str, Pipeline[Any]] = {}
 

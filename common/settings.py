@@ -158,6 +158,8 @@ class ConsumerSettings:
     metrics_host: str
     metrics_port: int
     dead_letter_flood: Literal["hold", "allow"]
+    store_name: str = "store"
+    """What readiness calls it until it is connected; then it says so itself."""
 
 
 class ConsumerProgramSettings(ProgramSettings):
@@ -213,4 +215,5 @@ class ConsumerProgramSettings(ProgramSettings):
             metrics_host=self.metrics_host,
             metrics_port=self.metrics_port,
             dead_letter_flood=self.dead_letter_flood,
+            store_name=self.store.store_name,
         )

@@ -3,7 +3,7 @@
 One number sizes everything: the prefetch covers one batch in flight per writer, one that fills and one on the wire.
 """
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -19,6 +19,8 @@ def _derived_prefetch(data: dict[str, Any]) -> int:
 
 class StoreSettings(TlsSettings):
     """How to reach a store, and how records are written to it."""
+
+    store_name: ClassVar[str] = "store"
 
     database: str = text("", "the name of a database")
     batch_mode: bool = choice(True, ("true", "false"))

@@ -23,6 +23,8 @@ def _uri(data: dict[str, Any]) -> str:
 class Neo4jSettings(StoreSettings):
     """How to reach Neo4j and write to it. The URI, where it is given, replaces host and port."""
 
+    store_name: ClassVar[str] = "Neo4j"
+
     model_config = SettingsConfigDict(env_prefix="NEO4J_")
 
     schemes: ClassVar[tuple[str, ...]] = _SCHEMES

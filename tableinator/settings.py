@@ -20,6 +20,8 @@ def _dsn(data: dict[str, Any]) -> SecretStr:
 class PostgresSettings(StoreSettings):
     """How to reach PostgreSQL and write to it. The DSN, where it is given, replaces the parts."""
 
+    store_name: ClassVar[str] = "PostgreSQL"
+
     model_config = SettingsConfigDict(env_prefix="POSTGRES_")
 
     port: int = whole(5432, 1, 65535)

@@ -421,3 +421,8 @@ def test_a_secret_in_place_of_a_file_or_in_a_strange_file_is_not_repeated(tmp_pa
 
 def test_a_broker_can_be_described_without_an_environment() -> None:
     assert BrokerSettings(url=SecretStr("amqp://u:p@h:1/v")).address == "h:1"
+
+
+def test_the_store_has_its_name_before_it_is_connected() -> None:
+    assert load(TableinatorSettings, {}).consumer.store_name == "PostgreSQL"
+    assert load(GraphinatorSettings, {}).consumer.store_name == "Neo4j"
