@@ -61,6 +61,9 @@ async def prepare_tables(connections: Connections, kinds: Sequence[str]) -> None
 
 async def find_tables(transaction: Transaction, kinds: Sequence[str]) -> dict[str, FoundTable]:
     """Describe the tables that exist, wherever the user's search_path finds them."""
+    # The tables first: each statement sees what is committed by then, and a table that another replica is just making
+    # must not be found without its columns.
+    tables = await transaction.fetch(_TABLES, list(kinds), list(PRIVILEGES))
     columns: dict[str, dict[str, FoundColumn]] = {}
     for row in await transaction.fetch(_COLUMNS, list(kinds)):
         found = FoundColumn(row["type"], row["required"], row["filled"])
@@ -69,7 +72,7 @@ async def find_tables(transaction: Transaction, kinds: Sequence[str]) -> dict[st
         row["name"]: FoundTable(
             row["ordinary"], row["unique_id"], frozenset(row["privileges"]), columns.get(row["name"], {})
         )
-        for row in await transaction.fetch(_TABLES, list(kinds), list(PRIVILEGES))
+        for row in tables
     }
 
 
