@@ -149,7 +149,7 @@ def fresh() -> Sequence[Panel]:
         ),
         line(
             "p99 by kind",
-            "The alert looks at it only where there has been no backlog for ten minutes.",
+            "The alert looks at it only where there has been neither a backlog nor an outage for ten minutes.",
             Query(quantile(0.99, latency, RATE), _KIND),
             unit="s",
             signal=signals.LATENCY,

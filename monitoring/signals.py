@@ -1,6 +1,6 @@
 """What is watched, and the numbers at which it is bad: the one place from which alerts and dashboards take both."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from common.kinds import Service
@@ -29,6 +29,9 @@ WRITING_SHARE = 0.8
 BASELINE_MINUTES = 60
 # The hold limit is half of the broker's consumer timeout: at 60% handing back has not worked.
 OLDEST_SHARE = 0.6
+# What one replica holds unanswered as it comes. With no more than that between publisher and commit, ten seconds are
+# slow: fewer than 200 records a second. Not in batches: a slow store shrinks these, and a service that is down has none.
+SMALL_BACKLOG = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,16 @@ def _any_of(metric: str, jobs: Iterable[str]) -> str:
 _NONE = 'label_replace(vector(0), "alertname", "none", "", "")'
 _FIRING = 'ALERTS{alertstate="firing"}'
 FIRING = Signal(f"count by (alertname) ({_FIRING}) or ({_NONE} unless on () {_FIRING})", bad=0)
+
+
 # A stopped container vanishes from DNS, and its series with it: what is not there at all must count as down too. By
 # job: what is started again and again is now there and down, now not there, and does not begin to be down anew.
-_ABSENT = " or ".join(f'absent(up{{job="{job}"}}) - 1' for job in JOBS)
-UP = Signal(f"min by (job) ({_any_of('up', JOBS)} or {_ABSENT})", bad=1, below=True)
+def _answering(jobs: Sequence[str]) -> str:
+    absent = " or ".join(f'absent(up{{job="{job}"}}) - 1' for job in jobs)
+    return f"min by (job) ({_any_of('up', jobs)} or {absent})"
+
+
+UP = Signal(_answering(JOBS), bad=1, below=True)
 RESTARTS = Signal(f"max by (job) (changes({_any_of('process_start_time_seconds', Service)}[10m]))", bad=2)
 BROKER_CONNECTED = Signal("min by (service, kind) (spindle_broker_connected)", bad=1, below=True)
 STORE_HELD = Signal("max by (service, store) (spindle_store_breaker_open)", bad=0)
@@ -91,12 +100,16 @@ BATCH_FILL = Signal(
     f" unless on ({BY_KIND}) {rate(_BATCHES, '5m', where=_BY_BYTES)} / {rate(_BATCHES, '5m')} > 0.5",
 )
 THROUGHPUT = Signal(f"({with_same(BY_KIND, FULL_LOAD, '/', BASELINE)})", bad=0.5, below=True)
-# Behind a backlog latency is the length of the queue, and after an outage of the store that of the outage: no news.
+# Behind a backlog latency is the length of the queue, given out or not; and after an outage of the service, of its
+# connection or of its store that of the outage, of which its metrics then tell nothing: no news.
+_DOWN = f'label_replace(min_over_time({_answering(tuple(Service))}[10m:15s]) < 1, "service", "$1", "job", "(.+)")'
 LATENCY = Signal(
     quantile(0.99, "spindle_publish_to_commit_seconds", "5m"),
     bad=10,
-    when=f"and on ({BY_KIND}) max_over_time({BACKLOG}[10m]) < 1"
-    " unless on (service) max by (service) (max_over_time(spindle_store_breaker_open[10m])) > 0",
+    when=f"and on ({BY_KIND}) max_over_time({MESSAGES}[10m]) < {SMALL_BACKLOG}"
+    f" unless on (service) {_DOWN}"
+    f" unless on ({BY_KIND}) min_over_time(spindle_broker_connected[10m]) < 1"
+    " unless on (service) max_over_time(spindle_store_breaker_open[10m]) > 0",
 )
 LOOP_LAG = Signal("max by (service) (spindle_event_loop_lag_seconds)", bad=0.5)
 RECONNECTS = Signal(f"sum by ({BY_KIND}) (increase(spindle_broker_reconnects_total[10m]))", bad=3)

@@ -57,6 +57,7 @@ def test_the_runbook_names_the_number_that_the_alert_has() -> None:
             assert re.search(rf"\b{alert.signal.bad:g}\b", text) or share in text, alert.name
         if alert.lasting != "0s":
             assert _in_words(alert.lasting) in text, alert.name
+    assert f"{signals.SMALL_BACKLOG:,} messages" in _runbook_entries()["SpindleLatencyHigh"]
 
 
 def test_every_alert_leads_to_its_entry() -> None:
