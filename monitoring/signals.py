@@ -30,7 +30,8 @@ BASELINE_MINUTES = 60
 # The hold limit is half of the broker's consumer timeout: at 60% handing back has not worked.
 OLDEST_SHARE = 0.6
 # What one replica holds unanswered as it comes. With no more than that between publisher and commit, ten seconds are
-# slow: fewer than 200 records a second. Not in batches: a slow store shrinks these, and a service that is down has none.
+# slow: fewer than 200 records a second. Not in batches: a slow store shrinks these, and a service that is down tells
+# nothing of them.
 SMALL_BACKLOG = 2000
 
 

@@ -31,6 +31,14 @@ PROGRAMS: dict[str, type[ProgramSettings]] = {
 _FURTHER: dict[str, tuple[type[Settings], ...]] = {
     "spindle": (GraphinatorSettings, TableinatorSettings, ExtractorSettings)
 }
+OWN = {
+    r"(RABBITMQ|POSTGRES|NEO4J)_(HOST|PORT|USERNAME|PASSWORD|URL|DSN|URI)": "the stack's servers and their passwords",
+    r"RABBITMQ_VHOST|(POSTGRES|NEO4J)_DATABASE": "those servers have no other",
+    r"RABBITMQ_MANAGEMENT_URL|STATUS_\w+": "on this machine the addresses are others than within the network",
+    r"METRICS_(HOST|PORT)": "Prometheus and the published port lead there",
+    r"DOCTOR_DISK": "a folder in the container",
+}
+"""Settings (as patterns) that compose passes on to none of our programs, whatever the environment says, and why."""
 PORTS = (
     "RABBITMQ_PORT",
     "RABBITMQ_MANAGEMENT_PORT",
@@ -54,6 +62,11 @@ def settings_of(service: str) -> set[str]:
     """Name the variables that a program of ours reads."""
     models = (PROGRAMS[service], *_FURTHER.get(service, ()))
     return {name for model in models for name, _ in variables(model)}
+
+
+def adjustable(service: str) -> set[str]:
+    """Name those of them that compose passes on."""
+    return {setting for setting in settings_of(service) if not any(re.fullmatch(own, setting) for own in OWN)}
 
 
 def config(environ: Mapping[str, str] | None = None, profiles: tuple[str, ...] = ("--profile", "*")) -> dict[str, Any]:
