@@ -117,7 +117,8 @@ async def _tables(transaction: Transaction, kinds: Sequence[str]) -> list[Check]
             _found.failed(
                 "tables",
                 f"{', '.join(missing)} are missing and can't be created ({error.args[0]}): as one who may, run "
-                f"{'; '.join(statements)}; and grant this user SELECT, INSERT and UPDATE on them.",
+                f"{'; '.join(statements)}; and grant this user SELECT, INSERT and UPDATE on them: "
+                "deploy/grants/postgresql.sql.",
             )
         ]
     return [*_tables_found(missing), *[await _writing(transaction, kinds)]]

@@ -60,7 +60,8 @@ ALONE: Final[Mapping[str, Meaning]] = MappingProxyType({"53200": _O, "54001": _D
 ALARMS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "25006": "PostgreSQL is read-only: end its recovery or read-only mode, or name the primary in POSTGRES_HOST",
-        "42501": "PostgreSQL refuses this user a privilege: grant SELECT, INSERT and UPDATE on the tables",
+        "42501": "PostgreSQL refuses this user a privilege: grant SELECT, INSERT and UPDATE on the tables, "
+        "as deploy/grants/postgresql.sql does",
         "42P01": "A table is missing in PostgreSQL: restore it, or restart tableinator so that it is created",
         "53100": "PostgreSQL's disk is full: free or add space",
         "53200": "PostgreSQL finds no memory for a single record: give it more, or lower its other load",

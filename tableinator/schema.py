@@ -87,7 +87,8 @@ async def _create(connections: Connections, kinds: Sequence[str]) -> None:
         except asyncpg.InsufficientPrivilegeError as error:
             raise StartRefused(
                 f"Tables are missing in PostgreSQL, and this user may not create them ({error.args[0]}). "
-                f"Run, as one who may: {'; '.join(statements)}; and grant this user SELECT, INSERT and UPDATE on them."
+                f"Run, as one who may: {'; '.join(statements)}; and grant this user SELECT, INSERT and UPDATE on them: "
+                "deploy/grants/postgresql.sql."
             ) from error
         await transaction.commit()
     log.info("Tables created", tables=",".join(kinds), compression="lz4" if lz4 else "none")

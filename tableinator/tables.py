@@ -80,7 +80,8 @@ def differences(kind: str, found: FoundTable) -> list[str]:
     missing = [privilege for privilege in PRIVILEGES if privilege not in found.privileges]
     if missing:
         problems.append(
-            f"this user lacks privileges; GRANT {', '.join(missing)} ON {kind} TO CURRENT_USER, as its owner"
+            f"this user lacks privileges; GRANT {', '.join(missing)} ON {kind} TO CURRENT_USER, as its owner; "
+            "deploy/grants/postgresql.sql has what each login needs"
         )
     return problems
 

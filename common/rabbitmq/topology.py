@@ -29,6 +29,10 @@ _ROUNDS = 20
 """Differences that one declaration may have; the broker knows fewer arguments than this."""
 
 
+class AccessRefused(StartRefused):
+    """The broker does not let this user do it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Declared:
     """What there is on the broker now."""
@@ -142,6 +146,11 @@ async def _declare(connection: Connection, declaration: Declaration) -> None:
     for _ in range(_ROUNDS):
         try:
             await _try(connection, declaration)
+        except AccessRefused:
+            # Once all is there a user needs no right to make (and to delete) it: deploy/grants.
+            if not await _exists(connection, declaration):
+                raise
+            return
         except ChannelPreconditionFailed as error:
             if not declaration.adopt(_text(error)):
                 declaration.differences.append(f"{declaration.what} {declaration.name}: {_text(error)}")
@@ -227,10 +236,11 @@ async def _throw_away(connection: Connection) -> AsyncIterator[Channel]:
             await channel.close()
 
 
-def _access_refused(connection: Connection, error: ChannelAccessRefused) -> StartRefused:
-    return StartRefused(
-        f"RabbitMQ at {connection.address} refused access ({_text(error)}); the user needs permission to configure, "
-        f"write and read its exchanges and queues in the virtual host {connection.vhost!r}."
+def _access_refused(connection: Connection, error: ChannelAccessRefused) -> AccessRefused:
+    return AccessRefused(
+        f"RabbitMQ at {connection.address} refused access ({_text(error)}); the user needs permission to configure "
+        f"(unless it exists), write and read its exchanges and queues in the virtual host {connection.vhost!r}: see "
+        "deploy/grants/rabbitmq.json."
     )
 
 

@@ -29,7 +29,10 @@ from common.settings import BrokerSettings
 WINDOW = 64
 """Letters on their way at a time: at the most so many are in the queue twice after a crash."""
 
-PERMISSIONS = "to configure, write and read what begins with the queue's name, and to write to amq.default"
+PERMISSIONS = (
+    "to read the dead-letter queue, to configure that name with .turn behind it, and to write to amq.default "
+    "(spindle_operator in deploy/grants/rabbitmq.json)"
+)
 """What a turn needs: the lock is a queue, and what goes to a queue goes by the default exchange."""
 
 PATIENCE = 30.0

@@ -10,6 +10,7 @@ from common.checks import Check, Findings
 from common.environment import Settings, load
 from common.errors import SettingsError
 from common.rabbitmq.checking import check_broker
+from common.rabbitmq.permissions import Login
 from extractor.loads import Load
 from extractor.settings import ExtractorSettings
 from graphinator.checking import check_graph
@@ -25,7 +26,9 @@ from tableinator.settings import TableinatorSettings
 S = TypeVar("S", bound=Settings)
 
 
-async def check_everything(environ: Mapping[str, str], load_: Load | None, home: Path | None) -> list[Check]:
+async def check_everything(
+    environ: Mapping[str, str], load_: Load | None, home: Path | None, login_of: Login = Login.ALL
+) -> list[Check]:
     """Every check; `load_`: what is to be loaded, `home`: the native stack's folder, both where known.
 
     Raises: SettingsError where not even the broker is named in a way that can be used.
@@ -34,11 +37,11 @@ async def check_everything(environ: Mapping[str, str], load_: Load | None, home:
     extractor = _loaded(ExtractorSettings, environ)
     need = need_of(load_, max_backlog=extractor.extractor_max_backlog) if load_ and extractor else None
     looks: list[Awaitable[Sequence[Check]]] = [
-        check_broker(operator.broker, operator.names, operator.kinds),
+        check_broker(operator.broker, operator.names, operator.kinds, login_of),
         asyncio.to_thread(_by_management, operator, need),
-        _tables(environ),
-        _graph(environ),
     ]
+    if login_of is not Login.EXTRACTOR:  # which has nothing to do with the stores
+        looks += [_tables(environ), _graph(environ)]
     found = [*settings_checks(environ)]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_awaited(look)) for look in looks]

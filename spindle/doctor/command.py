@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.checks import Check, State
+from common.rabbitmq.permissions import Login
 from spindle.doctor.checkup import check_everything
 from spindle.environments import add_stack_argument, environment_of, find_stack
 from spindle.output import readers_may_leave, wide_console
@@ -23,7 +24,8 @@ written for trial and rolled back: nothing is changed.
 With a load named, free disk is compared with what it takes: RabbitMQ's, of which its management API tells, and that of
 DOCTOR_DISK, a folder on the disk that all servers share, where it is set (in the compose stack it is).
 
-The settings are checked as this environment has them: run it with the services' own.
+The settings are checked as this environment has them: run it with the services' own. Where the services and the
+extractor have logins of their own (deploy/grants), run it with each, and say which it is by --login-of.
 
 exit codes: 0 all is well; 1 warnings; 2 something would fail
 """
@@ -40,6 +42,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     add_source_arguments(parser, records=None, optional=True)
     add_stack_argument(parser)
+    parser.add_argument(
+        "--login-of",
+        type=Login,
+        choices=list(Login),
+        default=Login.ALL,
+        help="look only for the permissions that these need (default: all)",
+    )
     parser.add_argument("--json", action="store_true", help="for a program")
     parser.set_defaults(run=run)
 
@@ -50,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     load = open_source(arguments).load if named else None
     environ = environment_of(arguments)
     home = find_stack(arguments.stack_env).home if arguments.stack_env is not None else None
-    checks = asyncio.run(check_everything(environ, load, home))
+    checks = asyncio.run(check_everything(environ, load, home, arguments.login_of))
     with readers_may_leave():
         if arguments.json:
             print(json.dumps(as_data(checks), indent=2))
