@@ -68,12 +68,13 @@ demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, 
 up: ## start servers, services and what watches them as containers (UP_ARGS='--scale tableinator=3')
 	@deploy/up.sh $(UP_ARGS)
 
-down: $(VENV)/.ready ## stop what demo, up or stack-up started; the data stays
-	$(BIN)/spindle stack down
+# Without the virtual environment nothing was started natively, and stopping is no time to make one.
+down: ## stop what demo, up or stack-up started; the data stays
+	@if [ -x $(BIN)/spindle ]; then $(BIN)/spindle stack down; fi
 	@if docker version >/dev/null 2>&1; then docker compose --profile '*' down; fi
 
 stack-up: $(VENV)/.ready ## start servers and services as native processes
 	$(BIN)/spindle stack up
 
-stack-down: $(VENV)/.ready ## stop them; the data stays
-	$(BIN)/spindle stack down
+stack-down: ## stop them; the data stays
+	@if [ -x $(BIN)/spindle ]; then $(BIN)/spindle stack down; else echo "nothing was started: there is no $(VENV)"; fi

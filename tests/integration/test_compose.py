@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 import stat
 import subprocess
@@ -14,6 +15,7 @@ import yaml
 
 from common import VERSION
 from common.environment import load
+from tests import containers
 from tests.compose import PROGRAMS, ROOT, adjustable, config, reason_against_config, settings_of
 
 CONSUMERS = ("graphinator", "tableinator")
@@ -253,9 +255,9 @@ def test_grafana_finds_its_dashboards_and_they_their_data_source(services: dict[
 # -- deploy/up.sh
 
 
-def up(**environ: str) -> subprocess.CompletedProcess[str]:
+def up(*, project: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["/bin/sh", ROOT / "deploy/up.sh"],
+        ["/bin/sh", project / "deploy/up.sh"],
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
@@ -281,6 +283,86 @@ def test_without_an_engine_a_sentence_says_what_to_do_instead(tmp_path: Path) ->
     assert done.returncode == 2
     assert done.stderr.startswith("No container engine answers (")
     assert done.stderr.endswith(": start it, or the same stack without containers with make stack-up.\n")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """A project with the same scripts, of two services: one that runs, and one whose image can't be had."""
+    if (reason := reason_against_config()) is not None:
+        pytest.skip(reason)
+    there = tmp_path / f"spindle-up-{secrets.token_hex(4)}"  # the name of the project, and of what the engine has of it
+    (there / "deploy").mkdir(parents=True)
+    for name in ("deploy/up.sh", "deploy/secrets.sh", ".env.example"):
+        shutil.copy(ROOT / name, there / name)
+    image = containers.image("prometheus")
+    server = {"image": image, "secrets": ["rabbitmq_password"], "volumes": ["postgres:/prometheus"]}
+    none = {"image": "${GRAFANA_IMAGE:-127.0.0.1:1/none:1}", "profiles": ["dashboards"]}
+    secret = {"file": "${SPINDLE_SECRETS:-./secrets}/rabbitmq_password"}
+    (there / "docker-compose.yml").write_text(
+        yaml.safe_dump(
+            {
+                "services": {"server": server, "grafana": none},
+                "volumes": {"postgres": None},
+                "secrets": {"rabbitmq_password": secret},
+            }
+        )
+    )
+    yield there
+    if containers.has_container("prometheus"):
+        subprocess.run(
+            ["docker", "compose", "down", "--volumes", "--timeout", "2"], cwd=there, check=True, timeout=60.0
+        )
+
+
+def needs_engine() -> None:
+    if os.environ.get("TEST_SERVERS") == "native" or not containers.has_container("prometheus"):
+        pytest.skip("no engine with Prometheus' image")
+
+
+def test_a_name_that_nothing_reads_is_told(project: Path) -> None:
+    (project / ".env").write_text(
+        "POSTGRES_BATCHSIZE=7\nexport LOGLEVEL='debug'\nPOSTGRES_BATCH_SIZE=7\nNEO4J_PASSWORD_FILE=/there\n"
+        "COMPOSE_PROFILES=\nGRAFANA_IMAGE=elsewhere\n# NEVER_MIND=1\n"
+    )
+
+    done = up(project=project, DOCKER_HOST=f"unix://{project}/nobody")
+
+    assert done.stderr.splitlines()[0] == (
+        "Nothing reads these names in .env (.env.example has every one that is read): LOGLEVEL POSTGRES_BATCHSIZE"
+    )
+
+
+def test_what_can_not_be_had_is_left_out_and_told_last(project: Path) -> None:
+    needs_engine()
+    (project / ".env").write_text("COMPOSE_PROFILES=dashboards  # as in the example\nSPINDLE_SECRETS=./elsewhere\n")
+
+    done = up(project=project)
+
+    assert done.returncode == 0, done.stderr
+    assert "Without dashboards: the image 127.0.0.1:1/none:1 can't be had." in done.stderr.splitlines()[-2]
+    assert (project / "elsewhere/postgres_password").exists()
+
+
+def test_lost_passwords_are_not_made_anew_for_volumes_that_have_others(project: Path) -> None:
+    needs_engine()
+    assert up(project=project, COMPOSE_PROFILES="").returncode == 0
+    (project / "secrets/postgres_password").unlink()
+    (project / "secrets/neo4j_password").unlink()
+
+    done = up(project=project, COMPOSE_PROFILES="")
+
+    assert done.returncode == 2
+    assert f"{project}/secrets" in done.stderr
+    assert f"volumes of an earlier start were made: {project.name}_postgres.\n" in done.stderr
+    assert not (project / "secrets/postgres_password").exists()
+
+
+@pytest.mark.parametrize("target", ["down", "stack-down"])
+def test_nothing_is_installed_in_order_to_stop(target: str) -> None:
+    said = subprocess.check_output(["make", "--dry-run", target, "VENV=nowhere"], cwd=ROOT, text=True, timeout=30.0)
+
+    assert "pip" not in said
+    assert "stack down" in said
 
 
 # -- deploy/secrets.sh
