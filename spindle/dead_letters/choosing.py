@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from common.kinds import KINDS, Service
-from spindle.dead_letters.letter import Letter
+from spindle.dead_letters.letter import REASONS, Letter
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -60,7 +60,7 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("which letters (where nothing is said all of them; replay and drop want --all)")
     group.add_argument("--service", action="append", choices=[str(each) for each in Service])
     group.add_argument("--kind", action="append", choices=KINDS)
-    group.add_argument("--reason", action="append", metavar="REASON", help="refused, not_json, broker_expired …")
+    group.add_argument("--reason", action="append", choices=REASONS, metavar="REASON", help=", ".join(REASONS))
     group.add_argument("--error-class", action="append", metavar="CLASS", help="as the table shows it")
     group.add_argument("--code", action="append", metavar="CODE", help="SQLSTATE or Neo4j code")
     group.add_argument("--id", action="append", metavar="ID", help="of the record")

@@ -8,12 +8,20 @@ from typing import Any
 import msgspec
 
 from common.delivery import Properties, load_of
+from common.errors import Reason
 from common.kinds import Service
 from common.rabbitmq.letter import PREFIX
 from common.rabbitmq.taking import StoredLetter
 from common.records import Envelope
 
 REPLAYS = f"{PREFIX}replays"
+_UNKNOWN = "unknown"
+REASONS = (
+    *(reason.value for reason in Reason),
+    *(f"broker_{reason}" for reason in ("rejected", "expired", "maxlen", "delivery_limit")),
+    _UNKNOWN,
+)
+"""Every reason that a letter can have: ours; those that RabbitMQ has; and what was put there by somebody else."""
 
 _ENVELOPE = msgspec.json.Decoder(Envelope)
 _DEATHS = ("x-death", "x-first-death-", "x-last-death-")
@@ -57,7 +65,7 @@ def read(stored: StoredLetter, service: Service, kind: str) -> Letter:
         kind,
         said["letter"],
         said["id"] if ours else _id_of(stored.body),
-        _text(headers[f"{PREFIX}reason"]) if ours else "unknown",
+        _text(headers[f"{PREFIX}reason"]) if ours else _UNKNOWN,
         said["error-class"],
         said["code"],
         said["text"],

@@ -13,7 +13,7 @@ from common.rabbitmq.taking import StoredLetter
 from spindle.cli import main
 from spindle.dead_letters.choosing import Choice, duration
 from spindle.dead_letters.exporting import exporting_to
-from spindle.dead_letters.letter import Letter, read
+from spindle.dead_letters.letter import REASONS, Letter, read
 from spindle.dead_letters.showing import body_text, letters_table
 from spindle.dead_letters.summary import Summary
 
@@ -127,3 +127,20 @@ def test_an_age_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture
         main(["dead-letters", "list", "--older-than", text])
 
     assert "allowed are 90s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["list", "show", "replay", "drop", "export"])
+def test_a_reason_that_no_letter_can_have_is_refused(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["dead-letters", action, "--reason", "refusd"])
+
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "'refusd'" in said and "refused" in said and "broker_delivery_limit" in said
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-death": [{"reason": "maxlen"}]}])
+def test_a_letter_that_is_not_ours_has_a_reason_that_can_be_chosen(headers: dict[str, Any]) -> None:
+    stored = StoredLetter(b"{}", Properties(headers=headers))
+
+    assert read(stored, Service.GRAPHINATOR, "labels").reason in REASONS
