@@ -20,7 +20,8 @@ INTERVAL = 2.0
 
 _ABOUT = """\
 How the services and their queues are: records per second over the last ten seconds, what waits, when that will be done,
-latency from publish to commit (since the services began; with --watch, of the last minute), stores and dead letters.
+latency from publish to commit (where records are settled now: since the services began; with --watch, of the last
+minute), stores and dead letters.
 
 exit codes: 0 healthy; 1 degraded: something is listed as wrong; 2 unreachable: the broker, or all replicas of a service
 """

@@ -50,10 +50,11 @@ def _wrong(picture: Picture, names: Names) -> Iterator[str]:
 
 
 def _wrong_with(kind: KindState, state: ServiceState, picture: Picture, names: Names) -> Iterator[str]:
-    answering = any(replica.answers for replica in state.replicas)
-    if picture.broker.is_reachable and kind.ready is None:
+    begun = any(replica.has_begun for replica in state.replicas)
+    waits = not begun and any(replica.answers for replica in state.replicas)  # it says so, and what for
+    if picture.broker.is_reachable and kind.ready is None and not waits:
         yield f"the queue {names.queue(state.service, kind.kind)} does not exist"
-    if answering and not kind.replicas:
+    if begun and not kind.replicas:
         yield "no replica works on it"
     for flag in kind.flags:
         yield _MEANINGS[flag]

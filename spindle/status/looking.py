@@ -25,11 +25,13 @@ class Watcher:
             broker = group.create_task(look_at_broker(settings))
             looks = [group.create_task(look_at_replicas(*each)) for each in places.items()]
         replicas = [replica for look in looks for replica in look.result()]
+        latencies = self._recent.observe(time.monotonic(), histograms(replicas))
         return paint(
             replicas,
             broker.result(),
             services=list(places),
             kinds=settings.kinds,
             names=settings.names,
-            latencies=self._recent.observe(time.monotonic(), histograms(replicas)),
+            latencies=latencies,
+            window=self._recent.window,
         )

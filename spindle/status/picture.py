@@ -72,6 +72,8 @@ class Picture:
 
     broker: BrokerState
     services: Sequence[ServiceState]
+    window: float | None = None
+    """Seconds that latencies look back over; None: to the services' begin."""
 
 
 _FLAGS = {
@@ -101,14 +103,15 @@ def paint(
     kinds: Sequence[str],
     names: Names,
     latencies: Mapping[str, Buckets],
+    window: float | None = None,
 ) -> Picture:
-    """Make the picture; `latencies` as `histograms` names them."""
+    """Make the picture; `latencies` as `histograms` names them, of this window."""
     painted = []
     for service in services:
         own = [replica for replica in replicas if replica.service == service]
         states = [_kind(service, kind, own, broker, names, latencies) for kind in kinds]
         painted.append(_service(service, own, states))
-    return Picture(broker, painted)
+    return Picture(broker, painted, window)
 
 
 def _service(service: Service, replicas: Sequence[Replica], kinds: Sequence[KindState]) -> ServiceState:

@@ -51,12 +51,18 @@ class Recent:
     def __init__(self) -> None:
         self._looks: deque[tuple[float, Mapping[str, Buckets]]] = deque()
 
+    @property
+    def window(self) -> float | None:
+        """Seconds that the last answer looked back over; None: to the histograms' begin."""
+        return self._looks[-1][0] - self._looks[0][0] if len(self._looks) > 1 else None
+
     def observe(self, at: float, said: Mapping[str, Buckets]) -> dict[str, Buckets]:
         """Note histograms by name, as they are at this time (seconds of one clock).
 
         Returns: what is new in each since the oldest look of the window; all of one that began anew since.
         """
-        while self._looks and at - self._looks[0][0] > WINDOW:
+        # The last look stays, however long ago: its window is then the time between two looks.
+        while len(self._looks) > 1 and at - self._looks[0][0] > WINDOW:
             self._looks.popleft()
         before = self._looks[0][1] if self._looks else {}
         self._looks.append((at, said))

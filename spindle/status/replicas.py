@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from common.kinds import Service
 from common.scraping import Samples, Unreachable, ask, scrape
@@ -31,6 +31,11 @@ class Replica:
     def answers(self) -> bool:
         """Whether it can be asked."""
         return self.samples is not None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it works on any kind: before its store is connected it asks RabbitMQ for nothing."""
+        return self.samples is not None and any(self.samples.of("spindle_broker_connected"))
 
     @property
     def is_ready(self) -> bool:
@@ -80,20 +85,25 @@ def _ask(replica: Replica) -> Replica:
         _, said = ask(host, int(port), "/health/ready", timeout=TIMEOUT)
     except Unreachable as error:
         return Replica(replica.service, replica.address, trouble=(str(error).removeprefix(f"{replica.address} "),))
-    return Replica(replica.service, replica.address, samples, tuple(_missing(said)))
+    replica = Replica(replica.service, replica.address, samples)
+    return replace(replica, trouble=tuple(missing(said, has_begun=replica.has_begun)))
 
 
-def _missing(said: bytes) -> list[str]:
+def missing(said: bytes, *, has_begun: bool) -> list[str]:
     """What a readiness answer names, as `common.health` writes it."""
     try:
         report = json.loads(said)
         broker, store = report["broker"], report["store"]
-        missing = []
+        troubles = []
+        if store["status"] != "ok" and not has_begun:
+            # That it has no connection to RabbitMQ either follows from this, and would send people to the wrong server.
+            detail = store.get("detail") or "not connected"
+            return [f"waits for {store['name']} ({detail}), and takes nothing from RabbitMQ before"]
         if broker["status"] != "ok":
             kinds = ", ".join(broker.get("disconnected", ())) or "every kind"
-            missing.append(f"not connected to RabbitMQ for {kinds}")
+            troubles.append(f"not connected to RabbitMQ for {kinds}")
         if store["status"] != "ok":
-            missing.append(f"{store['name']} is held to be unavailable: {store.get('detail') or 'no reason given'}")
+            troubles.append(f"{store['name']} is held to be unavailable: {store.get('detail') or 'no reason given'}")
     except (ValueError, KeyError, TypeError, AttributeError):
         return ["its readiness can't be read"]
-    return missing
+    return troubles

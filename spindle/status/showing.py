@@ -22,6 +22,7 @@ def as_screen(picture: Picture, verdict: Verdict, wrong: Sequence[str]) -> Rende
         _places(picture),
         Text(),
         _kinds(picture),
+        Text(_about_latency(picture.window), style="dim"),
         *(Text(f"- {sentence}", style="yellow") for sentence in wrong),
     )
 
@@ -48,6 +49,8 @@ def _broker(picture: Picture) -> str:
 
 
 def _store(state: ServiceState) -> str:
+    if not state.store:
+        return "[red]no store yet[/]"
     if not state.breaker_open:
         return f"{state.store} [green]ok[/]"
     return f"{state.store} [red]unavailable{', needs a person' if state.alarm else ''}[/]"
@@ -59,17 +62,25 @@ def _kinds(picture: Picture) -> Table:
         table.add_column(heading, justify="right")
     for state in picture.services:
         for kind in state.kinds:
-            table.add_row(state.service, kind.kind, *_cells(kind, known=picture.broker.is_reachable))
+            table.add_row(state.service, kind.kind, *_cells(kind, picture))
     return table
 
 
-def _cells(kind: KindState, *, known: bool) -> Iterator[str]:
+def _about_latency(window: float | None) -> str:
+    since = (
+        "since the services began, where they settle any now" if window is None else f"in the last {_duration(window)}"
+    )
+    return f"p50, p95, p99: from publish to commit, of the records {since}"
+
+
+def _cells(kind: KindState, picture: Picture) -> Iterator[str]:
     yield f"{kind.rate:,.0f}"
     yield _count(kind.ready)
-    yield _count(kind.unacknowledged if known else None)
+    yield _count(kind.unacknowledged if picture.broker.is_reachable else None)
     yield _duration(kind.eta) if kind.eta is not None else "?"
     yield f"{kind.in_flight:,}"
-    yield from _latencies(kind.latency)
+    # How long records took in a load of last week is no answer to how long they take.
+    yield from _latencies(kind.latency if kind.rate or picture.window is not None else None)
     yield f"{kind.outcomes['dead_lettered']:,}"
     yield _count(kind.dead_letters)
 
@@ -97,7 +108,10 @@ def _duration(seconds: float) -> str:
 
 
 def as_data(picture: Picture, verdict: Verdict, wrong: Sequence[str]) -> dict[str, Any]:
-    """The same for a program; durations are seconds, and what is not known is null."""
+    """The same for a program; durations are seconds, and what is not known is null.
+
+    Latencies without a window are of the time since the services began.
+    """
     broker = picture.broker
     return {
         "verdict": verdict.name.lower(),
@@ -108,6 +122,7 @@ def as_data(picture: Picture, verdict: Verdict, wrong: Sequence[str]) -> dict[st
             "asked_by": list(broker.asked_by),
             "alarms": list(broker.alarms),
         },
+        "latency_window_seconds": picture.window and round(picture.window, 1),
         "services": {state.service.value: _service_as_data(state) for state in picture.services},
     }
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,6 +147,21 @@ async def test_a_store_that_can_not_be_written_to_is_named_and_its_records_are_t
     assert seen.service["breaker_open"] and seen.service["store_alarm"]
     assert seen.service["kinds"]["artists"]["backlog"] >= count
     assert "PostgreSQL is held to be unavailable: A table is missing" in seen.data["problems"][0]
+
+
+async def test_a_store_that_is_away_at_the_start_is_what_is_named(scene: Scene, tmp_path: Path) -> None:
+    nowhere = {**scene.tables.environment, "POSTGRES_DSN": "postgresql://spindle@127.0.0.1:1/spindle"}
+    running = Running(Service.TABLEINATOR, {**scene.broker.environment, **nowhere}, tmp_path / "waiting.log")
+    try:
+        await running.until(lambda: "Serving metrics" in running.log, "served")
+
+        seen = await scene.status(running)
+    finally:
+        running.kill()
+
+    [problem] = seen.data["problems"]
+    assert seen.code == 1
+    assert "waits for PostgreSQL" in problem
 
 
 async def test_without_a_broker_nothing_is_hidden_and_all_ends_in_time(scene: Scene) -> None:

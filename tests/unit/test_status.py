@@ -1,5 +1,6 @@
 """`spindle status`: from what processes and broker say to numbers, sentences and an exit code."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from common.environment import load
 from common.errors import SettingsError
+from common.health import Health, StoreState
 from common.kinds import KINDS, Names, Service
 from common.metrics import REGISTRY
 from common.scraping import Samples
@@ -21,7 +23,7 @@ from spindle.status.broker import BrokerState, QueueState, Told, combined, our_q
 from spindle.status.judging import STILL, Verdict, judge
 from spindle.status.picture import Picture, histograms, paint
 from spindle.status.quantiles import WINDOW, Recent, latency_of, quantile
-from spindle.status.replicas import Replica
+from spindle.status.replicas import Replica, missing
 from spindle.status.showing import as_data, as_screen
 
 NAMES = Names()
@@ -57,6 +59,13 @@ def picture(*replicas: Replica, of: BrokerState | None = None, services: tuple[S
     """A picture of one service, unless others are named."""
     found = list(replicas)
     return paint(found, of or broker(), services=services, kinds=KINDS, names=NAMES, latencies=histograms(found))
+
+
+def on_screen(painted: Picture) -> str:
+    """What a person sees."""
+    shown = StringIO()
+    Console(width=140, file=shown).print(as_screen(painted, *judged(painted)))
+    return shown.getvalue()
 
 
 def judged(painted: Picture) -> tuple[Verdict, list[str]]:
@@ -243,6 +252,74 @@ def test_a_watch_looks_back_a_minute_and_no_further() -> None:
     assert seen == [10.0, 5.0, 25.0]
 
 
+def test_a_watch_that_looks_seldom_looks_back_to_its_last_look() -> None:
+    recent = Recent()
+    looks = [(0.0, 10.0), (2 * WINDOW, 15.0), (4 * WINDOW, 15.0)]
+
+    seen = [(recent.observe(at, {"a": {1.0: count}})["a"][1.0], recent.window) for at, count in looks]
+
+    assert seen == [(10.0, None), (5.0, 2 * WINDOW), (0.0, 2 * WINDOW)]
+
+
+@pytest.mark.parametrize(
+    ("rate", "window", "shown", "about"),
+    [
+        (100.0, None, True, "since the services began"),
+        (0.0, None, False, "since the services began"),
+        (0.0, 30.0, True, "in the last 30 s"),
+    ],
+)
+def test_how_long_records_once_took_is_not_shown_as_how_long_they_take(
+    rate: float, window: float | None, shown: bool, about: str
+) -> None:
+    found = [replica(records_per_second=rate)]
+    buckets = {f"{found[0].address} {TABLE} artists": dict.fromkeys(BOUNDS, 10.0)}
+    painted = paint(found, broker(), services=[TABLE], kinds=KINDS, names=NAMES, latencies=buckets, window=window)
+
+    text = on_screen(painted)
+    [artists] = [line for line in text.splitlines() if "artists" in line]
+
+    assert (" ms" in artists) is shown
+    assert about in text
+    assert as_data(painted, *judged(painted))["latency_window_seconds"] == window
+
+
+def test_who_waits_for_its_store_at_the_start_is_not_said_to_lack_the_broker() -> None:
+    health = Health(
+        str(TABLE),
+        broker=lambda: dict.fromkeys(KINDS, False),
+        store=lambda: StoreState("PostgreSQL", available=False, detail="not connected yet"),
+    )
+    waiting = Replica(
+        TABLE,
+        "10.0.0.1:8002",
+        Samples(),
+        tuple(missing(json.dumps(health.ready()).encode(), has_begun=False)),
+    )
+    painted = picture(waiting, of=BrokerState("here:5672", ("amqp",)))
+
+    assert judged(painted) == (
+        Verdict.DEGRADED,
+        [
+            "tableinator at 10.0.0.1:8002: waits for PostgreSQL (not connected yet), and takes nothing from RabbitMQ "
+            "before"
+        ],
+    )
+    assert "no store yet" in on_screen(painted)
+
+
+def test_who_lacks_both_broker_and_store_later_is_said_to() -> None:
+    health = Health(
+        str(TABLE),
+        broker=lambda: dict.fromkeys(KINDS, False),
+        store=lambda: StoreState("PostgreSQL", available=False, detail="no answer"),
+    )
+
+    said = missing(json.dumps(health.ready()).encode(), has_begun=True)
+
+    assert [sentence.split()[0] for sentence in said] == ["not", "PostgreSQL"]
+
+
 def test_a_histogram_that_began_anew_counts_whole() -> None:
     recent = Recent()
     recent.observe(0.0, {"a": {1.0: 100.0}})
@@ -275,12 +352,9 @@ def test_every_metric_that_is_read_is_exported() -> None:
 
 def test_what_is_shown_and_what_a_program_gets_agree() -> None:
     painted = picture(replica(records_per_second=100), of=broker(artists=QueueState(7100)))
-    shown = StringIO()
-    console = Console(width=140, file=shown)
 
     data = as_data(painted, *judged(painted))
-    console.print(as_screen(painted, *judged(painted)))
-    [artists] = [line for line in shown.getvalue().splitlines() if "artists" in line]
+    [artists] = [line for line in on_screen(painted).splitlines() if "artists" in line]
 
     assert data["verdict"] == "healthy"
     assert data["services"]["tableinator"]["kinds"]["artists"]["eta_seconds"] == 71.0
