@@ -3,18 +3,23 @@
 import base64
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from common.errors import SpindleError
+from common.certificates import Peer, make_context, what_is_wrong
+from common.errors import SpindleError, StartRefused
+from common.tls import TlsSettings
 from spindle.settings import OperatorSettings
 
 TIMEOUT = 3.0
 """Seconds for each step of an answer; asked often, and there is another way to most of what it tells."""
 
+_PEER = Peer("RabbitMQ's management API", "RABBITMQ", "RABBITMQ_MANAGEMENT_URL")
+_NO_FILES = TlsSettings()
 _PAGE = 500  # queues; the most that the API gives at a time
 
 
@@ -37,11 +42,13 @@ class Management:
     url: str
     login: tuple[str, str]
     vhost: str
+    tls: TlsSettings = _NO_FILES
+    """Whom to trust, and what to show, where the URL is https."""
 
     @classmethod
     def of(cls, settings: OperatorSettings) -> "Management":
         """The one that the settings name."""
-        return cls(settings.rabbitmq_management_url, settings.login, settings.vhost)
+        return cls(settings.rabbitmq_management_url, settings.login, settings.vhost, settings.broker)
 
     def queues(self, prefix: str) -> dict[str, Mapping[str, Any]]:
         """The queues whose names begin so, by name. Their counts are up to five seconds old.
@@ -86,6 +93,9 @@ class Management:
             if answer.status != http.client.OK:
                 raise NoManagement(f"{self.url} answers {answer.status} {answer.reason}")
             return Answer(json.loads(body), parsedate_to_datetime(date).timestamp() if date else None)
+        except ssl.SSLError as error:
+            wrong = what_is_wrong(error, _PEER) or f"does not answer: {error}"
+            raise NoManagement(f"{self.url} {wrong}") from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise NoManagement(f"{self.url} does not answer: {error or type(error).__name__}") from error
         finally:
@@ -93,5 +103,20 @@ class Management:
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
-        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return make(parts.hostname or "", parts.port, timeout=TIMEOUT)
+        host = parts.hostname or ""
+        if parts.scheme != "https":
+            return http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
+        return http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT, context=self._context())
+
+    def _context(self) -> ssl.SSLContext:
+        tls = self.tls
+        try:
+            return make_context(
+                _PEER,
+                authorities={"cafile": tls.tls_ca_file or None},
+                certificate=tls.tls_cert_file,
+                key=tls.tls_key_file,
+                verify=tls.tls_verify,
+            )
+        except StartRefused as error:
+            raise NoManagement(str(error)) from error
