@@ -1,0 +1,203 @@
+"""PostgreSQL's shipped grants: each login does its work with them, with no privilege less, and nothing beyond."""
+
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from common.checks import State
+from common.errors import SpindleError, StartRefused
+from common.kinds import KINDS
+from common.sink import Outcomes
+from tableinator.checking import check_tables
+from tableinator.newest import newest_load
+from tableinator.reading import count_rows
+from tableinator.store import open_store
+from tests import grants, servers
+from tests.grants import Logins
+from tests.integration import tables
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A database with the shipped logins."""
+
+    admin: str
+    logins: Logins
+
+    def dsn(self, role: str) -> str:
+        """Where a role logs in."""
+        parts = urlsplit(self.admin)
+        login = f"{self.logins.of(role)}:{grants.PASSWORD}"
+        return tables.at(self.admin, port=parts.port, host=parts.hostname or "", login=login)
+
+    async def start(self, role: str) -> None:
+        """What tableinator does when it starts."""
+        async with open_store(tables.settings(self.dsn(role), kinds=KINDS)):
+            pass
+
+    async def write(self, role: str) -> None:
+        """New records, then the same changed, in every table; a rewrite and a probe too."""
+        async with open_store(tables.settings(self.dsn(role), kinds=KINDS)) as store:
+            for kind in KINDS:
+                sink = store.sink(kind)
+                new, changed = tables.row("1"), tables.row("1", b'{"a": 2}')
+                assert await sink.write([new]) == Outcomes(new=1)
+                assert await sink.write([changed]) == Outcomes(changed=1)
+                assert await sink.rewrite(changed)
+                await sink.probe(new)
+
+    async def read(self) -> None:
+        """What verify and a replay ask."""
+        settings = tables.settings(self.dsn("operator")).postgres
+        assert await count_rows(settings, KINDS) == dict.fromkeys(KINDS, 1)
+        assert await newest_load(settings, KINDS) == "20250201"
+
+
+@asynccontextmanager
+async def granted(server: servers.Postgres, cut: str = "", left: str = "") -> AsyncIterator[Desk]:
+    """A database as of PostgreSQL 14, where everybody may do much, with the shipped grants.
+
+    `left` stands in for the statement `cut`.
+    """
+    logins = Logins(f"g{secrets.token_hex(4)}_")
+    with servers.database_of_this_run(server) as database:
+        name = urlsplit(database.dsn).path[1:]
+        await tables.run(database.dsn, "GRANT ALL ON SCHEMA public TO PUBLIC")
+        shipped = grants.postgresql(logins, name)
+        cut, left = logins.renamed(cut, name), logins.renamed(left, name)
+        statements = [left if each == cut else each for each in shipped]
+        assert (statements != shipped) == bool(cut)
+        roles = [logins.of(role) for role in ("setup", "tableinator", "operator")]
+        try:
+            await tables.run(database.dsn, *filter(None, statements))
+            await tables.run(database.dsn, *(f"ALTER ROLE {role} PASSWORD '{grants.PASSWORD}'" for role in roles))
+            yield Desk(database.dsn, logins)
+        finally:
+            await tables.run(database.dsn, *(f"DROP OWNED BY {role}" for role in roles))
+            await tables.run(database.dsn, *(f"DROP ROLE {role}" for role in roles))
+
+
+async def beyond(desk: Desk) -> list[str]:
+    """What a login may do that it must not."""
+    stranger = desk.logins.of("stranger")
+    await tables.run(
+        desk.admin,
+        f"CREATE ROLE {stranger} LOGIN PASSWORD '{grants.PASSWORD}'",
+        "CREATE TABLE private AS SELECT 1 AS a",
+    )
+    tried = {
+        "setup": ["SELECT FROM private", "CREATE TEMPORARY TABLE mine ()", "CREATE SCHEMA mine", "CREATE ROLE mine"],
+        "tableinator": [
+            *("CREATE TABLE mine ()", "CREATE TEMPORARY TABLE mine ()", "CREATE SCHEMA mine", "SELECT FROM private"),
+            *("DROP TABLE artists", "TRUNCATE artists", "DELETE FROM artists", "ALTER TABLE artists ADD b text"),
+            *("CREATE TRIGGER mine BEFORE INSERT ON artists EXECUTE FUNCTION suppress_redundant_updates_trigger()",),
+        ],
+        "operator": [
+            *("INSERT INTO artists VALUES ('2', '', '{}')", "UPDATE artists SET hash = ''", "DELETE FROM artists"),
+            *("CREATE TABLE mine ()", "CREATE TEMPORARY TABLE mine ()", "SELECT FROM private", "DROP TABLE artists"),
+        ],
+        "stranger": ["SELECT"],
+    }
+    try:
+        return [f"{role}: {each}" for role, all_ in tried.items() for each in all_ if await _may(desk.dsn(role), each)]
+    finally:
+        await tables.run(desk.admin, f"DROP OWNED BY {stranger}", f"DROP ROLE {stranger}")
+
+
+async def _may(dsn: str, statement: str) -> bool:
+    try:
+        await tables.run(dsn, "BEGIN", statement, "ROLLBACK")
+    except asyncpg.InsufficientPrivilegeError:
+        return False
+    return True
+
+
+# ---- as shipped ----
+
+
+async def test_one_login_makes_the_tables_and_another_writes_them_and_no_login_may_do_more(
+    postgres: servers.Postgres,
+) -> None:
+    async with granted(postgres) as desk:
+        await desk.start("setup")
+        await desk.write("tableinator")
+        await desk.read()
+
+        assert await beyond(desk) == []
+
+
+async def test_the_first_login_can_do_all_of_it_alone(postgres: servers.Postgres) -> None:
+    async with granted(postgres) as desk:
+        await desk.write("setup")
+        await desk.read()
+
+
+async def test_tables_that_another_login_has_made_take_the_grants_that_the_file_has_as_comments(
+    postgres: servers.Postgres,
+) -> None:
+    async with granted(postgres) as desk:
+        async with open_store(tables.settings(desk.admin, kinds=KINDS)):
+            pass
+        with pytest.raises(StartRefused, match=r"deploy/grants/postgresql\.sql"):
+            await desk.start("tableinator")
+
+        await tables.run(desk.admin, *grants.postgresql_of_made_tables(desk.logins))
+
+        await desk.write("tableinator")
+        await desk.read()
+        assert await beyond(desk) == []
+
+
+async def test_doctor_names_the_shipped_file_until_the_tables_are_there(postgres: servers.Postgres) -> None:
+    async def wrong(dsn: str) -> list[str]:
+        checks = await check_tables(tables.settings(dsn).postgres, KINDS, connections=1)
+        return [check.sentence for check in checks if check.state is not State.OK]
+
+    async with granted(postgres) as desk:
+        first = await wrong(desk.dsn("setup"))
+        [missing] = await wrong(desk.dsn("tableinator"))
+        await desk.start("setup")
+        later = await wrong(desk.dsn("tableinator"))
+        lacking = await wrong(desk.dsn("operator"))
+
+    assert (first, later) == ([], [])
+    assert len(lacking) == len(KINDS)
+    assert all("deploy/grants/postgresql.sql" in sentence for sentence in (missing, *lacking))
+
+
+# ---- with one privilege less ----
+
+
+def cuts() -> Iterator[tuple[str, str]]:
+    """Every statement, and every privilege of it, with what is left of the statement: nothing, or the others."""
+    for statement in grants.postgresql(Logins(grants.SHIPPED), "spindle"):
+        if statement.startswith("CREATE ROLE"):
+            continue
+        privileges = re.search(r"GRANT ([A-Z, ]+) ON", statement)
+        several = privileges[1].split(", ") if privileges else []
+        if len(several) < 2:
+            yield statement, ""
+        else:
+            for each in several:
+                others = ", ".join(other for other in several if other != each)
+                yield statement, statement.replace(", ".join(several), others)
+
+
+@pytest.mark.parametrize(("statement", "left"), list(cuts()))
+async def test_no_statement_and_no_privilege_of_it_is_superfluous(
+    postgres: servers.Postgres, statement: str, left: str
+) -> None:
+    async with granted(postgres, statement, left) as desk:
+        try:
+            await desk.start("setup")
+            await desk.write("tableinator")
+            await desk.read()
+        except SpindleError:
+            return
+        assert await beyond(desk) != []
