@@ -118,8 +118,8 @@ ALERTS = (
         signals.DEAD_LETTERS_WAITING,
         "1d",
         Severity.WARNING,
-        f"{_KIND}: {{{{ $value }}}} dead letters have waited for more than a day",
-        "Replay or discard them; a record in there is missing in the store.",
+        f"{_KIND}: the dead-letter queue has not been empty for a day; letters in it now: {{{{ $value }}}}",
+        "Mend the cause and replay them, or drop them; the store lacks these records, or their newest version.",
     ),
     Alert(
         "SpindleBatchesNotFilling",

@@ -42,7 +42,7 @@ def healthy() -> Sequence[Panel]:
         ),
         number(
             "Dead letters waiting",
-            "Records that are missing in a store, until they are replayed or discarded.",
+            "Records that are missing in a store, or their newest version, until they are replayed or dropped.",
             Query(f"sum by (service) ({DEAD})", "{{service}}"),
             signal=signals.DEAD_LETTERS_WAITING,
         ),

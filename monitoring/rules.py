@@ -1,10 +1,12 @@
-"""The rule files for Prometheus, as text."""
+"""The rules as files: for Prometheus, and for the Prometheus operator in Kubernetes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
+from common.kinds import Service
 from monitoring import signals
 from monitoring.alerts import ALERTS, Alert
 from monitoring.promql import BASELINE, Recording, recordings
@@ -12,10 +14,31 @@ from monitoring.promql import BASELINE, Recording, recordings
 _HEADER = "# Made by `make dashboards` from the package monitoring; changes belong there.\n"
 # Each time a month is read. Not more seldom than a series is forgotten, which is after five minutes.
 _BASELINE_INTERVAL = "2m"
+# The operator's default is twice that, and the shortest wait of an alert is one.
+_OPERATORS_INTERVAL = "15s"
 
 
 def rule_files() -> Mapping[str, str]:
     """The files' texts by name."""
+    alerts = {"name": "spindle-alerts", "rules": [_alert(each) for each in ALERTS]}
+    return {"recordings.yml": _text({"groups": _recordings()}), "alerts.yml": _text({"groups": [alerts]})}
+
+
+def operators_rules() -> str:
+    """The same as a PrometheusRule, but for the broker's processes: what their jobs are called there is others' choice."""
+    ours = [replace(each, signal=signals.up(tuple(Service))) if each.signal is signals.UP else each for each in ALERTS]
+    groups = [*_recordings(), {"name": "spindle-alerts", "rules": [_alert(each) for each in ours]}]
+    return _text(
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": {"name": "spindle"},
+            "spec": {"groups": [{"interval": _OPERATORS_INTERVAL, **group} for group in groups]},
+        }
+    )
+
+
+def _recordings() -> list[dict[str, Any]]:
     recorded = recordings(
         backlog=signals.BACKLOG_BATCHES,
         writing_share=signals.WRITING_SHARE,
@@ -23,12 +46,10 @@ def rule_files() -> Mapping[str, str]:
     )
     often = [_recording(each) for each in recorded if each.name != BASELINE]
     seldom = [_recording(each) for each in recorded if each.name == BASELINE]
-    recording = [
+    return [
         {"name": "spindle-recordings", "rules": often},
         {"name": "spindle-baselines", "interval": _BASELINE_INTERVAL, "rules": seldom},
     ]
-    alerts = [{"name": "spindle-alerts", "rules": [_alert(each) for each in ALERTS]}]
-    return {"recordings.yml": _text(recording), "alerts.yml": _text(alerts)}
 
 
 def _recording(recording: Recording) -> dict[str, Any]:
@@ -45,6 +66,6 @@ def _alert(alert: Alert) -> dict[str, Any]:
     }
 
 
-def _text(groups: Sequence[Mapping[str, Any]]) -> str:
-    body: str = yaml.safe_dump({"groups": list(groups)}, sort_keys=False, width=120, allow_unicode=True)
+def _text(content: Mapping[str, Any]) -> str:
+    body: str = yaml.safe_dump(content, sort_keys=False, width=120, allow_unicode=True)
     return _HEADER + body

@@ -65,12 +65,13 @@ FIRING = Signal(f"count by (alertname) ({_FIRING}) or ({_NONE} unless on () {_FI
 
 # A stopped container vanishes from DNS, and its series with it: what is not there at all must count as down too. By
 # job: what is started again and again is now there and down, now not there, and does not begin to be down anew.
-def _answering(jobs: Sequence[str]) -> str:
+def up(jobs: Sequence[str]) -> Signal:
+    """Whether every process of these jobs answers, and whether there is any."""
     absent = " or ".join(f'absent(up{{job="{job}"}}) - 1' for job in jobs)
-    return f"min by (job) ({_any_of('up', jobs)} or {absent})"
+    return Signal(f"min by (job) ({_any_of('up', jobs)} or {absent})", bad=1, below=True)
 
 
-UP = Signal(_answering(JOBS), bad=1, below=True)
+UP = up(JOBS)
 RESTARTS = Signal(f"max by (job) (changes({_any_of('process_start_time_seconds', Service)}[10m]))", bad=2)
 BROKER_CONNECTED = Signal("min by (service, kind) (spindle_broker_connected)", bad=1, below=True)
 STORE_HELD = Signal("max by (service, store) (spindle_store_breaker_open)", bad=0)
@@ -103,7 +104,7 @@ BATCH_FILL = Signal(
 THROUGHPUT = Signal(f"({with_same(BY_KIND, FULL_LOAD, '/', BASELINE)})", bad=0.5, below=True)
 # Behind a backlog latency is the length of the queue, given out or not; and after an outage of the service, of its
 # connection or of its store that of the outage, of which its metrics then tell nothing: no news.
-_DOWN = f'label_replace(min_over_time({_answering(tuple(Service))}[10m:15s]) < 1, "service", "$1", "job", "(.+)")'
+_DOWN = f'label_replace(min_over_time({up(tuple(Service)).value}[10m:15s]) < 1, "service", "$1", "job", "(.+)")'
 LATENCY = Signal(
     quantile(0.99, "spindle_publish_to_commit_seconds", "5m"),
     bad=10,

@@ -34,6 +34,13 @@ def test_the_rules_are_rules(folder: Path) -> None:
     promtool("check", "rules", "--lint-fatal", *(path.name for path in RULES.glob("*.yml")), folder=folder)
 
 
+def test_what_kubernetes_gets_are_rules(folder: Path) -> None:
+    rule = yaml.safe_load((HERE.parent / "deploy/kubernetes/base/rules.yaml").read_text())
+    (folder / "kubernetes.yml").write_text(yaml.safe_dump(rule["spec"]))
+
+    promtool("check", "rules", "--lint-fatal", "kubernetes.yml", folder=folder)
+
+
 def test_the_rules_do_as_the_cases_say(folder: Path) -> None:
     promtool("test", "rules", *sorted(path.name for path in CASES.glob("*.yml")), folder=folder)
 

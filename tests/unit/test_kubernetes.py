@@ -26,7 +26,7 @@ from tableinator.settings import TableinatorSettings
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/kubernetes"
-CUSTOM = ("ScaledObject", "TriggerAuthentication", "ServiceMonitor")
+CUSTOM = ("ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule")
 MARGIN = 5.0
 """Seconds that a pod needs beyond its drain: what follows it takes one, and a busy node a few."""
 
@@ -246,6 +246,34 @@ def test_every_replica_is_scraped() -> None:
         assert service["spec"]["selector"] == of_kind("Deployment")[name]["spec"]["template"]["metadata"]["labels"]
 
 
+def test_the_alerts_are_those_of_compose_but_for_jobs_that_only_compose_names() -> None:
+    [rule] = of_kind("PrometheusRule").values()
+    composed = [
+        group
+        for name in ("recordings", "alerts")
+        for group in yaml.safe_load((ROOT / f"monitoring/rules/{name}.yml").read_text())["groups"]
+    ]
+
+    assert rule["apiVersion"] == "monitoring.coreos.com/v1"
+    assert [group["name"] for group in rule["spec"]["groups"]] == [group["name"] for group in composed]
+    ours, theirs = (
+        {each.get("alert", each.get("record")): each for group in groups for each in group["rules"]}
+        for groups in (rule["spec"]["groups"], composed)
+    )
+    assert [name for name in theirs if ours[name] != theirs[name]] == ["SpindleServiceDown"]
+    assert list(ours) == list(theirs)
+
+
+def test_the_jobs_of_the_alerts_are_what_is_scraped() -> None:
+    [rule] = of_kind("PrometheusRule").values()
+    [monitor] = of_kind("ServiceMonitor").values()
+    jobs = {each["metadata"]["labels"][monitor["spec"]["jobLabel"]] for each in of_kind("Service").values()}
+
+    asked = set(re.findall(r'job=~?"([^"]+)"', " ".join(each["expr"] for each in _rules(rule))))
+
+    assert {job for pattern in asked for job in pattern.split("|")} == jobs
+
+
 @pytest.mark.parametrize("service", list(Service))
 def test_one_name_stands_for_every_replica(service: Service) -> None:
     # As `spindle status` asks them: also those that are not ready.
@@ -263,6 +291,11 @@ def test_a_disruption_takes_one_replica_at_a_time(service: Service) -> None:
 
     assert budget["maxUnavailable"] == 1
     assert budget["selector"] == of_kind("Deployment")[service]["spec"]["selector"]
+
+
+def _rules(rule: Manifest) -> Iterator[Manifest]:
+    for group in rule["spec"]["groups"]:
+        yield from group["rules"]
 
 
 def _program(workload: Manifest) -> type[ProgramSettings]:

@@ -30,14 +30,17 @@ def test_the_files_are_those_that_make_dashboards_writes() -> None:
 
 
 def test_a_file_that_was_changed_by_hand_or_is_left_over_is_named(tmp_path: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("monitoring.__main__.HERE", tmp_path)
+    monkeypatch.setattr("monitoring.__main__.HERE", tmp_path / "monitoring")
     for path, text in files().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    (tmp_path / "rules" / "alerts.yml").write_text("changed")
-    (tmp_path / "rules" / "mine.yml").write_text("left over")
+    base, rules = tmp_path / "deploy/kubernetes/base", tmp_path / "monitoring/rules"
+    (base / "rules.yaml").write_text("changed")
+    (base / "mine.yaml").write_text("of others")
+    (rules / "alerts.yml").write_text("changed")
+    (rules / "mine.yml").write_text("left over")
 
-    assert [path.name for path in outdated()] == ["alerts.yml", "mine.yml"]
+    assert outdated() == [base / "rules.yaml", rules / "alerts.yml", rules / "mine.yml"]
 
 
 def test_every_alert_has_an_entry_in_the_runbook_and_every_entry_an_alert() -> None:
