@@ -25,7 +25,7 @@ def rule_files() -> Mapping[str, str]:
 
 
 def operators_rules() -> str:
-    """The same as a PrometheusRule, but for the broker's processes: what their jobs are called there is others' choice."""
+    """The same as a PrometheusRule, but without the broker's processes: what their jobs are called there varies."""
     ours = [replace(each, signal=signals.up(tuple(Service))) if each.signal is signals.UP else each for each in ALERTS]
     groups = [*_recordings(), {"name": "spindle-alerts", "rules": [_alert(each) for each in ours]}]
     return _text(
