@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,15 @@ def in_words(outcomes: Mapping[str, int]) -> str:
 class Running:
     """One process of a service."""
 
-    def __init__(self, service: Service, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, service: Service, environment: Mapping[str, str], log: Path, *, program: Sequence[str] = ()
+    ) -> None:
+        """`program`: the module to run, and its arguments, where it is not the service's own."""
         self.service = service
         self._log = log
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", service],
+                [sys.executable, "-m", *(program or [service])],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -87,6 +90,10 @@ class Running:
         """How much processor time it has used."""
         times = self._usage.cpu_times()
         return times.user + times.system
+
+    def descriptors(self) -> int:
+        """How many files and sockets it has open."""
+        return int(self._usage.num_fds())
 
     def resident_bytes(self) -> int:
         """How much memory it holds; 0 once it has ended."""
