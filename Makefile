@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test simulate fuzz chaos bench bench-quick bench-compare dashboards demo up down stack-up stack-down
+.PHONY: help setup check test simulate fuzz chaos endurance bench bench-quick bench-compare dashboards demo up down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,10 @@ chaos: $(VENV)/.ready ## real servers and services under drawn faults, every rec
 	-$(BIN)/spindle stack install </dev/null
 	$(BIN)/python -m tests.chaos $(if $(RUN),--run $(RUN),--runs $(or $(RUNS),20)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(MINUTES),--minutes $(MINUTES))
+
+endurance: $(VENV)/.ready ## full load and restarts for MINUTES=60: memory, descriptors and tasks flat, all stored; build/endurance.json
+	-$(BIN)/spindle stack install </dev/null
+	$(BIN)/python -m tests.endurance --minutes $(or $(MINUTES),60)
 
 fuzz: $(VENV)/.ready ## any bytes for what reads bytes, each target for MINUTES=10; build/fuzz.json
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)

@@ -1,0 +1,89 @@
+"""A stream that never ends and never grows: the same ids again and again, of a later load each time, each hash new.
+
+So every record is really written, the stores stay as large as one load, and what they must hold at any end is known.
+The bodies are made once: a round costs the producer a slice of bytes each.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import random
+import time
+from collections.abc import AsyncIterator
+
+from common.kinds import KINDS, Service
+from common.rabbitmq.publisher import Outgoing, Publisher
+from extractor.control import headers
+from extractor.loads import messages
+from extractor.synthetic import SyntheticLoad
+from tests.amqp import Peer, peer_of, settings
+from tests.e2e.broker import Broker
+
+_SLICE = 1000
+_LOOK = 0.1
+
+
+class Stream:
+    """One service's own stream, through exchanges of its own, so that neither waits for the other."""
+
+    def __init__(self, broker: Broker, service: Service, *, records: int, backlog: int) -> None:
+        """`backlog`: how many records wait for the service at the least."""
+        self.broker, self.service, self._backlog = broker, service, backlog
+        load = SyntheticLoad(records, seed=8)
+        self._bodies = [
+            (kind, message.id, *message.body.split(message.sha256.encode(), 1), message.sha256[8:].encode())
+            for kind in KINDS
+            for message in messages(load, kind)
+        ]
+        random.Random(8).shuffle(self._bodies)
+        self.published = 0
+
+    async def run(self) -> None:
+        """Keep the service's queues filled until cancelled."""
+        async with self._publisher() as publisher, peer_of(self.broker.url) as peer:
+            for start in itertools.cycle(range(0, len(self._bodies), _SLICE)):
+                while await self._waiting(peer) >= self._backlog:
+                    await asyncio.sleep(_LOOK)
+                # What is begun is published whole, so that what is published is known.
+                slice_ = asyncio.ensure_future(self._publish(publisher, start))
+                try:
+                    await asyncio.shield(slice_)
+                except asyncio.CancelledError:
+                    await slice_
+                    raise
+
+    def expected(self) -> dict[str, dict[str, str]]:
+        """The load that each id of each kind must be stored with."""
+        found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
+        rounds, place = divmod(self.published, len(self._bodies))
+        for number, (kind, record_id, *_) in enumerate(self._bodies):
+            last = rounds if number < place else rounds - 1
+            if last >= 0:
+                found[kind][record_id] = _load(last)
+        return found
+
+    async def _publish(self, publisher: Publisher, start: int) -> None:
+        number = self.published // len(self._bodies)
+        shared = headers(_load(number), time.time_ns() // 1_000_000)
+        mark = b"%08x" % number
+        slice_ = self._bodies[start : start + _SLICE]
+        by_kind: dict[str, list[Outgoing]] = {kind: [] for kind in KINDS}
+        for kind, _, before, after, rest in slice_:
+            by_kind[kind].append(Outgoing(before + mark + rest + after, "", shared))
+        for kind, outgoing in by_kind.items():
+            await publisher.publish(self.broker.names.exchange(kind), outgoing)
+        await publisher.flush()
+        self.published += len(slice_)
+
+    @contextlib.asynccontextmanager
+    async def _publisher(self) -> AsyncIterator[Publisher]:
+        async with Publisher(settings(self.broker.url), max_unconfirmed=4000, name="endurance") as publisher:
+            yield publisher
+
+    async def _waiting(self, peer: Peer) -> int:
+        queues = [self.broker.names.queue(self.service, kind) for kind in KINDS]
+        return sum([await peer.ready(queue) or 0 for queue in queues])
+
+
+def _load(number: int) -> str:
+    return f"{20_000_000 + number}"
