@@ -10,7 +10,7 @@ from common.kinds import Service
 from tests.amqp import memory_alarm, peer_of
 from tests.chaos.drawing import Fault
 from tests.chaos.scene import Scene, Skipped
-from tests.chaos.world import LOGIN
+from tests.chaos.world import ROLE, USER
 from tests.integration import tables
 
 _EMPTY = 8.0
@@ -43,7 +43,7 @@ async def queue_deleted(scene: Scene, fault: Fault) -> AsyncIterator[None]:
 async def connections_closed(scene: Scene, fault: Fault) -> AsyncIterator[None]:
     """Close every connection of the services in the broker's management."""
     for connection in await asyncio.to_thread(scene.world.management.api, "GET", "connections"):
-        if connection.get("user") == LOGIN:
+        if connection.get("user") == USER:
             with suppress(HTTPError):  # it has ended meanwhile
                 await scene.world.api("DELETE", f"connections/{quote(connection['name'], safe='')}")
     yield
@@ -54,19 +54,19 @@ async def login_revoked(scene: Scene, fault: Fault) -> AsyncIterator[None]:
     """Take the services' login away, end their connections, and give it back later."""
     world, vhost = scene.world, scene.place.vhost
     if fault.where == "rabbitmq":
-        await world.api("DELETE", f"permissions/{vhost}/{LOGIN}")
+        await world.api("DELETE", f"permissions/{vhost}/{USER}")
         world.weather["rabbitmq"].reset()
         try:
             yield
         finally:
-            await world.grant(vhost)
+            await world.grant(scene.place.broker)
         return
-    await tables.run(world.postgres.dsn, f"ALTER ROLE {LOGIN} NOLOGIN")
+    await tables.run(world.postgres.dsn, f"ALTER ROLE {ROLE} NOLOGIN")
     world.weather["postgres"].reset()
     try:
         yield
     finally:
-        await tables.run(world.postgres.dsn, f"ALTER ROLE {LOGIN} LOGIN")
+        await tables.run(world.postgres.dsn, f"ALTER ROLE {ROLE} LOGIN")
 
 
 @asynccontextmanager

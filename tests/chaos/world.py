@@ -7,18 +7,27 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from common.kinds import Service
+from common.kinds import KINDS, Service
+from tableinator.store import open_store
+from tests import grants
 from tests.chaos.disk import Disk, small_disk
 from tests.chaos.proxy import Weather, weather_before
 from tests.chaos.redeliveries import Redeliveries
 from tests.e2e.broker import Broker
 from tests.e2e.sides import Graph, Tables
+from tests.grants import Logins
 from tests.integration import graphs, tables
 from tests.native import OwnNeo4j, OwnPostgres, OwnRabbitMQ, OwnServer
 from tests.servers import Neo4j, RabbitMQ
 
-LOGIN = "chaos"
-"""The services' own user on the broker and role in PostgreSQL: one that can be revoked."""
+LOGINS = Logins("chaos_")
+"""The shipped logins (deploy/grants), with which the services run: these can be revoked."""
+
+USER, ROLE = LOGINS.of("setup"), LOGINS.of("tableinator")
+"""On the broker that of the first start, because a deleted queue has to be made again; in PostgreSQL the later one."""
+
+ROLES = tuple(LOGINS.of(role) for role in ("setup", "tableinator", "operator"))
+DROPS = tuple(f"DROP ROLE IF EXISTS {role}" for role in ROLES)
 
 IMPATIENT = {
     "LOG_LEVEL": "debug",
@@ -73,19 +82,30 @@ class World:
 
     async def log_in(self) -> None:
         """Make the services' logins."""
-        await self.api("PUT", f"users/{LOGIN}", {"password": self.password, "tags": ""})
+        await self.api("PUT", f"users/{USER}", {"password": self.password, "tags": ""})
         await tables.run(
-            self.postgres.dsn, f"DROP ROLE IF EXISTS {LOGIN}", f"CREATE ROLE {LOGIN} LOGIN PASSWORD '{self.password}'"
+            self.postgres.dsn,
+            *DROPS,
+            *(each for each in grants.postgresql(LOGINS, "") if each.startswith("CREATE ROLE")),
+            *(f"ALTER ROLE {role} PASSWORD '{self.password}'" for role in ROLES),
         )
 
     async def api(self, method: str, path: str, body: object = None) -> object:
         """Ask the broker's management without holding anything else up."""
         return await asyncio.to_thread(self.management.api, method, path, body)
 
-    async def grant(self, vhost: str) -> None:
-        """Let the services use a vhost."""
-        everything = {"configure": ".*", "write": ".*", "read": ".*"}
-        await self.api("PUT", f"permissions/{vhost}/{LOGIN}", everything)
+    async def grant(self, broker: Broker) -> None:
+        """Let the services use a vhost, as far as they need it."""
+        vhost = broker.url.rpartition("/")[2]
+        await self.api("PUT", f"permissions/{vhost}/{USER}", grants.permissions(broker.names)["setup"])
+
+    async def _grant_tables(self, dsn: str, database: str) -> None:
+        """Have the tables made by one login, and written by another."""
+        statements = grants.postgresql(LOGINS, database)
+        await tables.run(dsn, *(each for each in statements if not each.startswith("CREATE ROLE")))
+        setup = tables.at(dsn, login=f"{LOGINS.of('setup')}:{self.password}")
+        async with open_store(tables.settings(setup, kinds=KINDS)):
+            pass
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[Place]:
@@ -96,12 +116,13 @@ class World:
         admin = urlsplit(self.rabbitmq.url).username
         await self.api("PUT", f"vhosts/{name}", {})
         await self.api("PUT", f"permissions/{name}/{admin}", {"configure": ".*", "write": ".*", "read": ".*"})
-        await self.grant(name)
-        await tables.run(self.postgres.dsn, f"CREATE DATABASE {name} OWNER {LOGIN}{self.disk.tablespace}")
-        await asyncio.to_thread(self._empty_graph)
+        broker = Broker(url)
+        await self.grant(broker)
+        await tables.run(self.postgres.dsn, f"CREATE DATABASE {name}{self.disk.tablespace}")
         dsn = self.postgres.dsn.rpartition("/")[0] + f"/{name}"
+        await self._grant_tables(dsn, name)
+        await asyncio.to_thread(self._empty_graph)
         try:
-            broker = Broker(url)
             yield Place(broker, Tables(dsn), Graph(self.neo4j), name, self._environments(broker, dsn))
         finally:
             for weather in self.weather.values():
@@ -111,8 +132,8 @@ class World:
 
     def _environments(self, broker: Broker, dsn: str) -> dict[Service, dict[str, str]]:
         ports = {name: weather.port for name, weather in self.weather.items()}
-        login = f"{LOGIN}:{self.password}"
-        url = tables.at(broker.url, port=ports["rabbitmq"], login=login)
+        url = tables.at(broker.url, port=ports["rabbitmq"], login=f"{USER}:{self.password}")
+        dsn = tables.at(dsn, port=ports["postgres"], login=f"{ROLE}:{self.password}")
         shared = broker.environment | {"RABBITMQ_URL": url} | IMPATIENT
         graph = {
             "NEO4J_URI": f"bolt://127.0.0.1:{ports['neo4j']}",
@@ -120,7 +141,7 @@ class World:
             "NEO4J_PASSWORD": self.neo4j.password,
         }
         return {
-            Service.TABLEINATOR: shared | {"POSTGRES_DSN": tables.at(dsn, port=ports["postgres"], login=login)},
+            Service.TABLEINATOR: shared | {"POSTGRES_DSN": dsn},
             Service.GRAPHINATOR: shared | graph,
         }
 
@@ -147,5 +168,5 @@ async def world_of(rabbitmq: OwnRabbitMQ, postgres: OwnPostgres, neo4j: OwnNeo4j
         try:
             yield world
         finally:
-            await tables.run(postgres.dsn, f"DROP ROLE IF EXISTS {LOGIN}")
-            await world.api("DELETE", f"users/{LOGIN}")
+            await tables.run(postgres.dsn, *DROPS)
+            await world.api("DELETE", f"users/{USER}")
