@@ -5,11 +5,9 @@ The bodies are made once: a round costs the producer a slice of bytes each.
 """
 
 import asyncio
-import contextlib
-import itertools
 import random
 import time
-from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from common.kinds import KINDS, Service
 from common.rabbitmq.publisher import Outgoing, Publisher
@@ -21,6 +19,13 @@ from tests.e2e.broker import Broker
 
 _SLICE = 1000
 _LOOK = 0.1
+
+
+async def pause(over: asyncio.Event, seconds: float) -> None:
+    """Wait so long, or until it is over."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await over.wait()
 
 
 class Stream:
@@ -38,19 +43,17 @@ class Stream:
         random.Random(8).shuffle(self._bodies)
         self.published = 0
 
-    async def run(self) -> None:
-        """Keep the service's queues filled until cancelled."""
-        async with self._publisher() as publisher, peer_of(self.broker.url) as peer:
-            for start in itertools.cycle(range(0, len(self._bodies), _SLICE)):
-                while await self._waiting(peer) >= self._backlog:
-                    await asyncio.sleep(_LOOK)
-                # What is begun is published whole, so that what is published is known.
-                slice_ = asyncio.ensure_future(self._publish(publisher, start))
-                try:
-                    await asyncio.shield(slice_)
-                except asyncio.CancelledError:
-                    await slice_
-                    raise
+    async def run(self, over: asyncio.Event) -> None:
+        """Keep the service's queues filled until it is over; what is begun is published whole, so that it is known."""
+        async with (
+            Publisher(settings(self.broker.url), max_unconfirmed=4000, name="endurance") as publisher,
+            peer_of(self.broker.url) as peer,
+        ):
+            while not over.is_set():
+                if await self._waiting(peer) < self._backlog:
+                    await self._publish(publisher)
+                else:
+                    await pause(over, _LOOK)
 
     def expected(self) -> dict[str, dict[str, str]]:
         """The load that each id of each kind must be stored with."""
@@ -62,8 +65,8 @@ class Stream:
                 found[kind][record_id] = _load(last)
         return found
 
-    async def _publish(self, publisher: Publisher, start: int) -> None:
-        number = self.published // len(self._bodies)
+    async def _publish(self, publisher: Publisher) -> None:
+        number, start = divmod(self.published, len(self._bodies))
         shared = headers(_load(number), time.time_ns() // 1_000_000)
         mark = b"%08x" % number
         slice_ = self._bodies[start : start + _SLICE]
@@ -74,11 +77,6 @@ class Stream:
             await publisher.publish(self.broker.names.exchange(kind), outgoing)
         await publisher.flush()
         self.published += len(slice_)
-
-    @contextlib.asynccontextmanager
-    async def _publisher(self) -> AsyncIterator[Publisher]:
-        async with Publisher(settings(self.broker.url), max_unconfirmed=4000, name="endurance") as publisher:
-            yield publisher
 
     async def _waiting(self, peer: Peer) -> int:
         queues = [self.broker.names.queue(self.service, kind) for kind in KINDS]

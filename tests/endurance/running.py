@@ -19,7 +19,7 @@ from tests.e2e.services import Running
 from tests.e2e.sides import Graph, Side, Tables
 from tests.endurance.counted import METRIC
 from tests.endurance.judging import Sample, trends
-from tests.endurance.loading import Stream
+from tests.endurance.loading import Stream, pause
 from tests.integration import graphs, tables
 
 RECORDS = {Service.TABLEINATOR: 20_000, Service.GRAPHINATOR: 10_000}
@@ -27,6 +27,8 @@ RECORDS = {Service.TABLEINATOR: 20_000, Service.GRAPHINATOR: 10_000}
 BACKLOG = {Service.TABLEINATOR: 12_000, Service.GRAPHINATOR: 6_000}
 """More than two replicas' prefetch: both always find enough."""
 _SAMPLES = 400
+_ENDING = 300.0
+"""Seconds for what has begun when the time is over."""
 
 
 @dataclass(slots=True)
@@ -96,28 +98,27 @@ async def pair_of(side: Side, url: str, folder: Path) -> AsyncIterator[Pair]:
 
 async def load(pairs: Iterable[Pair], *, seconds: float, restart_every: float) -> None:
     """Have all pairs under full load for so long, then let them drain, and compare what is stored with what must be."""
-    async with asyncio.TaskGroup() as group:
-        work = [
-            group.create_task(each)
-            for pair in pairs
-            for each in (pair.stream.run(), _watch(pair, every=seconds / _SAMPLES), _restart(pair, every=restart_every))
-        ]
+    over = asyncio.Event()
+    async with asyncio.timeout(seconds + _ENDING), asyncio.TaskGroup() as group:
+        for pair in pairs:
+            group.create_task(pair.stream.run(over))
+            group.create_task(_watch(pair, over, every=seconds / _SAMPLES))
+            group.create_task(_restart(pair, over, every=restart_every))
         await asyncio.sleep(seconds)
-        for task in work:
-            task.cancel()
+        over.set()
     for pair in pairs:
         await pair.restarted.stop(for_good=True)
         await pair.stream.broker.until_drained(pair.steady)
         await _compare(pair)
 
 
-async def _watch(pair: Pair, *, every: float) -> None:
+async def _watch(pair: Pair, over: asyncio.Event, *, every: float) -> None:
     began = time.monotonic()
     # Once the other has been restarted this one has met all that comes, the whole stream alone included: before, what
     # it holds rises as it must.
-    while not pair.restarted.drains:
-        await asyncio.sleep(every)
-    while True:
+    while not (pair.restarted.drains or over.is_set()):
+        await pause(over, every)
+    while not over.is_set():
         metrics = await asyncio.to_thread(pair.steady.metrics)
         sample = Sample(
             round(time.monotonic() - began, 2),
@@ -127,19 +128,14 @@ async def _watch(pair: Pair, *, every: float) -> None:
             int(metrics.sum("spindle_records_total")),
         )
         pair.samples.append(sample)
-        await asyncio.sleep(every)
+        await pause(over, every)
 
 
-async def _restart(pair: Pair, *, every: float) -> None:
-    while True:
-        await asyncio.sleep(every)
-        # What has begun is brought to its end, so that the replica is there when the run is over.
-        stop = asyncio.ensure_future(pair.restarted.stop())
-        try:
-            await asyncio.shield(stop)
-        except asyncio.CancelledError:
-            await stop
-            raise
+async def _restart(pair: Pair, over: asyncio.Event, *, every: float) -> None:
+    while not over.is_set():
+        await pause(over, every)
+        if not over.is_set():
+            await pair.restarted.stop()
 
 
 async def _compare(pair: Pair) -> None:
