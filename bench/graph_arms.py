@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from bench.arms import Arm, Run, Watch
 from bench.graph_consumers import BATCH, BentoGraph, Graphinator, GraphTask
-from bench.graph_direct import LoadCsv, Merging
+from bench.graph_direct import LoadCsv, LoadCsvFiles, Merging
 from bench.graph_records import Carried, without_credits
 from bench.peers import bento_program
 from bench.stage import Stage
@@ -30,6 +30,7 @@ def cold_arms(stage: Stage) -> list[Arm]:
         Merging("graph_per_record", stage, plain.first(_ONE_BY_ONE), size=1),
         Merging("graph_unwind_merge", stage, releases, size=BATCH),
         LoadCsv("graph_load_csv", stage, releases),
+        LoadCsvFiles("graph_load_csv_files", stage, releases),
         Graphinator("graph_new", stage, new),
         Graphinator("graph_new_one_writer", stage, new, writers=1),
         Graphinator("graph_new_three_writers", stage, new, writers=3),

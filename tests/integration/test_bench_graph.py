@@ -9,7 +9,7 @@ from neo4j.exceptions import Neo4jError
 
 from bench.arms import Arm, WrongStore
 from bench.graph_arms import cold_arms as graph_arms
-from bench.graph_direct import LoadCsv, Merging
+from bench.graph_direct import LoadCsv, LoadCsvFiles, Merging
 from bench.graph_records import Carried
 from bench.graph_store import Graph, GraphCourse
 from bench.peers import bento_program
@@ -85,10 +85,11 @@ async def test_merging_makes_the_graph_of_the_records(stage: Stage, size: int) -
     assert await carry(Merging("merging", stage, carried, size=size)) == 60
 
 
-async def test_load_csv_makes_the_graph_of_the_records(stage: Stage) -> None:
+@pytest.mark.parametrize("way", [LoadCsv, LoadCsvFiles])
+async def test_load_csv_makes_the_graph_of_the_records(stage: Stage, way: type[LoadCsv | LoadCsvFiles]) -> None:
     stage.folder.chmod(0o755)
     try:
-        assert await carry(LoadCsv("csv", stage, Carried(RELEASES[:300]))) == 300
+        assert await carry(way("csv", stage, Carried(RELEASES[:300]))) == 300
     except Neo4jError as error:
         if "Couldn't load the external resource" in str(error) or "Cannot load from URL" in str(error):
             pytest.skip("this Neo4j does not read this machine's files")

@@ -25,7 +25,7 @@ def test_without_options_everything_is_measured() -> None:
     settings = parse([])
 
     assert settings.groups == GROUPS
-    assert (settings.rounds, settings.records, settings.graph_records, settings.quick) == (5, 40_000, 8_000, False)
+    assert (settings.rounds, settings.records, settings.graph_records, settings.quick) == (5, 40_000, 20_000, False)
     assert {group: settings.rounds_of(group) for group in ("tables", "graph", "whole")} == {
         "tables": 5,
         "graph": 3,
