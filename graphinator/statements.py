@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from graphinator.model import NODES, Edge, Node, edges_of, node_of, targets_of
 
-# Planning `store` takes a server 0.2 s, and by default it plans again whenever the graph has grown, which is always so in a
+# Planning `store` takes a server 0.2 s, and by default it plans again whenever the graph has grown, as it does in every
 # load. There is nothing to choose anew: each look-up is a seek, however many nodes there are.
 _PLANNED_ONCE = "CYPHER replan=skip\n"
 
