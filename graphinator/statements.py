@@ -1,8 +1,8 @@
 """The Cypher of one kind, generated from the model: what needs work, and doing it.
 
-Flat lists go in and one row comes out: a driver's object per row, and maps, cost the client more than everything
-else. Every look-up is a seek in a unique index, also on an empty database, and no node is sought twice: edges are
-created between positions in the lists of what was found.
+One map of flat lists goes in and one row comes out: a driver's object per row, and a map per row, cost the client more
+than everything else. Every look-up is a seek in a unique index, also on an empty database, and no node is sought twice:
+edges are created between positions in the lists of what was found.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ _VERDICT = """\
 WITH {carried}i, n.hash AS hash, n.load AS load
 WITH {carried}i, CASE
   WHEN hash IS NULL THEN 'new'
-  WHEN hash = $hashes[i] AND hash <> '' THEN 'unchanged'
-  WHEN $loads[i] < load THEN 'stale'
+  WHEN hash = $batch.hashes[i] AND hash <> '' THEN 'unchanged'
+  WHEN $batch.loads[i] < load THEN 'stale'
   ELSE 'changed'
 END AS verdict
 RETURN {returned}collect(CASE verdict WHEN 'new' THEN i END) AS new,
@@ -32,10 +32,11 @@ RETURN {returned}collect(CASE verdict WHEN 'new' THEN i END) AS new,
 class Statements:
     """One kind's statements.
 
-    `look_up($ids, $hashes, $loads)` returns three lists of positions: new, changed, stale; the rest is unchanged.
-    `store` makes what is missing, own nodes and targets', locks the own ones until the end of the transaction and
-    judges as `look_up` does, now for certain; then it sets the properties of the new and the changed ones and
-    replaces the edges that they own. Its parameters are all that `parameters.py` makes.
+    `$batch` is a map of what `parameters.py` makes. `look_up` takes ids, hashes and loads of it, and returns three
+    lists of positions: new, changed, stale; the rest is unchanged.
+    `store` takes all, makes what is missing, own nodes and targets', locks the own ones until the end of the
+    transaction and judges as `look_up` does, now for certain; then it sets the properties of the new and the changed ones and
+    replaces the edges that they own.
     `hold($id)` locks a stored record and returns its hash and load; no row if there is none.
     """
 
@@ -52,8 +53,8 @@ def statements_of(kind: str) -> Statements:
 
 def _look_up(node: Node) -> str:
     return f"""\
-{_PLANNED_ONCE}UNWIND range(0, size($ids) - 1) AS i
-OPTIONAL MATCH (n:{node.label} {{{node.key}: $ids[i]}})
+{_PLANNED_ONCE}UNWIND range(0, size($batch.ids) - 1) AS i
+OPTIONAL MATCH (n:{node.label} {{{node.key}: $batch.ids[i]}})
 {_VERDICT.format(carried="", returned="")}"""
 
 
@@ -74,7 +75,7 @@ def _store(kind: str, own: Node) -> str:
 
 def _make(node: Node) -> str:
     merge = f"MERGE (t:{node.label} {{{node.key}: x}})"
-    return f"CALL () {{ UNWIND ${node.label} AS x {merge} RETURN collect(t) AS {_list_of(node.label)} }}"
+    return f"CALL () {{ UNWIND $batch.{node.label} AS x {merge} RETURN collect(t) AS {_list_of(node.label)} }}"
 
 
 def _lock(node: Node) -> str:
@@ -87,8 +88,8 @@ def _lock(node: Node) -> str:
     )
     return f"""\
 CALL () {{
-UNWIND range(0, size($ids) - 1) AS i
-MERGE (n:{node.label} {{{node.key}: $ids[i]}})
+UNWIND range(0, size($batch.ids) - 1) AS i
+MERGE (n:{node.label} {{{node.key}: $batch.ids[i]}})
 ON MATCH SET n.locked = true
 REMOVE n.locked
 WITH collect([i, n]) AS locked
@@ -114,20 +115,20 @@ def _set_properties(node: Node) -> str:
     # `=` and not `+=`: what an older model has set goes.
     columns = [node.key, "hash", "load", *(each.name for each in node.properties)]
     properties = ", ".join(f"{name}: row[{column}]" for column, name in enumerate(columns))
-    rows = "UNWIND new + changed AS i WITH own[i] AS n, $rows[i] AS row"
+    rows = "UNWIND new + changed AS i WITH own[i] AS n, $batch.rows[i] AS row"
     return f"CALL (own, new, changed) {{ {rows} SET n = {{{properties}}} }}"
 
 
 def _create(edge: Edge, place: int) -> str:
-    """One sort of edges: `$from<place>` and `$to<place>` are positions, `$by<place>` its property where it has one."""
-    properties = f" {{{edge.key}: $by{place}[k]}}" if edge.key else ""
+    """One sort of edges: `from<place>` and `to<place>` are positions, `by<place>` its property where it has one."""
+    properties = f" {{{edge.key}: $batch.by{place}[k]}}" if edge.key else ""
     relation = f"[:{edge.type}{properties}]"
     arrow = f"(n)-{relation}->(t)" if edge.outgoing else f"(n)<-{relation}-(t)"
     targets = _list_of(edge.target)
     return (
-        f"CALL (own, works, {targets}) {{ UNWIND range(0, size($from{place}) - 1) AS k "
-        f"WITH k, $from{place}[k] AS i WHERE works[i] "
-        f"WITH k, own[i] AS n, {targets}[$to{place}[k]] AS t CREATE {arrow} }}"
+        f"CALL (own, works, {targets}) {{ UNWIND range(0, size($batch.from{place}) - 1) AS k "
+        f"WITH k, $batch.from{place}[k] AS i WHERE works[i] "
+        f"WITH k, own[i] AS n, {targets}[$batch.to{place}[k]] AS t CREATE {arrow} }}"
     )
 
 

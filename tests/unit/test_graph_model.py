@@ -55,7 +55,7 @@ def test_the_statements_name_every_target_property_and_edge(kind: str) -> None:
     store = statements_of(kind).store
 
     for node, _ in targets_of(kind):
-        assert f"UNWIND ${node.label} AS x" in store
+        assert f"UNWIND $batch.{node.label} AS x" in store
     for each in node_of(kind).properties:
         assert f"{each.name}: row[" in store
         assert f"n.{each.name}" in page_statement(kind)
@@ -69,7 +69,15 @@ def test_the_statements_are_given_what_they_ask_for(kind: str) -> None:
     record = GraphRecord("1", "h", None, [], [[["t", "k"] if edge.key else "t"] for edge in edges_of(kind)])
     given = identities([record]) | rows([record]) | Ends(kind).of([record])
 
-    assert set(re.findall(r"\$(\w+)", statements_of(kind).store)) == given.keys()
+    assert set(re.findall(r"\$batch\.(\w+)", statements_of(kind).store)) == given.keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_plans_a_statement_once_however_large_its_batches_and_the_graph(kind: str) -> None:
+    # For each list among the parameters it would have a plan per order of magnitude.
+    for statement in (statements_of(kind).look_up, statements_of(kind).store):
+        assert statement.startswith("CYPHER replan=skip\n")
+        assert set(re.findall(r"\$(\w+)", statement)) == {"batch"}
 
 
 def test_a_row_has_the_columns_that_the_statement_sets() -> None:
