@@ -35,8 +35,8 @@ class Statements:
     `$batch` is a map of what `parameters.py` makes. `look_up` takes ids, hashes and loads of it, and returns three
     lists of positions: new, changed, stale; the rest is unchanged.
     `store` takes all, makes what is missing, own nodes and targets', locks the own ones until the end of the
-    transaction and judges as `look_up` does, now for certain; then it sets the properties of the new and the changed ones and
-    replaces the edges that they own.
+    transaction and judges as `look_up` does, now for certain; then it sets the properties of the new and the changed
+    ones and replaces the edges that they own.
     `hold($id)` locks a stored record and returns its hash and load; no row if there is none.
     """
 
