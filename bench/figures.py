@@ -77,9 +77,11 @@ def cpu(arm: str, role: str) -> Callable[[Round], float | None]:
 
 
 def memory(arms: Mapping[str, Sequence[str]]) -> Callable[[Round], float | None]:
-    """The most memory that any of these processes has had, by arm and role."""
+    """The most memory that any of these processes has had, by arm and role; `whole` alone may be missing in a round."""
 
     def most(results: Round) -> float | None:
+        if not arms.keys() - {"whole"} <= results.keys():
+            return None
         found = [results[arm].memory_mb.get(role, 0.0) for arm in arms if arm in results for role in arms[arm]]
         return max(found, default=None)
 

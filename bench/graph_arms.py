@@ -13,7 +13,7 @@ from bench.peers import bento_program
 from bench.stage import Stage
 
 _ONE_BY_ONE = 300
-"""Records for the arm with a transaction per record: of 8,000 it would take over a minute, and the rate is the same."""
+"""Records for the arm with a transaction per record: of 20,000 it would take minutes, and the rate is the same."""
 
 
 def arms(stage: Stage) -> list[Arm]:

@@ -1,6 +1,7 @@
 """The statements of the ways into Neo4j that others take, made from the names of the edges."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import LiteralString
 
@@ -45,10 +46,10 @@ def load_csv_statements(folder: Path) -> list[LiteralString]:
     """Load the files of `write_csv_files` one after the other: the releases, then each sort of edge."""
     properties = {"hash": "row.hash", "load": "row.load", **_PROPERTIES}
     settings = ", ".join(f"n.{name} = {value}" for name, value in properties.items())
+    by = "coalesce(row.by, '')"  # an empty field is null
     steps: list[LiteralString] = [f"MERGE (n:Release {{id: row.id}}) SET {settings}"]
     steps += [
-        f"MATCH (n:Release {{id: row.id}}) MERGE {_target(edge, 'row.end')} MERGE {_arrow(edge, 'row.by')}"
-        for edge in EDGES
+        f"MATCH (n:Release {{id: row.id}}) MERGE {_target(edge, 'row.end')} MERGE {_arrow(edge, by)}" for edge in EDGES
     ]
     return [
         f"LOAD CSV WITH HEADERS FROM 'file://{folder / f'{place}.csv'}' AS row CALL (row) {{ {step} }} "
@@ -58,9 +59,9 @@ def load_csv_statements(folder: Path) -> list[LiteralString]:
 
 
 def write_csv_files(folder: Path, carried: Carried, *, load: str) -> None:
-    """Write a file of the releases, as `write_csv` does, and one per sort of edge with a line for each edge."""
+    """Write a file of the releases without their edges, and one per sort of edge with a line for each edge."""
     folder.mkdir(exist_ok=True)
-    write_csv(folder / "0.csv", carried, load=load)
+    write_csv(folder / "0.csv", carried, load=load, edges=())
     for place in range(len(EDGES)):
         with (folder / f"{place + 1}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -69,14 +70,14 @@ def write_csv_files(folder: Path, carried: Carried, *, load: str) -> None:
                 writer.writerows([message.id, _escaped(end), _escaped(by)] for end, by in node.edges[place])
 
 
-def write_csv(path: Path, carried: Carried, *, load: str) -> None:
-    """Write records a line each; a list of ends in one field, without which there is null."""
+def write_csv(path: Path, carried: Carried, *, load: str, edges: Sequence[EdgeName] = EDGES) -> None:
+    """Write records a line each; a sort of edges, all its ends, in one field, without which there is null."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "hash", "load", *_PROPERTIES, *map(_column, EDGES)])
+        writer.writerow(["id", "hash", "load", *_PROPERTIES, *map(_column, edges)])
         for message, node in zip(carried.messages, carried.nodes, strict=True):
             properties = [node.properties.get(name, "") for name in _PROPERTIES]
-            ends = [_ITEM.join(_PART.join(end) for end in each) for each in node.edges]
+            ends = [_ITEM.join(_PART.join(end) for end in each) for each in node.edges[: len(edges)]]
             writer.writerow(map(_escaped, [message.id, message.sha256, load, *properties, *ends]))
 
 

@@ -11,7 +11,7 @@ RESULT = Path("build/bench.json")
 _FULL = {"rounds": 5, "records": 40_000}
 _QUICK = {"rounds": 2, "records": 10_000}
 _GRAPH_SHARE = 2
-"""The graph takes half of the tables' records: its runs last longer, as a server does that compiles while it runs."""
+"""The graph takes half of the tables' records: shorter runs would measure a JVM that still compiles."""
 
 
 @dataclass(frozen=True, slots=True)

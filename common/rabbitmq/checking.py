@@ -55,7 +55,7 @@ def version_check(version: tuple[int, ...]) -> Check:
 
 async def _queues(connection: Connection, names: Names, kinds: Sequence[str]) -> list[Check]:
     """Compare the queues and exchanges that exist with ours."""
-    existing, differences = 0, []
+    existing, unknown, differences = 0, 0, []
     for service in Service:
         for kind in kinds:
             try:
@@ -63,6 +63,7 @@ async def _queues(connection: Connection, names: Names, kinds: Sequence[str]) ->
             except StartRefused as error:
                 return [_found.failed("queues", _sentence(error))]
             existing += len(found)
+            unknown += sum(not each.is_compared for each in found)
             differences += [difference for each in found for difference in each.differences]
     if differences:
         # An exchange is shared by two services, and would be named twice.
@@ -70,6 +71,9 @@ async def _queues(connection: Connection, names: Names, kinds: Sequence[str]) ->
         return [_found.warning("queues", f"{each}. {advice}") for each in dict.fromkeys(differences)]
     if not existing:
         return [_found.ok("queues", f"None exists under {names.prefix} yet: the services will declare them.")]
+    if unknown:
+        why = "as this user may not make them, the broker does not say how they were made"
+        return [_found.ok("queues", f"Queues and exchanges exist under {names.prefix}; {why}.")]
     return [_found.ok("queues", f"What exists under {names.prefix} is as ours would be.")]
 
 

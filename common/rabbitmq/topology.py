@@ -38,7 +38,7 @@ class Declared:
     """What there is on the broker now."""
 
     queue_type: str
-    """`quorum`, or `classic` where somebody had made it before us."""
+    """`quorum`, or `classic` where somebody had made it before us; taken for ours where it could not be compared."""
     differences: list[str]
     """A sentence for each thing that exists otherwise than we would have made it; it is used as it is."""
 
@@ -150,6 +150,7 @@ async def _declare(connection: Connection, declaration: Declaration) -> None:
             # Once all is there a user needs no right to make (and to delete) it: deploy/grants.
             if not await _exists(connection, declaration):
                 raise
+            declaration.is_compared = False
             return
         except ChannelPreconditionFailed as error:
             if not declaration.adopt(_text(error)):

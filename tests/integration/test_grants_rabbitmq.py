@@ -242,9 +242,9 @@ async def test_a_login_may_do_these_things_and_no_other(desk: Desk, role: str) -
 async def test_doctor_finds_each_login_in_order_and_names_the_shipped_file_to_another(desk: Desk) -> None:
     desk.grant()
 
-    async def permissions(role: str, login_of: Login) -> tuple[State, str]:
+    async def permissions(role: str, login_of: Login, name: str = "permissions") -> tuple[State, str]:
         checks = await check_broker(settings(desk.url(role)), desk.names, [KIND], login_of)
-        return next((check.state, check.sentence) for check in checks if check.name == "permissions")
+        return next((check.state, check.sentence) for check in checks if check.name == name)
 
     before = [await permissions(role, Login.SERVICES) for role in ("setup", "services")]
     await desk.make()
@@ -256,6 +256,8 @@ async def test_doctor_finds_each_login_in_order_and_names_the_shipped_file_to_an
     assert [state for state, _ in after] == [State.OK, State.OK]
     assert [state for state, _ in others] == [State.FAILED] * 3
     assert all("deploy/grants/rabbitmq.json" in sentence for _, sentence in others)
+    assert "is as ours would be" in (await permissions("setup", Login.SERVICES, "queues"))[1]
+    assert "does not say how they were made" in (await permissions("services", Login.SERVICES, "queues"))[1]
 
 
 async def test_a_refused_start_and_a_refused_turn_name_the_shipped_file(desk: Desk) -> None:

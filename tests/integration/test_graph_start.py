@@ -4,16 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from common.errors import StartRefused
+from common.kinds import KINDS
 from graphinator.model import NODES
 from graphinator.schema import require_version
+from graphinator.statements import statements_of
 from graphinator.store import open_store
 from tests.contract.proxy import cuttable_proxy
-from tests.integration.graphs import address, fetch, opened, record, settings
+from tests.integration.graphs import address, driver, fetch, opened, record, settings
 from tests.servers import Neo4j
 
 CONSTRAINTS = (
@@ -44,6 +47,21 @@ async def test_the_constraints_exist_before_the_first_write(bare_neo4j: Neo4j) -
     assert unique == {f"{node.label}.{node.key}" for node in NODES}
     states = await fetch(bare_neo4j, "SHOW INDEXES YIELD type, state WHERE type = 'RANGE' RETURN DISTINCT state")
     assert states == [["ONLINE"]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_planned_on_an_empty_graph_no_statement_looks_at_every_node(empty_neo4j: Neo4j, kind: str) -> None:
+    """They are planned once, and so must do for any size."""
+    statements = statements_of(kind)
+    async with opened(empty_neo4j), driver(empty_neo4j) as direct:
+        for statement in (statements.look_up, statements.store, statements.hold):
+            _, summary, _ = await direct.execute_query("EXPLAIN " + statement, batch={}, id="1")
+            assert _operators(summary.plan) & {"AllNodesScan", "NodeByLabelScan", "NodeIndexScan"} == set()
+            assert "NodeUniqueIndexSeek" in " ".join(_operators(summary.plan))
+
+
+def _operators(plan: dict[str, Any]) -> set[str]:
+    return {plan["operatorType"].split("@")[0]}.union(*map(_operators, plan.get("children", [])))
 
 
 async def test_replicas_that_start_together_all_start(bare_neo4j: Neo4j) -> None:
