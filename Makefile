@@ -40,7 +40,7 @@ test: $(VENV)/.ready ## install the servers, run all tests on servers of their o
 dashboards: $(VENV)/.ready ## write dashboards and alert rules anew from the package monitoring
 	$(BIN)/python -m monitoring
 
-bench: $(VENV)/.ready ## measure everything beside what it replaces: 25 minutes, build/bench.json (BENCH_ARGS=…)
+bench: $(VENV)/.ready ## measure everything beside what it replaces: 15 minutes, build/bench.json (BENCH_ARGS=…)
 	-$(BIN)/spindle stack install </dev/null
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
