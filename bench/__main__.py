@@ -1,6 +1,7 @@
 """The bench: `python -m bench --help`. It starts its own servers, measures, stops them, and writes build/bench.json.
 
-Exit codes: 0 everything was measured; 1 an arm failed, or a store was wrong after one; 2 it can't run like this.
+Exit codes: 0 everything was measured; 1 an arm failed, or a store was wrong after one; 2 it can't run like this;
+130 interrupted.
 """
 
 import signal
@@ -34,8 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (StartRefused, StackFailed) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted: the servers are stopped, and nothing is written.", file=sys.stderr)
+        return 130
     write(settings.json, found)
     Console(width=_WIDTH).print(table_of(found.figures))
+    if settings.quick:
+        print("A quick run: few records and few rounds. The figures of record are those of a whole one.")
     if settings.docs:
         rewrite(found)
     return 1 if any(result.failure for result in found.results) else 0

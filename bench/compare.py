@@ -1,6 +1,6 @@
 """Compare two results: which figures have changed by more than they vary by themselves.
 
-`python -m bench.compare OLD NEW`. Exit codes: 0 nothing got worse; 1 something did; 2 a file can't be read.
+`python -m bench.compare OLD NEW`. Exit codes: 0 nothing got worse; 1 something did; 2 they can't be compared.
 """
 
 import sys
@@ -18,6 +18,10 @@ from bench.report import read
 LEAST, FEW_ROUNDS, LEAST_OF_FEW = 0.05, 3, 0.25
 """Relative change below which nothing is said, however alike the rounds of a run were among themselves; and below which
 nothing is said where a run had fewer rounds than these, so that its noise is not known."""
+
+
+_SIZE = ("records", "graph_records", "seed")
+"""Settings that make another bench."""
 
 
 class Change(StrEnum):
@@ -58,12 +62,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("usage: python -m bench.compare OLD NEW", file=sys.stderr)
         return 2
     try:
-        old, new = (read(Path(each)).figures for each in arguments)
+        results = [read(Path(each)) for each in arguments]
     except (OSError, msgspec.MsgspecError) as error:
         print(f"not a result of the bench: {error}", file=sys.stderr)
         return 2
+    sizes = [[each.settings.get(name) for name in _SIZE] for each in results]
+    if sizes[0] != sizes[1]:
+        print(f"not comparable: {' and '.join(_SIZE)} are {sizes[0]} and {sizes[1]}", file=sys.stderr)
+        return 2
+    old, new = (each.figures for each in results)
     found = changes(old, new)
     _show(old, new, found)
+    if set(found.values()) == {Change.UNKNOWN}:
+        print("not comparable: no figure was measured in both", file=sys.stderr)
+        return 2
     return 1 if Change.WORSE in found.values() else 0
 
 

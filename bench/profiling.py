@@ -73,7 +73,9 @@ async def _profile(stage: Stage, servers: dict[str, int]) -> None:
 
 def main() -> None:
     """Profile once."""
-    settings = parse(sys.argv[1:])
+    settings = parse(
+        sys.argv[1:], prog="python -m bench.profiling", description="Say where tableinator spends its CPU time."
+    )
     logs.configure("bench", level="error")
     with files() as folder, running({"rabbitmq", "postgres"}, print) as addresses:
         asyncio.run(_profile(stage_of(settings, addresses, folder), addresses.processes()))

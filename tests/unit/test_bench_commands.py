@@ -1,5 +1,6 @@
 """The bench's command lines."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,26 @@ def test_a_quick_run_is_smaller_and_options_go_before_its_size() -> None:
     assert parse(["--only", "source", "--only", "tables"]).groups == ("tables", "source")
 
 
-@pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--records", "5001"], ["--records", "100"], ["--only", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--rounds", "0"],
+        ["--records", "5001"],
+        ["--records", "many"],
+        ["--only", "x"],
+        ["--docs", "--only", "tables"],
+        ["--json", "tests"],
+        ["--json", "README.md/result.json"],
+    ],
+)
 def test_what_can_not_be_measured_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(arguments)
 
     assert ended.value.code == 2
-    assert arguments[0] in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert arguments[0] in said
+    assert "invalid _" not in said  # argparse's, with the name of a function
 
 
 def test_a_regression_is_shown_and_ends_the_comparison_with_1(
@@ -64,3 +78,13 @@ def test_what_is_no_result_can_not_be_compared(tmp_path: Path) -> None:
 
     assert compare.main([str(tmp_path / "broken"), str(tmp_path / "absent")]) == 2
     assert compare.main([]) == 2
+
+
+def test_runs_of_another_size_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = written(tmp_path / "old", 2.0, 2.1, 1.9), written(tmp_path / "new", 2.0, 2.1, 1.9)
+    smaller = json.loads((tmp_path / "new").read_text())
+    smaller["settings"]["records"] = 10_000
+    (tmp_path / "new").write_text(json.dumps(smaller))
+
+    assert compare.main([old, new]) == 2
+    assert "not comparable" in capsys.readouterr().err
