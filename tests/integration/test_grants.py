@@ -138,12 +138,17 @@ async def test_every_program_does_its_work_with_the_shipped_logins_alone(scene: 
     verified = await scene.run("spindle", "verify", "--synthetic", f"{RECORDS}", **letters)
     status = await scene.run("spindle", "status", broker="monitoring", places=",".join(map(_place, both)))
 
-    assert [doctor.result()[0] for doctor in doctors] == [0, 0], [doctor.result() for doctor in doctors]
+    assert [_failed(doctor.result()[1]) for doctor in doctors] == [[], []]
+    assert [doctor.result()[0] for doctor in doctors] == [0, 0]
     assert published[0] == 0
     assert replayed[1]["replayed"] == again[1]["letters"] == dropped[1]["dropped"] == 4
     assert replayed[1]["newest_load"] == "20000101"  # which only the stores can tell
     assert verified[0] == 0
     assert (status[0], status[1]["broker"]["asked_by"]) == (0, ["amqp", "management"])
+
+
+def _failed(report: dict[str, Any]) -> list[Any]:
+    return [check for check in report["checks"] if check["state"] in ("warning", "failed")]
 
 
 def _place(running: Running) -> str:
