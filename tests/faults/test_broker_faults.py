@@ -127,7 +127,8 @@ async def test_a_hundred_flaps_leave_nothing_behind(rabbitmq: RabbitMQ, monkeypa
             await until(lambda: line.source.connected)
         files, tasks, size = before
         await until(lambda: process.num_fds() <= files and len(asyncio.all_tasks()) <= tasks)
-        await until(lambda: objects() < size + FLAPS // 2)  # not one more per flap; timers take a moment to go
+        # Not one more per flap. What a timer still holds goes with it: the longest are a minute's.
+        await until(lambda: objects() < size + FLAPS // 2, seconds=90)
 
         assert len(line.sink.rows) == FLAPS
         assert await place.dead() == 0
@@ -136,7 +137,12 @@ async def test_a_hundred_flaps_leave_nothing_behind(rabbitmq: RabbitMQ, monkeypa
 def objects() -> int:
     """How many objects live that a connection could leave behind; all others come and go with the tests around."""
     gc.collect()
-    return sum(str(type(each).__module__).partition(".")[0] in LEFT_BEHIND for each in gc.get_objects())
+    return sum(
+        str(type(each).__module__).partition(".")[0] in LEFT_BEHIND
+        for each in gc.get_objects()
+        # A loop keeps a cancelled timer, empty, until its time has come: on a fast machine those of all flaps.
+        if not (isinstance(each, asyncio.TimerHandle) and each.cancelled())
+    )
 
 
 async def test_a_message_of_any_size_is_stored_or_dead_lettered_as_it_came(
