@@ -117,8 +117,8 @@ async def running(
         publishing.cancel()
 
 
-async def until(fact: Callable[[], object], seconds: float = PATIENCE) -> None:
+async def until(fact: Callable[[], object]) -> None:
     """Wait for something that happens on the other side."""
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(PATIENCE):
         while not fact():
             await asyncio.sleep(0.01)

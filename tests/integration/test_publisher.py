@@ -45,6 +45,18 @@ def outgoing(count: int, size: int = 100, first: int = 0) -> list[Outgoing]:
     ]
 
 
+async def published(publisher: Publisher, exchange: str, messages: list[Outgoing]) -> None:
+    """A task of its own where there is no queue yet: what comes back quickly is written again by `publish` itself."""
+    await publisher.publish(exchange, messages)
+    await publisher.flush()
+
+
+async def late_queue(publisher: Publisher, peer: Peer, exchange: str) -> None:
+    await until(lambda: publisher.unconfirmed)
+    await peer.declare_queue(exchange)
+    await peer.bind(exchange, exchange)
+
+
 async def bodies(peer: Peer, queue: str) -> list[bytes]:
     return [message.body for message in await peer.get_all(queue)]
 
@@ -181,10 +193,9 @@ async def test_a_message_that_was_returned_arrives_once_there_is_a_queue(rabbitm
     await peer.declare_exchange(exchange)
 
     async with make(rabbitmq.url) as publisher:
-        await publisher.publish(exchange, outgoing(200))
-        await peer.declare_queue(exchange)
-        await peer.bind(exchange, exchange)
-        await publisher.flush()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(published(publisher, exchange, outgoing(200)))
+            await late_queue(publisher, peer, exchange)
 
     assert sorted(await bodies(peer, exchange)) == [message.body for message in outgoing(200)]
     await peer.delete_queue(exchange)
@@ -195,10 +206,9 @@ async def test_of_messages_with_the_same_body_each_one_returned_counts(rabbitmq:
     await peer.declare_exchange(exchange)
 
     async with make(rabbitmq.url) as publisher:
-        await publisher.publish(exchange, [Outgoing(b"same", "artists:1", {})] * 20)
-        await peer.declare_queue(exchange)
-        await peer.bind(exchange, exchange)
-        await publisher.flush()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(published(publisher, exchange, [Outgoing(b"same", "artists:1", {})] * 20))
+            await late_queue(publisher, peer, exchange)
 
     assert await bodies(peer, exchange) == [b"same"] * 20
     await peer.delete_queue(exchange)
