@@ -32,8 +32,14 @@ def settings_context(settings: TlsSettings, peer: Peer) -> ssl.SSLContext | None
 
     Raises: StartRefused where a file is not what it should be.
     """
-    if not settings.tls:
-        return None
+    return described_context(settings, peer) if settings.tls else None
+
+
+def described_context(settings: TlsSettings, peer: Peer) -> ssl.SSLContext:
+    """The same where it is not the settings that say whether there is TLS, but an address. Blocks.
+
+    Raises: StartRefused where a file is not what it should be.
+    """
     return make_context(
         peer,
         authorities={"cafile": settings.tls_ca_file or None},

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from common.certificates import Peer, make_context, what_is_wrong
+from common.certificates import Peer, described_context, what_is_wrong
 from common.errors import SpindleError, StartRefused
 from common.tls import TlsSettings
 from spindle.settings import OperatorSettings
@@ -109,14 +109,7 @@ class Management:
         return http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT, context=self._context())
 
     def _context(self) -> ssl.SSLContext:
-        tls = self.tls
         try:
-            return make_context(
-                _PEER,
-                authorities={"cafile": tls.tls_ca_file or None},
-                certificate=tls.tls_cert_file,
-                key=tls.tls_key_file,
-                verify=tls.tls_verify,
-            )
+            return described_context(self.tls, _PEER)
         except StartRefused as error:
             raise NoManagement(str(error)) from error
