@@ -51,7 +51,7 @@ def parse(
     parser.add_argument("--only", choices=GROUPS, action="append", help="only this part; may be repeated")
     parser.add_argument("--seed", type=_integer, default=1, metavar="S", help="which records (default 1)")
     parser.add_argument(
-        "--json", type=_result_file, default=RESULT, metavar="FILE", help=f"the result (default {RESULT})"
+        "--json", type=_result_file, default=str(RESULT), metavar="FILE", help=f"the result (default {RESULT})"
     )
     parser.add_argument(
         "--docs", action="store_true", help="rewrite table and charts of docs/performance.md afterwards"

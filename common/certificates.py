@@ -16,15 +16,22 @@ _OTHER_NAME, _OTHER_ADDRESS = 62, 64
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server as sentences call it, and the names of the variables that lead there."""
+    """A server as sentences call it, the prefix of its variables, and which of them lead there."""
 
     name: str
     prefix: str
     url: str
+    is_url_alone: bool = False
+    """Whether only the URL leads there, and host, port and whether there is TLS stand in it."""
 
     def variable(self, name: str) -> str:
         """One of its variables."""
         return f"{self.prefix}_{name}"
+
+    def place(self, *names: str) -> str:
+        """Those of its variables that may be wrong about where it is."""
+        variables = " and ".join(self.variable(name) for name in names)
+        return self.url if self.is_url_alone else f"{variables}, or {self.url}"
 
 
 def settings_context(settings: TlsSettings, peer: Peer) -> ssl.SSLContext | None:
@@ -80,10 +87,22 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def what_is_wrong(error: BaseException, peer: Peer) -> str:
-    """What an error about TLS says of a peer; empty where it is about something else."""
+    """What an error about TLS or certificates, or one that comes from such an error, says of a peer.
+
+    Empty where waiting may help, or where it is about something else.
+    """
+    return next((what for cause in causes(error) if (what := _said(cause, peer))), "")
+
+
+def speaks_no_tls(peer: Peer) -> str:
+    """What is to be said of a peer that does not answer in TLS."""
+    return f"does not speak TLS on this port; check {peer.place('TLS', 'PORT')}"
+
+
+def _said(error: BaseException, peer: Peer) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"shows a certificate {_flaw(error, peer)}"
-    reason = error.reason if isinstance(error, ssl.SSLError) else None
+    reason = getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
     if reason in _NO_TLS:
         return speaks_no_tls(peer)
     if reason and "_ALERT_" in reason:
@@ -93,26 +112,10 @@ def what_is_wrong(error: BaseException, peer: Peer) -> str:
     return ""
 
 
-def speaks_no_tls(peer: Peer) -> str:
-    """What is to be said of a peer that does not answer in TLS."""
-    return f"does not speak TLS on this port; check {peer.variable('TLS')} and {peer.variable('PORT')}, or {peer.url}"
-
-
-def explained(error: BaseException, peer: Peer, address: str) -> StartRefused | None:
-    """The sentence for an error about TLS or certificates, or for one that comes from such an error.
-
-    None where waiting may help, or where it is about something else.
-    """
-    for cause in causes(error):
-        if what := what_is_wrong(cause, peer):
-            return StartRefused(f"{peer.name} at {address} {what}.")
-    return None
-
-
 def _flaw(error: ssl.SSLCertVerificationError, peer: Peer) -> str:
     why = error.verify_message.rstrip(".")
     if error.verify_code in (_OTHER_NAME, _OTHER_ADDRESS):
-        return f"of another host ({why}); check {peer.variable('HOST')}, or {peer.url}"
+        return f"of another host ({why}); check {peer.place('HOST')}"
     if error.verify_code in (_EXPIRED, _NOT_YET_VALID):
         return f"whose time is not now ({why}); the server needs another one, or this machine's clock is wrong"
     return f"that is not trusted ({why}); check {peer.variable('TLS_CA_FILE')}"

@@ -105,7 +105,6 @@ class Consumer:
         Raises: an ExceptionGroup with whatever ended a pipeline.
         """
         settings = self._settings
-        self._store_name = store.name
         watch_store(self.service, in_use=store.pool_in_use, size=store.pool_size)
         self._outage = outage = Outage(service=self.service, store=store.name)
         letters = DeadLetterPublisher(

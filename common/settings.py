@@ -158,8 +158,7 @@ class ConsumerSettings:
     metrics_host: str
     metrics_port: int
     dead_letter_flood: Literal["hold", "allow"]
-    store_name: str = "store"
-    """What readiness calls it until it is connected; then it says so itself."""
+    store_name: str
 
 
 class ConsumerProgramSettings(ProgramSettings):

@@ -20,7 +20,8 @@ def _derived_prefetch(data: dict[str, Any]) -> int:
 class StoreSettings(TlsSettings):
     """How to reach a store, and how records are written to it."""
 
-    store_name: ClassVar[str] = "store"
+    store_name: ClassVar[str]
+    """What logs and readiness call it."""
 
     database: str = text("", "the name of a database")
     batch_mode: bool = choice(True, ("true", "false"))

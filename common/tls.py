@@ -19,7 +19,10 @@ File = Annotated[str, AfterValidator(_file)]
 
 
 class TlsSettings(ServerSettings):
-    """How to reach a server with TLS. RabbitMQ's files are read anew for each connection, the stores' at the start."""
+    """How to reach a server with TLS.
+
+    RabbitMQ's files are read anew for each connection, a store's for each pool or driver.
+    """
 
     tls: bool = choice(False, ("true", "false"))
     tls_ca_file: File = text("", "the path of a file that holds the certificates of authorities to trust (PEM)")
@@ -32,7 +35,7 @@ class TlsSettings(ServerSettings):
 
     @property
     def has_tls(self) -> bool:
-        """Whether connections are encrypted."""
+        """Whether TLS is asked for, here or by an address."""
         return self.tls
 
     @model_validator(mode="after")

@@ -18,10 +18,9 @@ named_in() { # the names that a file of variables sets
     sed -n 's/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}\([A-Za-z_][A-Za-z0-9_]*\)[[:space:]]*=.*/\2/p' "$1"
 }
 
-known() { # those of .env.example, also where they are commented out, and each from a file; those of the compose file
-    sed -n 's/^#\{0,1\} \{0,1\}\([A-Z][A-Z0-9_]*\)=.*/\1/p' .env.example | sed 'p; s/$/_FILE/'
-    sed -n 's/^ *\([A-Z][A-Z0-9_]*\):.*/\1/p' docker-compose.yml
-    grep -o '\${[A-Za-z_][A-Za-z0-9_]*' docker-compose.yml | tr -d '${'
+known() { # what compose passes on, and what it fills in; in an override too
+    sed -n 's/^ *\([A-Z][A-Z0-9_]*\): *$/\1/p; s/^ *- *\([A-Z][A-Z0-9_]*\) *$/\1/p' docker-compose*.y*ml
+    grep -oh '\${[A-Za-z_][A-Za-z0-9_]*' docker-compose*.y*ml | tr -d '${'
 }
 
 warn_of_unknown_names() {
@@ -29,12 +28,13 @@ warn_of_unknown_names() {
     names=$(known)
     # Docker has names of its own.
     unknown=$(named_in .env | grep -vxF "$names" | grep -Ev '^(COMPOSE|DOCKER|BUILDKIT)_' | sort -u | tr '\n' ' ')
-    [ -z "$unknown" ] || echo "Nothing reads these names in .env (.env.example has every one that is read): ${unknown% }" >&2
+    [ -z "$unknown" ] || echo "Compose reads none of these names in .env (docker-compose.yml has all that it passes on, and the
+addresses and logins of its own servers are not among them): ${unknown% }" >&2
 }
 
 # -- passwords
 
-lost_passwords() { # the volumes whose password is gone: name it, and they stay closed to a new one
+lost_passwords() { # volumes that were made with a password that is gone: no new one opens them
     for server in rabbitmq postgres neo4j grafana; do
         [ -s "$folder/${server}_password" ] || docker volume ls --quiet \
             --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.volume=$server"

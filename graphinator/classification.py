@@ -16,7 +16,11 @@ from neo4j.exceptions import (
     SessionExpired,
 )
 
+from common.certificates import Peer, what_is_wrong
 from common.errors import BatchTooLarge, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
+from graphinator.settings import Neo4jSettings
+
+PEER = Peer(Neo4jSettings.store_name, "NEO4J", "NEO4J_URI")
 
 
 class Meaning(Enum):
@@ -122,13 +126,18 @@ def row_of(error: Exception) -> Row:
     if isinstance(error, ConfigurationError):
         return Row("", Meaning.OUTAGE, alarm="Neo4j can't be used as it is configured: look at NEO4J_URI")
     if isinstance(error, ServiceUnavailable | SessionExpired | ConnectionPoolError | OSError | EOFError):
-        return Row("", Meaning.OUTAGE)  # TimeoutError and the errors of TLS are OSErrors
+        return Row("", Meaning.OUTAGE, alarm=_about_tls(error))  # TimeoutError and the errors of TLS are OSErrors
     return _UNKNOWN
 
 
 def is_constraint_race(error: Exception) -> bool:
     """Whether it may be over when tried again, and is the record's fault if not."""
     return row_of(error).meaning is Meaning.RETRY_THEN_DATA
+
+
+def _about_tls(error: Exception) -> str | None:
+    what = what_is_wrong(error, PEER)
+    return f"{PEER.name} {what}" if what else None
 
 
 def _row_of_code(code: str, message: str) -> Row:

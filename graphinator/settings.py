@@ -48,12 +48,20 @@ class Neo4jSettings(StoreSettings):
             raise ValueError("not a bolt URI")
         return uri
 
+    @property
+    def has_tls(self) -> bool:
+        """Also where the URI asks for it, by its scheme."""
+        return self.tls or "+" in self.uri
+
     @model_validator(mode="after")
     def _check_scheme(self) -> Self:
-        if self.tls and "+" in self.uri:
-            tls, uri = self.variable("tls"), self.variable("uri")
+        # A scheme with TLS has the driver's own context: those that this machine trusts, or (+ssc) anyone.
+        settings = ("tls", "tls_ca_file", "tls_cert_file", "tls_key_file")
+        if "+" in self.uri and (beside := [name for name in settings if getattr(self, name)]):
+            scheme = self.uri.partition("://")[0]
             raise ValueError(
-                f"{tls} is true and {uri} is {self.uri.partition('://')[0]}://…; allowed is bolt:// or neo4j://."
+                f"{self.variable(beside[0])} is set and {self.variable('uri')} is {scheme}://…; "
+                f"allowed is {scheme.partition('+')[0]}:// with {self.variable('tls')}=true."
             )
         return self
 

@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import structlog
 from neo4j import AsyncDriver, AsyncGraphDatabase, NotificationMinimumSeverity
 from neo4j.exceptions import ClientError, ConfigurationError, DriverError, Neo4jError
 
 from common.backoff import delays
-from common.certificates import Peer, explained, settings_context
+from common.certificates import settings_context, what_is_wrong
 from common.decoding import Projection
 from common.errors import StartRefused, StoreUnavailable
-from graphinator.classification import classify
+from graphinator.classification import PEER, classify
 from graphinator.projection import DecodedRecord, projection_of
 from graphinator.schema import check_version, create_schema
 from graphinator.settings import GraphinatorSettings, Neo4jSettings
@@ -24,7 +25,6 @@ log = structlog.get_logger()
 
 # A connection that nobody has used for so long is asked whether it still lives: firewalls forget silent ones.
 _IDLE_SECONDS = 30.0
-_PEER = Peer("Neo4j", "NEO4J", "NEO4J_URI")
 _CLOSING_SECONDS = 2.0  # for saying goodbye: a drain has 8 for everything
 _SCHEMA_SECONDS = 360.0  # beyond what the server is given for its indexes
 _SAY_AGAIN_SECONDS = 10.0
@@ -34,7 +34,7 @@ _RATE_LIMIT_SECONDS = 5.5  # for so long Neo4j refuses the right password too, a
 class GraphStore:
     """The graph, for the runtime."""
 
-    name = "Neo4j"
+    name = Neo4jSettings.store_name
 
     def __init__(self, transactions: Transactions, *, writers: int) -> None:
         self._transactions = transactions
@@ -82,6 +82,9 @@ async def open_driver(settings: Neo4jSettings) -> AsyncIterator[AsyncDriver]:
 
     Raises: StartRefused where the URI can't be one, or a certificate's file is not what it should be.
     """
+    context = await asyncio.to_thread(settings_context, settings, PEER)
+    # Named only where there is one: beside bolt+s:// the driver refuses even None.
+    encryption: dict[str, Any] = {"ssl_context": context} if context else {}
     try:
         driver = AsyncGraphDatabase.driver(
             settings.uri,
@@ -92,7 +95,7 @@ async def open_driver(settings: Neo4jSettings) -> AsyncIterator[AsyncDriver]:
             liveness_check_timeout=_IDLE_SECONDS,
             notifications_min_severity=NotificationMinimumSeverity.OFF,  # nobody reads them, and they cost a plan
             telemetry_disabled=True,
-            ssl_context=await asyncio.to_thread(settings_context, settings, _PEER),
+            **encryption,
         )
     except (DriverError, ValueError) as error:
         raise StartRefused(f"NEO4J_URI is {settings.uri!r}, which can't be used: {error}") from error
@@ -125,8 +128,8 @@ async def _prepare(driver: AsyncDriver, settings: Neo4jSettings) -> None:
             async with asyncio.timeout(_SCHEMA_SECONDS):
                 await create_schema(driver, settings.database)
         except (Neo4jError, DriverError, OSError) as error:
-            if refused := explained(error, _PEER, settings.address):
-                raise refused from error
+            if what := what_is_wrong(error, PEER):
+                raise StartRefused(f"Neo4j at {settings.address} {what}.") from error
             pause = _pause(error, pauses)
             if now() >= say_at:
                 # A server without TLS hangs up without a word, as one does that is just starting.

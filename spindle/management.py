@@ -18,8 +18,7 @@ from spindle.settings import OperatorSettings
 TIMEOUT = 3.0
 """Seconds for each step of an answer; asked often, and there is another way to most of what it tells."""
 
-_PEER = Peer("RabbitMQ's management API", "RABBITMQ", "RABBITMQ_MANAGEMENT_URL")
-_NO_FILES = TlsSettings()
+_PEER = Peer("RabbitMQ's management API", "RABBITMQ", "RABBITMQ_MANAGEMENT_URL", is_url_alone=True)
 _PAGE = 500  # queues; the most that the API gives at a time
 
 
@@ -42,7 +41,7 @@ class Management:
     url: str
     login: tuple[str, str]
     vhost: str
-    tls: TlsSettings = _NO_FILES
+    tls: TlsSettings
     """Whom to trust, and what to show, where the URL is https."""
 
     @classmethod

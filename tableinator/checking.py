@@ -14,7 +14,7 @@ from tableinator.model import Row
 from tableinator.schema import LZ4, find_tables
 from tableinator.settings import PostgresSettings
 from tableinator.statements import Statements
-from tableinator.tables import creation, differences
+from tableinator.tables import creation, differences, how_to_create
 from tableinator.transaction import Transaction
 from tableinator.writing import columns_of
 
@@ -116,9 +116,7 @@ async def _tables(transaction: Transaction, kinds: Sequence[str]) -> list[Check]
         return [
             _found.failed(
                 "tables",
-                f"{', '.join(missing)} are missing and can't be created ({error.args[0]}): as one who may, run "
-                f"{'; '.join(statements)}; and grant this user SELECT, INSERT and UPDATE on them: "
-                "deploy/grants/postgresql.sql.",
+                f"{', '.join(missing)} are missing and can't be created ({error.args[0]}): {how_to_create(statements)}",
             )
         ]
     return [*_tables_found(missing), *[await _writing(transaction, kinds)]]

@@ -6,8 +6,12 @@ from typing import Final
 
 import asyncpg
 
+from common.certificates import Peer, speaks_no_tls, what_is_wrong
 from common.errors import BatchTooLarge, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
 from tableinator.meanings import ALARMS, Meaning, meaning
+from tableinator.settings import PostgresSettings
+
+PEER: Final = Peer(PostgresSettings.store_name, "POSTGRES", "POSTGRES_DSN")
 
 ERRORS: Final = (
     asyncpg.PostgresError,
@@ -35,8 +39,17 @@ def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> Si
     if isinstance(error, TimeoutError):
         return StoreUnavailable(str(error) or "no answer in time")
     if isinstance(error, OSError):
-        return StoreUnavailable(f"{type(error).__name__}: {error}")
+        what = about_tls(error)
+        return StoreUnavailable(f"{type(error).__name__}: {error}", alarm=f"{PEER.name} {what}." if what else None)
     return RecordsRefused(Refusal(type(error).__name__, "", str(error)), positions=None, certain=True)
+
+
+def about_tls(error: Exception) -> str:
+    """What an error about TLS or certificates says of the server; empty where it is about something else."""
+    # The driver's word for a server that answers no to its request for TLS.
+    if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
+        return speaks_no_tls(PEER)
+    return what_is_wrong(error, PEER)
 
 
 def _of_server(error: asyncpg.PostgresError, *, alone: bool, copied: Sequence[int]) -> SinkError:

@@ -7,11 +7,10 @@ from typing import Any, Final, Self
 
 import asyncpg
 
-from common.certificates import Peer, settings_context
+from common.certificates import settings_context
+from tableinator.classification import PEER
 from tableinator.settings import PostgresSettings
 from tableinator.transaction import Transaction, end
-
-PEER: Final = Peer("PostgreSQL", "POSTGRES", "POSTGRES_DSN")
 
 _SERVERS_SHARE: Final = 0.8
 """The server's limit for a statement, as a share of ours: the server speaks first, unless it is gone."""
@@ -24,7 +23,7 @@ class Connections:
     """As many connections as there are writers, made when first needed: nobody ever waits for one."""
 
     def __init__(self, settings: PostgresSettings, *, size: int) -> None:
-        """Raises: StartRefused where a certificate's file is not what it should be."""
+        """Reads certificates, which blocks. Raises: StartRefused where a file is not what it should be."""
         self._settings = settings
         self._limit = settings.command_timeout
         self.size = size
@@ -81,7 +80,7 @@ async def connect(settings: PostgresSettings, *, reading: bool = False) -> Any:
             settings.dsn.get_secret_value(),
             timeout=settings.connect_timeout,
             server_settings=_session(settings) | (_READING if reading else {}),
-            **_encryption(settings),
+            **await asyncio.to_thread(_encryption, settings),
         )
         try:
             await _prepare(connection)

@@ -11,7 +11,7 @@ import structlog
 
 from common.errors import StartRefused
 from tableinator.connections import Connections
-from tableinator.tables import PRIVILEGES, FoundColumn, FoundTable, creation, differences
+from tableinator.tables import PRIVILEGES, FoundColumn, FoundTable, creation, differences, how_to_create
 from tableinator.transaction import Transaction
 
 log = structlog.get_logger()
@@ -86,9 +86,8 @@ async def _create(connections: Connections, kinds: Sequence[str]) -> None:
                 await transaction.execute(statement)
         except asyncpg.InsufficientPrivilegeError as error:
             raise StartRefused(
-                f"Tables are missing in PostgreSQL, and this user may not create them ({error.args[0]}). "
-                f"Run, as one who may: {'; '.join(statements)}; and grant this user SELECT, INSERT and UPDATE on them: "
-                "deploy/grants/postgresql.sql."
+                f"Tables are missing in PostgreSQL, and this user may not create them ({error.args[0]}): "
+                f"{how_to_create(statements)}"
             ) from error
         await transaction.commit()
     log.info("Tables created", tables=",".join(kinds), compression="lz4" if lz4 else "none")

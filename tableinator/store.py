@@ -9,11 +9,10 @@ import asyncpg
 import structlog
 
 from common.backoff import delays
-from common.certificates import explained, speaks_no_tls
 from common.decoding import Projection
 from common.errors import StartRefused
-from tableinator.classification import ERRORS, classify
-from tableinator.connections import PEER, Connections
+from tableinator.classification import ERRORS, about_tls, classify
+from tableinator.connections import Connections
 from tableinator.model import Row, project
 from tableinator.schema import prepare_tables
 from tableinator.settings import PostgresSettings, TableinatorSettings
@@ -32,7 +31,7 @@ _NOT_AWAITED: Final = frozenset({"28", "3D", "3F", "42", "0A"})
 class TableStore:
     """PostgreSQL, as the runtime sees a store."""
 
-    name = "PostgreSQL"
+    name = PostgresSettings.store_name
 
     def __init__(self, connections: Connections, *, writers: int) -> None:
         self._connections = connections
@@ -80,8 +79,8 @@ async def _wait_for(settings: PostgresSettings, prepare: Callable[[], Awaitable[
         try:
             await prepare()
         except ERRORS as error:
-            if refused := _about_tls(error, settings.address):
-                raise refused from error
+            if what := about_tls(error):
+                raise StartRefused(f"PostgreSQL at {settings.address} {what}.") from error
             if not _may_pass(error):
                 raise _start_refused(error) from error
             if now() >= say_at:
@@ -91,13 +90,6 @@ async def _wait_for(settings: PostgresSettings, prepare: Callable[[], Awaitable[
         else:
             return
         await asyncio.sleep(delay)
-
-
-def _about_tls(error: Exception, address: str) -> StartRefused | None:
-    # The driver's word for a server that answers no to its request for TLS.
-    if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
-        return StartRefused(f"PostgreSQL at {address} {speaks_no_tls(PEER)}.")
-    return explained(error, PEER, address)
 
 
 def _may_pass(error: Exception) -> bool:

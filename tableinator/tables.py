@@ -1,6 +1,6 @@
 """The tables as data: what they are made of, the statement that makes one, and what is wrong with a found one. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +32,9 @@ COLUMNS: Final = (
 )
 
 PRIVILEGES: Final = ("SELECT", "INSERT", "UPDATE")
+
+GRANTS: Final = "deploy/grants/postgresql.sql"
+"""The least privileges of each login, as they are shipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,13 @@ def creation(kind: str, *, lz4: bool) -> str:
     return f"CREATE TABLE IF NOT EXISTS {kind} ({columns}){storage}"
 
 
+def how_to_create(statements: Iterable[str]) -> str:
+    """What to do where this user may not create tables: the end of a sentence."""
+    return (
+        f"as one who may, run {'; '.join(statements)}; and grant this user {', '.join(PRIVILEGES)} on them: {GRANTS}."
+    )
+
+
 def differences(kind: str, found: FoundTable) -> list[str]:
     """What makes a found table unusable, a sentence each, with the statement that mends it where there is one."""
     if not found.ordinary:
@@ -81,7 +91,7 @@ def differences(kind: str, found: FoundTable) -> list[str]:
     if missing:
         problems.append(
             f"this user lacks privileges; GRANT {', '.join(missing)} ON {kind} TO CURRENT_USER, as its owner; "
-            "deploy/grants/postgresql.sql has what each login needs"
+            f"{GRANTS} has what each login needs"
         )
     return problems
 

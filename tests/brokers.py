@@ -31,8 +31,8 @@ class Broker(RabbitMQ):
     tls_place: str = ""
     """Host and port under which such a listener is reached."""
 
-    def rabbitmqctl(self, *arguments: str) -> None:
-        """Do what an operator would on the broker's machine."""
+    def rabbitmqctl(self, *arguments: str) -> str:
+        """Do what an operator would on the broker's machine. Returns: what was printed."""
         done = subprocess.run(
             [*self.control, *arguments],
             env={**os.environ, **self.environment},
@@ -42,6 +42,7 @@ class Broker(RabbitMQ):
             check=False,
         )
         assert done.returncode == 0, done.stderr or done.stdout
+        return done.stdout
 
 
 def native_broker(place: Place) -> Broker:

@@ -157,6 +157,12 @@ def _images() -> list[str]:
     return sorted(bases | {service["image"] for service in services if "image" in service})
 
 
+def inherited() -> dict[str, str]:
+    """This process's environment without what compose or our own settings would take from it."""
+    ours = _VARIABLES.union(*map(settings_of, PROGRAMS))
+    return {name: value for name, value in os.environ.items() if name not in ours and not name.startswith("COMPOSE_")}
+
+
 def _have(image: str) -> None:
     try:
         _run("image", "inspect", image)
@@ -169,15 +175,11 @@ def _run(*arguments: str, environ: Mapping[str, str] | None = None, timeout: flo
 
 
 def _run_program(*argv: str, environ: Mapping[str, str] | None = None, timeout: float) -> str:
-    ours = _VARIABLES.union(*map(settings_of, PROGRAMS))
-    inherited = {
-        name: value for name, value in os.environ.items() if name not in ours and not name.startswith("COMPOSE_")
-    }
     try:
         done = subprocess.run(
             argv,
             cwd=ROOT,
-            env={**inherited, **(environ or {})},
+            env={**inherited(), **(environ or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

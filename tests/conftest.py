@@ -18,6 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from spindle.stack.native import NativeStack
 from tests import brokers, containers, native, servers
 from tests.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
+from tests.tls import Certificates
 
 
 def pytest_configure() -> None:
@@ -101,6 +102,12 @@ def empty_neo4j(neo4j: servers.Neo4j) -> servers.Neo4j:
     """The shared Neo4j without a node."""
     neo4j.empty()
     return neo4j
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority's certificates, good ones and bad ones."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

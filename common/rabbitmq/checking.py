@@ -72,8 +72,8 @@ async def _queues(connection: Connection, names: Names, kinds: Sequence[str]) ->
     if not existing:
         return [_found.ok("queues", f"None exists under {names.prefix} yet: the services will declare them.")]
     if unknown:
-        why = "as this user may not make them, the broker does not say how they were made"
-        return [_found.ok("queues", f"Queues and exchanges exist under {names.prefix}; {why}.")]
+        why = "of what this user may not make, the broker does not say how they were made, or not even whether"
+        return [_found.ok("queues", f"Not all queues and exchanges of {names.prefix} were compared: {why}.")]
     return [_found.ok("queues", f"What exists under {names.prefix} is as ours would be.")]
 
 

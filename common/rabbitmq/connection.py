@@ -114,6 +114,8 @@ class Connection(aiormq.connection.Connection):
         self.unblocked = asyncio.Event()
         """Set unless the broker blocks publishing (memory or disk alarm); set for good when the connection ends."""
         self.unblocked.set()
+        self.blockings = 0
+        """How often the broker has begun, or ended, to block publishing."""
         self.closing.add_done_callback(lambda _: self.unblocked.set())
 
     @property
@@ -171,11 +173,13 @@ class Connection(aiormq.connection.Connection):
     async def _Connection__handle_connection_blocked(self, frame: commands.Connection.Blocked) -> None:
         await super()._Connection__handle_connection_blocked(frame)  # type: ignore[misc]
         self.unblocked.clear()
+        self.blockings += 1
         log.warning("Broker blocks publishing", reason=frame.reason)
 
     async def _Connection__handle_connection_unblocked(self, frame: commands.Connection.Unblocked) -> None:
         await super()._Connection__handle_connection_unblocked(frame)  # type: ignore[misc]
         self.unblocked.set()
+        self.blockings += 1
         log.info("Broker takes messages again")
 
 
@@ -301,7 +305,7 @@ def _translated(address: str, error: Exception) -> BrokerUnavailable | StartRefu
             f"RabbitMQ at {address} refused the virtual host ({error.text}); check RABBITMQ_VHOST, or RABBITMQ_URL, "
             "and the user's permissions."
         )
-    return tls.explained(address, error) or BrokerUnavailable(f"RabbitMQ at {address}: {_reason(error)}")
+    return tls.explained(error, address) or BrokerUnavailable(f"RabbitMQ at {address}: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

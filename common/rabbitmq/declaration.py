@@ -34,7 +34,7 @@ class Declaration:
     arguments: dict[str, Any] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
     is_compared: bool = True
-    """Whether it is known how the existing one was made: only who may make it is told."""
+    """Whether it is known how an existing one was made: only who may make it is told."""
 
     def adopt(self, complaint: str) -> bool:
         """Take over the value that the broker names in the text of its refusal.

@@ -21,8 +21,7 @@ from common.checks import Check, Findings
 from common.kinds import Names, Service
 from common.rabbitmq.channel import Channel, open_channel
 from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors
-
-GRANTS = "deploy/grants/rabbitmq.json"
+from common.rabbitmq.topology import GRANTS
 
 _found = Findings("RabbitMQ")
 _Request = Callable[[Channel], Awaitable[object]]
@@ -79,7 +78,10 @@ def _needs(names: Names, kind: str, login_of: Login) -> Iterator[_Need]:
     yield _configure_exchange(exchange)
     if login_of is not Login.SERVICES:
         yield _write(exchange)
-    for service in () if login_of is Login.EXTRACTOR else Service:
+    for service in Service:
+        if login_of is Login.EXTRACTOR:  # it looks how much waits
+            yield _look(names.queue(service, kind))
+            continue
         queue, dead = names.queue(service, kind), names.dead_letter_queue(service, kind)
         letters = names.dead_letter_exchange(service, kind)
         yield from (_configure_queue(queue), _configure_exchange(letters), _configure_queue(dead))
@@ -94,6 +96,10 @@ def _configure_queue(name: str) -> _Need:
         lambda channel: channel.queue_declare(name, durable=True, arguments={"x-dead-letter-exchange": 1}),
         found=lambda channel: channel.queue_declare(name, passive=True),
     )
+
+
+def _look(name: str) -> _Need:
+    return _Need(lambda channel: channel.queue_declare(name, passive=True))
 
 
 def _configure_exchange(name: str) -> _Need:
@@ -132,7 +138,7 @@ async def _exists(connection: Connection, request: _Request) -> bool:
         await _ask(connection, request)
     except ChannelNotFoundEntity:
         return False
-    except _ANSWERS:  # something is there; what is wrong with it is said of the queues
+    except _ANSWERS:  # something is there, or may be: the request for it has been refused, and that is said
         return True
     return True
 

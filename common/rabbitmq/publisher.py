@@ -75,6 +75,10 @@ class Publisher:
         """Whether the broker blocks publishing (memory or disk alarm)."""
         return self._channel is not None and not self._channel.connection.unblocked.is_set()
 
+    @property
+    def _blockings(self) -> int:
+        return self._channel.connection.blockings if self._channel else 0
+
     async def __aenter__(self) -> Self:
         """Wait until the broker is there.
 
@@ -134,12 +138,12 @@ class Publisher:
 
     async def _hear(self, fact: Callable[[], object]) -> None:
         """Wait for the broker to say something, or for the fact."""
-        seen = self._confirmed
+        seen, blockings = self._confirmed, self._blockings
         try:
             async with asyncio.timeout(self._patience):
                 await self._changes.until(lambda: fact() or self._outbox or self._failure or self._confirmed != seen)
         except TimeoutError:
-            if not self.blocked:
+            if not self.blocked and self._blockings == blockings:
                 self._fail(f"{self.unconfirmed} messages were not confirmed within {self._patience:g} s")
 
     async def _usable_channel(self) -> ConfirmedChannel | None:

@@ -8,8 +8,7 @@ import ssl
 from aiormq.abc import SSLCerts
 from aiormq.exceptions import AuthenticationError
 
-from common import certificates
-from common.certificates import Peer, causes, make_context
+from common.certificates import Peer, causes, make_context, what_is_wrong
 from common.errors import StartRefused
 from common.settings import BrokerSettings
 
@@ -49,7 +48,7 @@ def expects_tls(address: str) -> StartRefused:
     )
 
 
-def explained(address: str, error: BaseException) -> StartRefused | None:
+def explained(error: BaseException, address: str) -> StartRefused | None:
     """The sentence for an error about TLS, certificates or the way to log in.
 
     None where waiting may help, or where it is about something else.
@@ -60,4 +59,5 @@ def explained(address: str, error: BaseException) -> StartRefused | None:
                 f"RabbitMQ at {address} does not offer the login that RABBITMQ_AUTH names (it offers {cause.args[0]}); "
                 "external needs its plugin rabbitmq_auth_mechanism_ssl, and a certificate."
             )
-    return certificates.explained(error, _PEER, address)
+    what = what_is_wrong(error, _PEER)
+    return StartRefused(f"RabbitMQ at {address} {what}.") if what else None

@@ -25,6 +25,9 @@ from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection
 from common.rabbitmq.declaration import Declaration
 from common.settings import BrokerSettings
 
+GRANTS = "deploy/grants/rabbitmq.json"
+"""The least permissions of each login, as they are shipped."""
+
 _ROUNDS = 20
 """Differences that one declaration may have; the broker knows fewer arguments than this."""
 
@@ -81,7 +84,7 @@ async def declare_exchanges(broker: BrokerSettings | Connection, names: Names, k
 async def inspect(connection: Connection, names: Names, service: Service, kind: str) -> list[Declaration]:
     """Compare with what exists, and declare nothing.
 
-    Returns: of what `declare` needs that which exists and which this user may look at, with its differences.
+    Returns: of what `declare` needs that which exists, with its differences, and that at which this user may not look.
     Raises: StartRefused where something can't be used, BrokerUnavailable.
     """
     wanted = [
@@ -90,9 +93,10 @@ async def inspect(connection: Connection, names: Names, service: Service, kind: 
         exchange_of(names.dead_letter_exchange(service, kind)),
         Declaration("queue", names.dead_letter_queue(service, kind), arguments=_arguments(connection)),
     ]
-    existing = [each for each in wanted if await _is_seen(connection, each)]
+    existing = [each for each in wanted if await _is_there(connection, each)]
     for each in existing:
-        await _declare(connection, each)
+        if each.is_compared:
+            await _declare(connection, each)
         if each.name == names.queue(service, kind):
             each.differences.extend(_advice(connection, each))
     return existing
@@ -190,11 +194,12 @@ async def _try(connection: Connection, declaration: Declaration, *, passive: boo
             raise _access_refused(connection, error) from error
 
 
-async def _is_seen(connection: Connection, declaration: Declaration) -> bool:
+async def _is_there(connection: Connection, declaration: Declaration) -> bool:
     try:
         return await _exists(connection, declaration)
-    except AccessRefused:  # a later 4.x lets nobody look at what he has no right to; what he lacks is said elsewhere
-        return False
+    except AccessRefused:  # from 4.2.6 on nobody may look at what he has no right to: it may be there
+        declaration.is_compared = False
+        return True
 
 
 async def _exists(connection: Connection, declaration: Declaration) -> bool:
@@ -248,7 +253,7 @@ def _access_refused(connection: Connection, error: ChannelAccessRefused) -> Acce
     return AccessRefused(
         f"RabbitMQ at {connection.address} refused access ({_text(error)}); the user needs permission to configure "
         f"(unless it exists), write and read its exchanges and queues in the virtual host {connection.vhost!r}: see "
-        "deploy/grants/rabbitmq.json."
+        f"{GRANTS}."
     )
 
 

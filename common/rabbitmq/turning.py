@@ -23,7 +23,7 @@ from common.rabbitmq.confirming import ConfirmedChannel, Message, open_confirmed
 from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors, connected
 from common.rabbitmq.letter import publishable
 from common.rabbitmq.taking import StoredLetter, Taking, taking
-from common.rabbitmq.topology import queue_lengths
+from common.rabbitmq.topology import GRANTS, queue_lengths
 from common.settings import BrokerSettings
 
 WINDOW = 64
@@ -31,7 +31,7 @@ WINDOW = 64
 
 PERMISSIONS = (
     "to read the dead-letter queue, to configure that name with .turn behind it, and to write to amq.default "
-    "(spindle_operator in deploy/grants/rabbitmq.json)"
+    f"(spindle_operator in {GRANTS})"
 )
 """What a turn needs: the lock is a queue, and what goes to a queue goes by the default exchange."""
 

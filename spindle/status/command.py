@@ -30,8 +30,9 @@ variables: those of the services for RabbitMQ, KINDS and DISCOGS_EXCHANGE_PREFIX
   STATUS_GRAPHINATOR, STATUS_TABLEINATOR   where they serve metrics: host:port, several with commas, or none; of a name
                                            every address is asked (default: graphinator:8001, tableinator:8002)
   RABBITMQ_MANAGEMENT_URL                  http://host:port, or none (default: the broker's host, port 15672): for the
-                                           broker's alarms; the queues themselves are asked by AMQP. By https it trusts
-                                           whom RABBITMQ_TLS_CA_FILE names
+                                           broker's alarms; the queues themselves are asked by AMQP. By https, with
+                                           RABBITMQ_TLS=true, it trusts whom RABBITMQ_TLS_CA_FILE names; it
+                                           verifies unless RABBITMQ_TLS_VERIFY is false
 """
 
 

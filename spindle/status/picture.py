@@ -57,7 +57,7 @@ class ServiceState:
     replicas: Sequence[Replica]
     kinds: Sequence[KindState]
     store: str
-    """The store's name; empty where no replica answers."""
+    """The store's name; empty until a replica that answers is connected to it."""
     breaker_open: bool
     """Whether any replica holds its store to be unavailable."""
     alarm: bool

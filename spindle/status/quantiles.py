@@ -46,7 +46,10 @@ def quantile(share: float, buckets: Buckets) -> float:
 
 
 class Recent:
-    """What histograms have taken in over the last minute; each look adds one. All of it until there are two looks."""
+    """What histograms have taken in over the last minute, or since the last look where that is longer ago.
+
+    Each look adds one; until there are two it is all that they have taken in.
+    """
 
     def __init__(self) -> None:
         self._looks: deque[tuple[float, Mapping[str, Buckets]]] = deque()

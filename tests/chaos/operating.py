@@ -13,7 +13,7 @@ from tests.chaos.scene import Scene, Skipped
 from tests.chaos.world import ROLE, USER
 from tests.integration import tables
 
-_EMPTY = 8.0
+_EMPTY = 25.0
 """Seconds for a service to empty its queues, so that what is deleted holds nothing."""
 _BACK = 20.0
 _LOOK = 0.1

@@ -37,8 +37,8 @@ class Scene:
         return self.locks.setdefault(name, asyncio.Lock())
 
     async def is_empty(self, service: Service) -> bool:
-        """Whether a service has nothing left, twice in a row: what the broker had just sent arrives between the two."""
-        return await self._is_empty(service) and await self._is_empty(service)
+        """Whether nothing is in a service's queues, and nothing with the service."""
+        return await self._seems_empty(service) and await self._is_empty(service)
 
     async def until_empty(self, service: Service, seconds: float) -> bool:
         """Wait until a service has nothing left. Returns: whether it came to that."""
@@ -56,6 +56,15 @@ class Scene:
             return await peer.ready(queue) is not None
 
     async def _is_empty(self, service: Service) -> bool:
+        place = self.place
+        queues = [place.broker.names.queue(service, kind) for kind in self.material.ids]
+        try:
+            return not await self.world.held(place.vhost, queues)
+        except AssertionError:  # no such queue, or no broker
+            return False
+
+    async def _seems_empty(self, service: Service) -> bool:
+        """Ask what is asked quickly."""
         metrics = await self.services[service].metrics()
         if metrics is None or metrics.sum("spindle_broker_connected") < len(self.material.ids):
             return False

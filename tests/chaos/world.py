@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from common.kinds import KINDS, Service
 from tableinator.store import open_store
 from tests import grants
+from tests.brokers import native_broker
 from tests.chaos.disk import Disk, small_disk
 from tests.chaos.proxy import Weather, weather_before
 from tests.chaos.redeliveries import Redeliveries
@@ -93,6 +94,22 @@ class World:
     async def api(self, method: str, path: str, body: object = None) -> object:
         """Ask the broker's management without holding anything else up."""
         return await asyncio.to_thread(self.management.api, method, path, body)
+
+    async def held(self, vhost: str, queues: Sequence[str]) -> int:
+        """How many messages quorum queues hold, those given out included, as their own leaders count them.
+
+        What AMQP tells leaves those out, and what management tells is seconds old: in both a queue looks empty while
+        all that is in it lies in a connection that neither end knows to be dead.
+        """
+        names = ", ".join(f'<<"{queue}">>' for queue in queues)
+        counting = (
+            "lists:sum([begin "
+            f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, N)), '
+            "{ok, {_, C}, _} = ra:leader_query(amqqueue:get_pid(Q), fun rabbit_fifo:query_messages_total/1), C "
+            f"end || N <- [{names}]])."
+        )
+        broker = native_broker(self.rabbitmq.member.place)
+        return int(await asyncio.to_thread(broker.rabbitmqctl, "eval", counting))
 
     async def grant(self, broker: Broker) -> None:
         """Let the services use a vhost, as far as they need it."""

@@ -73,7 +73,7 @@ async def becomes_ready(harness: SourceHarness, count: int) -> None:
     """Assert that so many messages are in the queue; a broker takes a moment to put back what a channel had."""
     ready = await harness.ready()
     with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE / 5):
+        async with asyncio.timeout(PATIENCE):
             while ready != count:
                 await asyncio.sleep(0.02)
                 ready = await harness.ready()

@@ -151,6 +151,17 @@ class Running:
         lines = self.log.splitlines()
         return "\n".join([f"--- {self._log} ({len(lines)} lines)", *lines[-_SHOWN_LINES:]])
 
+    @property
+    def place(self) -> str:
+        """Where it serves metrics and health: host:port.
+
+        Raises: ConnectionRefusedError where it does not yet.
+        """
+        found = re.search(r"Serving metrics and health host=\S+ port=(\d+)", self.log)
+        if found is None:
+            raise ConnectionRefusedError("not listening yet")
+        return f"127.0.0.1:{found[1]}"
+
     def _is_ready(self) -> bool:
         try:
             return self.ready()[0] == 200
@@ -158,11 +169,8 @@ class Running:
             return False
 
     def _get(self, path: str) -> tuple[int, str]:
-        found = re.search(r"Serving metrics and health host=\S+ port=(\d+)", self.log)
-        if found is None:
-            raise ConnectionRefusedError("not listening yet")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}{path}", timeout=5.0) as answer:
+            with urllib.request.urlopen(f"http://{self.place}{path}", timeout=20.0) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:  # a status that is not 200 is an answer as well
             return error.code, error.read().decode()

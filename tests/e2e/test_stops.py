@@ -7,7 +7,7 @@ from tests.e2e.sides import Side, problems
 from tests.native import OwnServer
 
 STOP_LIMIT = 10.0  # seconds: what an operator's `docker stop` waits for
-AT_ONCE = 4.0  # seconds: nothing is written, a few connections are closed
+AT_ONCE = 8.0  # seconds: nothing is written, a few connections are closed; at 9 a service ends with code 1
 LOOKED_AT = 3_000  # messages at the head of each queue: more than any prefetch
 
 

@@ -62,7 +62,7 @@ class Office:
     async def until_drained(self) -> None:
         """Wait until both have nothing left."""
         for running in self.running.values():
-            await self.broker.until_drained(running, seconds=60.0)
+            await self.broker.until_drained(running)
 
     def outcomes(self) -> Counter[str]:
         """What has become of the records since the services began."""

@@ -39,7 +39,7 @@ async def test_a_crash_loop_drops_nothing_and_dead_letters_nothing(place: Place)
                 await place.publish(*(body(number) for number in range(1, count + 1)))
             taken: list[Delivery] = await take(source, PREFETCH)
             place.lose_connections()
-    await place.until_waiting(count)
+        await place.until_waiting(count)  # else the next one is given the ten that nobody has had
     dead = await place.dead()
 
     async with running(place) as line:
@@ -75,7 +75,7 @@ async def test_an_outage_beyond_the_consumer_timeout_costs_one_redelivery_and_no
     assert (await place.waiting(), await place.dead()) == (0, 0)
 
 
-TIMEOUT = 2.0
+TIMEOUT = 5.0
 
 
 @pytest.fixture
@@ -122,8 +122,9 @@ async def test_a_hundred_flaps_leave_nothing_behind(rabbitmq: RabbitMQ, monkeypa
             await until(lambda: len(line.sink.rows) == flap and line.letters.connected)  # noqa: B023 - awaited here
             if flap == FLAPS // 10:  # caches are filled by then
                 before = process.num_fds(), len(asyncio.all_tasks()), objects()
-            place.lose_connections()
+            place.proxy.cut()
             await until(lambda: not line.source.connected)
+            place.proxy.mend()
             await until(lambda: line.source.connected)
         files, tasks, size = before
         await until(lambda: process.num_fds() <= files and len(asyncio.all_tasks()) <= tasks)

@@ -184,6 +184,7 @@ def test_killed_and_restarted_replicas_lose_nothing(stack: ComposeStack, measure
         published = load.result()
     victims = [every[service][1] for service in Service]
     until(lambda: all(_is_back(stack, victim) for victim in victims), "the killed ones restarted")
+    until(lambda: all(each.health == "healthy" for service in Service for each in replicas(stack, service)), "healthy")
     until_drained(stack)
 
     found, dead = verify(stack, *SCALED), dead_letters(stack)

@@ -282,7 +282,7 @@ async def test_it_can_be_cancelled_while_the_broker_blocks(own_rabbitmq: OwnRabb
             desk.publisher.put(letters(10))
             await until(lambda: desk.publisher.blocked)
             began = loop.time()
-        assert loop.time() - began < 3.0
+        assert loop.time() - began < 15.0
     finally:
         await memory_alarm(own_rabbitmq, on=False)
 

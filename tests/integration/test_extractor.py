@@ -12,7 +12,7 @@ import zlib
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Site:
     url: str
     names: Names
     peer: Peer
+    started: list[Process] = field(default_factory=list)
 
     async def declare(self, kinds: Sequence[str] = KINDS, services: Sequence[Service] = tuple(Service)) -> None:
         """Declare what the services would."""
@@ -84,9 +85,17 @@ class Site:
             **variables,
         }
         command = (sys.executable, "-m", "extractor", *map(str, arguments))
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command, env=environment, stdout=PIPE, stderr=PIPE, start_new_session=True
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what a test that failed has left."""
+        for process in self.started:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
     async def run(self, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
         """Run the extractor to its end: exit code, standard output, standard error."""
@@ -110,7 +119,11 @@ async def ended(process: Process, seconds: float = 90.0) -> tuple[int, str, str]
 async def site_on(url: str) -> AsyncIterator[Site]:
     async with peer_of(url) as peer:
         names = new_names()
-        yield Site(url, names, peer)
+        site = Site(url, names, peer)
+        try:
+            yield site
+        finally:
+            site.end()
         for kind in KINDS:
             for service in Service:
                 await peer.delete_queue(names.queue(service, kind))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -136,7 +135,7 @@ async def test_every_program_does_its_work_with_the_shipped_logins_alone(scene: 
     again = await scene.run("spindle", "dead-letters", "list", "--replayed", **letters)
     dropped = await scene.run("spindle", "dead-letters", "drop", "--all", "--yes", **letters)
     verified = await scene.run("spindle", "verify", "--synthetic", f"{RECORDS}", **letters)
-    status = await scene.run("spindle", "status", broker="monitoring", places=",".join(map(_place, both)))
+    status = await scene.run("spindle", "status", broker="monitoring", places=",".join(each.place for each in both))
 
     assert [_failed(doctor.result()[1]) for doctor in doctors] == [[], []]
     assert [doctor.result()[0] for doctor in doctors] == [0, 0]
@@ -149,12 +148,6 @@ async def test_every_program_does_its_work_with_the_shipped_logins_alone(scene: 
 
 def _failed(report: dict[str, Any]) -> list[Any]:
     return [check for check in report["checks"] if check["state"] in ("warning", "failed")]
-
-
-def _place(running: Running) -> str:
-    found = re.search(r"Serving metrics and health host=\S+ port=(\d+)", running.log)
-    assert found is not None
-    return f"127.0.0.1:{found[1]}"
 
 
 async def test_neo4j_can_read_every_line_that_is_for_its_enterprise_edition(neo4j: servers.Neo4j) -> None:

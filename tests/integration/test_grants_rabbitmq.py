@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from aiormq.exceptions import ChannelAccessRefused
@@ -14,8 +15,10 @@ from common.kinds import Names, Service
 from common.rabbitmq.checking import check_broker
 from common.rabbitmq.permissions import Login
 from common.rabbitmq.publisher import Outgoing, Publisher
+from common.rabbitmq.taking import StoredLetter
 from common.rabbitmq.topology import declare, declare_exchanges, queue_lengths
 from common.rabbitmq.turning import Drop, Fate, Send, turn
+from common.tls import TlsSettings
 from spindle.management import Management, NoManagement
 from tests import grants, servers
 from tests.amqp import Peer, new_names, peer_of, settings
@@ -130,8 +133,12 @@ async def working_on_letters(desk: Desk) -> None:
         queue = desk.names.queue(service, KIND)
         fates: list[Fate] = [Send(queue, Properties(), lambda _: None), Drop()]
         for fate in fates:
-            await turn(broker, desk.names.dead_letter_queue(service, KIND), lambda _, fate=fate: fate)  # type: ignore[misc]
+            await turn(broker, desk.names.dead_letter_queue(service, KIND), partial(_fated, fate))
         assert await queue_lengths(settings(desk.broker.url), [queue]) == {queue: 1}
+
+
+def _fated(fate: Fate, _: StoredLetter) -> Fate:
+    return fate
 
 
 async def watching(desk: Desk) -> None:
@@ -274,8 +281,12 @@ async def test_a_refused_start_and_a_refused_turn_name_the_shipped_file(desk: De
 async def test_monitoring_sees_queues_and_alarms_by_its_tag_and_its_place_in_the_vhost(desk: Desk) -> None:
     desk.grant()
     vhost = desk.broker.url.rpartition("/")[2]
-    management = Management(desk.broker.management_url, (desk.logins.of("monitoring"), grants.PASSWORD), vhost)
-    untagged = Management(desk.broker.management_url, (desk.logins.of("services"), grants.PASSWORD), vhost)
+    management = Management(
+        desk.broker.management_url, (desk.logins.of("monitoring"), grants.PASSWORD), vhost, TlsSettings()
+    )
+    untagged = Management(
+        desk.broker.management_url, (desk.logins.of("services"), grants.PASSWORD), vhost, TlsSettings()
+    )
 
     (node,) = management.nodes()
     assert node["name"]

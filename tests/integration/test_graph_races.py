@@ -158,7 +158,7 @@ async def test_a_deadlock_is_a_conflict(direct: AsyncDriver, empty_neo4j: Neo4j)
             await steps.store(transaction, [two])
             async with asyncio.TaskGroup() as group:
                 write = group.create_task(_write_or_conflict(sink, [one, two]))
-                await asyncio.sleep(0.1)  # until it holds the first and waits for the second
+                await _seen_waiting(empty_neo4j)  # it holds the first, and waits for the second
                 crossing = group.create_task(_store_or_give_up(transaction, steps, one))
                 await asyncio.wait([write, crossing], return_when=asyncio.FIRST_COMPLETED)
                 await crossing

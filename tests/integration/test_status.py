@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -65,7 +64,7 @@ class Scene:
             **self.broker.environment,
             "RABBITMQ_MANAGEMENT_URL": self.management_url or "none",
             "STATUS_GRAPHINATOR": "none",
-            "STATUS_TABLEINATOR": ",".join(map(_place, replicas)),
+            "STATUS_TABLEINATOR": ",".join(each.place for each in replicas),
             **more,
         }
 
@@ -83,12 +82,6 @@ class Scene:
         )
         assert done.stdout, done.stderr
         return Seen(done.returncode, json.loads(done.stdout))
-
-
-def _place(running: Running) -> str:
-    found = re.search(r"Serving metrics and health host=\S+ port=(\d+)", running.log)
-    assert found is not None
-    return f"127.0.0.1:{found[1]}"
 
 
 @pytest.fixture

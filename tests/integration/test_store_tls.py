@@ -14,7 +14,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.errors import StartRefused
+from graphinator.checking import check_graph
 from graphinator.store import open_store as open_graph
+from tableinator.checking import check_tables
 from tableinator.store import open_store as open_tables
 from tests.integration import graphs, tables
 from tests.native import OwnPostgres
@@ -22,11 +24,6 @@ from tests.servers import Neo4j
 from tests.tls import Certificates
 
 Settings = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def trusting(certificates: Certificates) -> Settings:
@@ -53,6 +50,7 @@ async def offer_tls(server: OwnPostgres, certificate: Path, key: Path, authority
         await tables.run(
             server.dsn, f"COPY (SELECT replace(encode('{content}', 'base64'), chr(10), '')) TO PROGRAM '{program}'"
         )
+    [[before]] = await tables.fetch(server.dsn, "SELECT pg_conf_load_time()")
     await tables.run(
         server.dsn,
         *(
@@ -63,8 +61,8 @@ async def offer_tls(server: OwnPostgres, certificate: Path, key: Path, authority
         "ALTER SYSTEM SET ssl = on",
         "SELECT pg_reload_conf()",
     )
-    async with asyncio.timeout(10.0):
-        while (await tables.fetch(server.dsn, "SHOW ssl"))[0][0] != "on":
+    async with asyncio.timeout(30.0):
+        while (await tables.fetch(server.dsn, "SELECT pg_conf_load_time()"))[0][0] <= before:
             await asyncio.sleep(0.05)
 
 
@@ -95,6 +93,7 @@ async def test_rows_are_written_over_tls_and_what_is_wrong_is_said(
     other = str(certificates.other_authority)
     untrusted = await refused_by_postgres(dsn, tls=True, tls_ca_file=other)
     unknown = await refused_by_postgres(dsn, tls=True)
+    [look] = await check_tables(tables.settings(dsn, tls=True).postgres, ["artists"], connections=1)
     async with open_tables(tables.settings(dsn, tls=True, tls_ca_file=other, tls_verify=False)):
         pass
     (tmp_path / "odd.pem").write_text("no certificate")
@@ -108,6 +107,7 @@ async def test_rows_are_written_over_tls_and_what_is_wrong_is_said(
     assert "that is not trusted" in untrusted
     assert "POSTGRES_TLS_CA_FILE" in untrusted
     assert "that is not trusted" in unknown
+    assert "that is not trusted" in look.sentence
     assert "POSTGRES_TLS_CA_FILE is" in odd
     assert "of another host" in elsewhere
     assert "whose time is not now" in expired
@@ -170,7 +170,9 @@ async def test_the_graph_is_written_over_tls_and_a_certificate_is_shown(
 async def test_what_is_wrong_with_tls_to_neo4j_is_said(neo4j: Neo4j, certificates: Certificates) -> None:
     server = (certificates.server, certificates.server_key)
     async with tls_before(neo4j, *server) as port:
-        untrusted = await refused_by_neo4j(neo4j, port, tls=True, tls_ca_file=str(certificates.other_authority))
+        other = {"tls": True, "tls_ca_file": str(certificates.other_authority)}
+        untrusted = await refused_by_neo4j(neo4j, port, **other)
+        [look] = await check_graph(graphs.settings(neo4j, port=port, **other).neo4j, ["artists"])
         async with open_graph(graphs.settings(neo4j, port=port, tls=True, tls_verify=False)):
             pass
     async with tls_before(neo4j, certificates.other_host, certificates.other_host_key) as port:
@@ -178,16 +180,25 @@ async def test_what_is_wrong_with_tls_to_neo4j_is_said(neo4j: Neo4j, certificate
     async with tls_before(neo4j, certificates.expired, certificates.expired_key) as port:
         expired = await refused_by_neo4j(neo4j, port, **trusting(certificates))
 
-    assert "that is not trusted" in untrusted
-    assert "NEO4J_TLS_CA_FILE" in untrusted
+    for sentence in (untrusted, look.sentence):
+        assert "that is not trusted" in sentence
+        assert "NEO4J_TLS_CA_FILE" in sentence
     assert "of another host" in elsewhere
     assert "whose time is not now" in expired
 
 
 async def test_a_neo4j_that_speaks_no_tls_is_waited_for_with_a_hint(neo4j: Neo4j, certificates: Certificates) -> None:
-    with capture_logs() as lines, suppress(TimeoutError):
-        async with asyncio.timeout(2.0), open_graph(graphs.settings(neo4j, **trusting(certificates))):
+    said = asyncio.Event()
+
+    async def open_it() -> None:
+        async with open_graph(graphs.settings(neo4j, **trusting(certificates))):
             pass
 
-    assert [line["event"] for line in lines] == ["Waiting for Neo4j"]
+    with capture_logs(processors=[lambda _logger, _name, line: said.set() or line]) as lines:
+        async with asyncio.timeout(30.0), asyncio.TaskGroup() as group:
+            opening = group.create_task(open_it())
+            await said.wait()
+            opening.cancel()
+
+    assert lines[0]["event"] == "Waiting for Neo4j"
     assert "does it speak TLS on this port?" in lines[0]["reason"]

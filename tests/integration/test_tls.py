@@ -52,11 +52,6 @@ class Tls:
 
 
 @pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="session")
 def tls(each_rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Tls:
     """Each broker, listening."""
     if not isinstance(each_rabbitmq, Broker):

@@ -103,7 +103,7 @@ class CrossingTransactions(Transactions):
 
     async def run(self, work: Callable[[AsyncTransaction], Awaitable[T]]) -> T:
         """Give `work` a transaction that meets the other replica's."""
-        return await super().run(lambda transaction: work(Paused(transaction, self.crossing)))  # type: ignore[arg-type]
+        return await super().run(lambda transaction: work(Paused(transaction, self.crossing)))  # type: ignore[arg-type]  # it stands for one
 
 
 @pytest.fixture

@@ -25,11 +25,6 @@ class _Nodes(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("management"))
-
-
-@pytest.fixture(scope="module")
 def port(certificates: Certificates) -> Iterator[int]:
     """Where somebody answers by https, whose certificate no machine trusts by itself."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -36,7 +36,23 @@ def test_a_scheme_of_neo4j_that_says_it_too_is_refused() -> None:
     with pytest.raises(SettingsError) as error:
         load(Neo4jSettings, {"NEO4J_TLS": "true", "NEO4J_URI": "bolt+ssc://there:7687"})
 
-    assert str(error.value) == "NEO4J_TLS is true and NEO4J_URI is bolt+ssc://…; allowed is bolt:// or neo4j://."
+    assert str(error.value) == "NEO4J_TLS is set and NEO4J_URI is bolt+ssc://…; allowed is bolt:// with NEO4J_TLS=true."
+
+
+def test_files_beside_such_a_scheme_are_refused(pem: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load(Neo4jSettings, {"NEO4J_TLS_CA_FILE": pem, "NEO4J_URI": "neo4j+s://there:7687"})
+
+    assert str(error.value) == (
+        "NEO4J_TLS_CA_FILE is set and NEO4J_URI is neo4j+s://…; allowed is neo4j:// with NEO4J_TLS=true."
+    )
+
+
+def test_tls_to_a_local_socket_is_refused() -> None:
+    with pytest.raises(SettingsError) as error:
+        load(PostgresSettings, {"POSTGRES_TLS": "true", "POSTGRES_DSN": "postgresql:///spindle"})
+
+    assert str(error.value) == "POSTGRES_TLS is true and POSTGRES_DSN names no host; allowed is one."
 
 
 def test_a_url_switches_it_on_too(pem: str) -> None:
