@@ -69,6 +69,8 @@ async def perform(world: World, story: Story, folder: Path) -> Run:
             await _perform(world, place, run, folder)
     except* Exception as errors:  # noqa: BLE001 - whatever it was belongs into the result; the next run begins afresh
         run.error = "; ".join(f"{type(error).__name__}: {error}" for error in _leaves(errors))
+    if (task := asyncio.current_task()) and task.cancelling():
+        raise asyncio.CancelledError  # errors that came while everything was being cancelled have hidden it
     run.seconds = time.monotonic() - began
     return run
 

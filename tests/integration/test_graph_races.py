@@ -129,7 +129,7 @@ async def test_what_another_writes_while_one_waits_for_the_lock_is_seen(
 
 
 async def test_kinds_that_share_their_targets_all_arrive(sinks: list[GraphSink], empty_neo4j: Neo4j) -> None:
-    async with opened(empty_neo4j, writers=4) as store, asyncio.TaskGroup() as group:
+    async with opened(empty_neo4j, writers=12) as store, asyncio.TaskGroup() as group:
         for start in range(0, 200, 50):
             numbers = range(start, start + 50)
             for kind, fields in (
