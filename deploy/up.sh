@@ -19,7 +19,7 @@ named_in() { # the names that a file of variables sets
 }
 
 known() { # what compose passes on, and what it fills in; in an override too
-    sed -n 's/^ *\([A-Z][A-Z0-9_]*\): *$/\1/p; s/^ *- *\([A-Z][A-Z0-9_]*\) *$/\1/p' docker-compose*.y*ml
+    sed -n 's/^ *\([A-Z][A-Z0-9_]*\):\( null\)\{0,1\} *$/\1/p; s/^ *- *\([A-Z][A-Z0-9_]*\) *$/\1/p' docker-compose*.y*ml
     grep -oh '\${[A-Za-z_][A-Za-z0-9_]*' docker-compose*.y*ml | tr -d '${'
 }
 
@@ -30,26 +30,6 @@ warn_of_unknown_names() {
     unknown=$(named_in .env | grep -vxF "$names" | grep -Ev '^(COMPOSE|DOCKER|BUILDKIT)_' | sort -u | tr '\n' ' ')
     [ -z "$unknown" ] || echo "Compose reads none of these names in .env (docker-compose.yml has all that it passes on, and the
 addresses and logins of its own servers are not among them): ${unknown% }" >&2
-}
-
-# -- passwords
-
-lost_passwords() { # volumes that were made with a password that is gone: no new one opens them
-    for server in rabbitmq postgres neo4j grafana; do
-        [ -s "$folder/${server}_password" ] || docker volume ls --quiet \
-            --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.volume=$server"
-    done
-}
-
-make_passwords() {
-    described=$(docker compose config) || refuse "docker compose does not take docker-compose.yml with this .env."
-    project=$(printf '%s\n' "$described" | sed -n 's/^name: //p' | tr -d '"')
-    folder=$(printf '%s\n' "$described" | sed -n 's#^ *file: \(.*\)/rabbitmq_password"\{0,1\}$#\1#p' | tr -d '"')
-    volumes=$(lost_passwords | tr '\n' ' ')
-    [ -z "$volumes" ] || refuse "In $folder passwords are missing with which volumes of an earlier start were made: ${volumes% }.
-New ones would not fit. Put the files back, or SPINDLE_SECRETS in .env to where they are; or begin anew, without the data:
-docker volume rm ${volumes% }    (after make down)"
-    deploy/secrets.sh "$folder"
 }
 
 # -- profiles
@@ -98,7 +78,7 @@ answer=$(docker version 2>&1 >/dev/null) ||
     refuse "No container engine answers ($answer): start it, or the same stack without containers with make stack-up."
 docker compose version >/dev/null 2>&1 || refuse "This docker has no compose: install its plugin, version 2.24 or newer."
 
-make_passwords
+deploy/passwords.sh >/dev/null
 choose_profiles
 
 SPINDLE_REVISION=${SPINDLE_REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}

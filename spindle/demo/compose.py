@@ -1,7 +1,6 @@
 """The stack as containers, by docker-compose.yml: what a demo must know of it."""
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ class ComposeServices:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
+        self._passwords = PROJECT / "secrets"
 
     def reason_against(self) -> str | None:
         """Return why the containers can't be had here; None where they can, and then every image is there."""
@@ -54,12 +54,11 @@ class ComposeServices:
 
     def environment(self) -> Mapping[str, str]:
         """Return where the stores' ports are published on this machine, and the files with their passwords."""
-        secrets = _secrets_folder()
         return {
             **_address("POSTGRES", self._published("postgres", "5432")),
-            "POSTGRES_PASSWORD_FILE": str(secrets / "postgres_password"),
+            "POSTGRES_PASSWORD_FILE": str(self._passwords / "postgres_password"),
             **_address("NEO4J", self._published("neo4j", "7687")),
-            "NEO4J_PASSWORD_FILE": str(secrets / "neo4j_password"),
+            "NEO4J_PASSWORD_FILE": str(self._passwords / "neo4j_password"),
         }
 
     def processes(self) -> dict[str, str]:
@@ -100,12 +99,12 @@ class ComposeServices:
             ("PostgreSQL", f"{self._published('postgres', '5432')}, database spindle (user spindle)"),
             ("Neo4j", f"bolt://{self._published('neo4j', '7687')} (user neo4j)"),
             ("logs", "docker compose logs"),
-            ("passwords", f"the files in {_secrets_folder()}"),
+            ("passwords", f"the files in {self._passwords}"),
             ("stop", "make down"),
         ]
 
     def _reason_against_images(self) -> str | None:
-        self._make_secrets()
+        self._passwords = self._make_passwords()
         described = _docker("compose", "--profile", "load", "config", "--format", "json", limit=_ENGINE_SECONDS)
         if described.returncode != 0:
             return f"docker compose does not take the file: {_end(described)}"
@@ -122,22 +121,20 @@ class ComposeServices:
         self._say(f"pulling {image}")
         return _docker("pull", "--quiet", image, limit=_PULL_SECONDS).returncode == 0
 
-    def _make_secrets(self) -> None:
+    def _make_passwords(self) -> Path:
+        """Returns: the folder in which they are."""
         made = subprocess.run(  # noqa: S603  (our own script)
-            [PROJECT / "deploy/secrets.sh"], capture_output=True, text=True, timeout=30.0, check=False
+            [str(PROJECT / "deploy/passwords.sh")], capture_output=True, text=True, timeout=_ENGINE_SECONDS, check=False
         )
         if made.returncode != 0:
-            raise StartRefused(f"deploy/secrets.sh failed: {made.stderr.strip()}")
+            raise StartRefused(made.stderr.strip())
+        return Path(made.stdout.strip())
 
     def _published(self, service: str, port: str) -> str:
         done = _docker("compose", "port", service, port, limit=_ENGINE_SECONDS)
         if done.returncode != 0 or not done.stdout.strip():
             raise StackFailed(f"docker compose publishes no port {port} of {service}: {_end(done)}")
         return done.stdout.strip()
-
-
-def _secrets_folder() -> Path:
-    return Path(os.environ.get("SPINDLE_SECRETS") or PROJECT / "secrets").resolve()
 
 
 def _address(server: str, published: str) -> dict[str, str]:

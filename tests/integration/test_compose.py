@@ -292,7 +292,7 @@ def project(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(reason)
     there = tmp_path / f"spindle-up-{secrets.token_hex(4)}"  # the name of the project, and of what the engine has of it
     (there / "deploy").mkdir(parents=True)
-    for name in ("deploy/up.sh", "deploy/secrets.sh", ".env.example"):
+    for name in ("deploy/up.sh", "deploy/passwords.sh", "deploy/secrets.sh", ".env.example"):
         shutil.copy(ROOT / name, there / name)
     image = containers.image("prometheus")
     server = {
