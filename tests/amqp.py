@@ -30,7 +30,7 @@ def new_names() -> Names:
     return Names(f"test-{secrets.token_hex(4)}")
 
 
-async def until(fact: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(fact: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for something that the broker decides."""
     async with asyncio.timeout(seconds):
         while not fact():
@@ -44,6 +44,7 @@ async def rabbitmqctl(server: OwnRabbitMQ, *arguments: str) -> None:
 
 async def memory_alarm(server: OwnRabbitMQ, *, on: bool) -> None:
     """Have a broker block publishers, or let them go on."""
+    server.is_alarmed = on
     await rabbitmqctl(server, "set_vm_memory_high_watermark", "0.00001" if on else "0.4")
 
 

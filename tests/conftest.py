@@ -115,8 +115,11 @@ def own_rabbitmq(request: pytest.FixtureRequest) -> Iterator[OwnRabbitMQ]:
     """A broker of this test's own, with a fresh vhost."""
     member = _native(request, "rabbitmq", otherwise=pytest.skip).start("own", "rabbitmq")
     with servers.vhost_of_this_run(native.rabbitmq_at(member.place)) as broker:
-        yield OwnRabbitMQ(member, broker)
+        server = OwnRabbitMQ(member, broker)
+        yield server
         member.thaw()
+        if server.is_alarmed:
+            brokers.native_broker(member.place).rabbitmqctl("set_vm_memory_high_watermark", "0.4")
 
 
 @pytest.fixture

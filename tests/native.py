@@ -51,6 +51,8 @@ class OwnRabbitMQ(OwnServer):
         self.broker = broker
         self.url = broker.url
         self.management_url = broker.management_url
+        self.is_alarmed = False
+        """Whether a test has left the memory alarm on, which the next one would meet."""
 
 
 class OwnPostgres(OwnServer):

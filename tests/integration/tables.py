@@ -52,7 +52,7 @@ async def run(dsn: str, *statements: str) -> None:
         for statement in statements:
             await connection.execute(statement)
     finally:
-        await connection.close(timeout=5)
+        await connection.close(timeout=30)
 
 
 async def fetch(dsn: str, statement: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -62,7 +62,7 @@ async def fetch(dsn: str, statement: str, *arguments: Any) -> list[asyncpg.Recor
         rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
         return rows
     finally:
-        await connection.close(timeout=5)
+        await connection.close(timeout=30)
 
 
 def row(record_id: str, body: bytes = b'{"a": 1}', *, version: str | None = "20250201", sha: str | None = None) -> Row:
@@ -74,6 +74,6 @@ async def wait_until_blocked(dsn: str, count: int = 1) -> None:
     """Wait until so many of the service's sessions in this database wait for a lock."""
     query = """SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = 'tableinator'"""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await fetch(dsn, query))[0]["count"] < count:
             await asyncio.sleep(0.02)  # what is waited for happens in another process, which tells nobody

@@ -248,7 +248,7 @@ async def test_it_waits_for_a_broker_that_is_not_up_yet(own_rabbitmq: OwnRabbitM
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(enter())
         await own_rabbitmq.start()
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             await entered.wait()
 
 

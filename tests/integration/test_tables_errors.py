@@ -35,7 +35,7 @@ async def other(dsn: str, sink: TableSink) -> AsyncIterator[asyncpg.Connection]:
     """Somebody else's connection to the same tables."""
     connection = await asyncpg.connect(dsn, timeout=10)
     yield connection
-    await connection.close(timeout=5)
+    await connection.close(timeout=30)
 
 
 async def refused(sink: TableSink, rows: list[Row]) -> RecordsRefused:

@@ -39,7 +39,7 @@ async def other(dsn: str, sink: TableSink) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(dsn, timeout=10)
     await connection.execute("BEGIN")
     yield connection
-    await connection.close(timeout=5)
+    await connection.close(timeout=30)
 
 
 async def write_while(dsn: str, sink: TableSink, rows: list[Row], other: asyncpg.Connection) -> Outcomes:

@@ -131,7 +131,7 @@ async def test_the_pool_has_a_connection_for_every_writer_of_every_kind(dsn: str
                     group.create_task(store.sink(kind).write([row(writer)]))
             await wait_until_blocked(dsn, count=8)
             in_use = store.pool_in_use()
-            await other.close(timeout=5)
+            await other.close(timeout=30)
 
         assert (store.pool_size, in_use, store.pool_in_use()) == (8, 8, 0)
 

@@ -33,7 +33,7 @@ class Service:
         self.port = self.health.start("127.0.0.1", 0)
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path)
             answer = connection.getresponse()
@@ -166,7 +166,7 @@ async def test_an_answer_comes_while_the_loop_is_stuck(service: Service) -> None
     """Fault 44."""
     with ThreadPoolExecutor() as elsewhere:
         # Waiting for a thread like this blocks the loop.
-        status, _ = elsewhere.submit(service.ask, "/health/live").result(timeout=5)
+        status, _ = elsewhere.submit(service.ask, "/health/live").result(timeout=30)
 
     assert status == 200
 
