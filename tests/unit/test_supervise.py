@@ -64,7 +64,7 @@ def test_a_soft_stop_between_two_starts_ends_at_once() -> None:
 
     supervisor.send_signal(signal.SIGTERM)
 
-    assert supervisor.wait(timeout=30) == 0
+    assert supervisor.wait(timeout=2) == 0
     supervisor.stderr.close()
 
 
