@@ -52,15 +52,13 @@ class Target:
     aim: float
     better: Literal["more", "less"] = "more"
     unit: str = ""
-    over: Callable[[Sequence[float]], float] = median
-    """What the values of several rounds come to."""
 
     def figure(self, rounds: Sequence[Round]) -> Figure:
         """The figure over these rounds."""
         values = [value for each in rounds if (value := self.of(each)) is not None]
         if not values:
             return Figure(None, None, None, self.must, self.aim, self.better, [])
-        return Figure(self.over(values), min(values), max(values), self.must, self.aim, self.better, values)
+        return Figure(median(values), min(values), max(values), self.must, self.aim, self.better, values)
 
 
 def ratio(arm: str, other: str) -> Callable[[Round], float | None]:
@@ -79,7 +77,7 @@ def cpu(arm: str, role: str) -> Callable[[Round], float | None]:
 
 
 def memory(arms: Mapping[str, Sequence[str]]) -> Callable[[Round], float | None]:
-    """The most memory that any of these processes has had, by arm and role; `whole` may be missing in a round."""
+    """The most memory that any of these processes has had in a round, by arm and role; not every round has `whole`."""
 
     def most(results: Round) -> float | None:
         if not arms.keys() - {"whole"} <= results.keys():
@@ -126,9 +124,7 @@ TARGETS: Mapping[str, Target] = {
     "tables_p99_ms_at_1000": Target(
         "latency p99 at 1,000/s, tables", measured("latency_tables_1000", "p99_ms"), 100, 40, "less", "ms"
     ),
-    "service_rss_mb": Target(
-        "resident memory of a service at full load", memory(_SERVICES), 250, 150, "less", "MB", max
-    ),
+    "service_rss_mb": Target("resident memory of a service at full load", memory(_SERVICES), 250, 150, "less", "MB"),
     "batch_fill": Target(
         "mean batch fill under backlog", measured("tables_fast", "batch_fill", factor=100), 90, 98, unit="%"
     ),

@@ -56,8 +56,9 @@ class Neo4jSettings(StoreSettings):
     @model_validator(mode="after")
     def _check_scheme(self) -> Self:
         # A scheme with TLS has the driver's own context: those that this machine trusts, or (+ssc) anyone.
-        settings = ("tls", "tls_ca_file", "tls_cert_file", "tls_key_file")
-        if "+" in self.uri and (beside := [name for name in settings if getattr(self, name)]):
+        given = {name: getattr(self, name) for name in ("tls", "tls_ca_file", "tls_cert_file", "tls_key_file")}
+        beside = [name for name in given if given[name]] + ([] if self.tls_verify else ["tls_verify"])
+        if "+" in self.uri and beside:
             scheme = self.uri.partition("://")[0]
             raise ValueError(
                 f"{self.variable(beside[0])} is set and {self.variable('uri')} is {scheme}://…; "

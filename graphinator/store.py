@@ -133,7 +133,7 @@ async def _prepare(driver: AsyncDriver, settings: Neo4jSettings) -> None:
             pause = _pause(error, pauses)
             if now() >= say_at:
                 # A server without TLS hangs up without a word, as one does that is just starting.
-                hint = "; NEO4J_TLS is true: does it speak TLS on this port?" if settings.tls else ""
+                hint = "; TLS is asked for: does it speak TLS on this port?" if settings.has_tls else ""
                 log.warning("Waiting for Neo4j", address=settings.address, reason=f"{classify(error)}{hint}")
                 say_at = now() + _SAY_AGAIN_SECONDS
             await asyncio.sleep(pause)

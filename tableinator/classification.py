@@ -40,7 +40,7 @@ def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> Si
         return StoreUnavailable(str(error) or "no answer in time")
     if isinstance(error, OSError):
         what = about_tls(error)
-        return StoreUnavailable(f"{type(error).__name__}: {error}", alarm=f"{PEER.name} {what}." if what else None)
+        return StoreUnavailable(f"{type(error).__name__}: {error}", alarm=f"{PEER.name} {what}" if what else None)
     return RecordsRefused(Refusal(type(error).__name__, "", str(error)), positions=None, certain=True)
 
 

@@ -1,9 +1,9 @@
 """What tableinator reads from its environment."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from common.fields import seconds, text, whole
@@ -39,15 +39,6 @@ class PostgresSettings(StoreSettings):
     @classmethod
     def _check_dsn(cls, dsn: SecretStr) -> SecretStr:
         return check_url(dsn, ("postgresql", "postgres"))
-
-    @model_validator(mode="after")
-    def _check_place(self) -> Self:
-        # The driver would connect without a word, and without TLS.
-        if self.tls and not address_of(self.dsn, 5432):
-            raise ValueError(
-                f"{self.variable('tls')} is true and {self.variable('dsn')} names no host; allowed is one."
-            )
-        return self
 
     @property
     def address(self) -> str:

@@ -44,8 +44,9 @@ async def rabbitmqctl(server: OwnRabbitMQ, *arguments: str) -> None:
 
 async def memory_alarm(server: OwnRabbitMQ, *, on: bool) -> None:
     """Have a broker block publishers, or let them go on."""
-    server.is_alarmed = on
+    server.is_alarmed = True
     await rabbitmqctl(server, "set_vm_memory_high_watermark", "0.00001" if on else "0.4")
+    server.is_alarmed = on
 
 
 @asynccontextmanager

@@ -104,10 +104,10 @@ class ComposeServices:
         ]
 
     def _reason_against_images(self) -> str | None:
-        self._passwords = self._make_passwords()
         described = _docker("compose", "--profile", "load", "config", "--format", "json", limit=_ENGINE_SECONDS)
         if described.returncode != 0:
             return f"docker compose does not take the file: {_end(described)}"
+        self._passwords = self._make_passwords()
         for service in json.loads(described.stdout)["services"].values():
             if "build" not in service and not self._has(service["image"]):
                 return f"the image {service['image']} can't be had"

@@ -64,15 +64,19 @@ class Run:
 async def perform(world: World, story: Story, folder: Path) -> Run:
     """Perform a run; its logs are in the folder afterwards."""
     run, began = Run(story), time.monotonic()
+    # A task of its own: errors that come while everything is being cancelled would hide the cancellation from ours.
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_recorded(world, run, folder))
+    run.seconds = time.monotonic() - began
+    return run
+
+
+async def _recorded(world: World, run: Run, folder: Path) -> None:
     try:
         async with asyncio.timeout(_LIMIT), world.place() as place:
             await _perform(world, place, run, folder)
     except* Exception as errors:  # noqa: BLE001 - whatever it was belongs into the result; the next run begins afresh
         run.error = "; ".join(f"{type(error).__name__}: {error}" for error in _leaves(errors))
-    if (task := asyncio.current_task()) and task.cancelling():
-        raise asyncio.CancelledError  # errors that came while everything was being cancelled have hidden it
-    run.seconds = time.monotonic() - began
-    return run
 
 
 async def _perform(world: World, place: Place, run: Run, folder: Path) -> None:

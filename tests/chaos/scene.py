@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import subprocess
 from dataclasses import dataclass, field
 
 from common.errors import SpindleError
@@ -60,7 +61,7 @@ class Scene:
         queues = [place.broker.names.queue(service, kind) for kind in self.material.ids]
         try:
             return not await self.world.held(place.vhost, queues)
-        except AssertionError:  # no such queue, or no broker
+        except (AssertionError, subprocess.TimeoutExpired):  # no such queue, no broker, or one that is slow to answer
             return False
 
     async def _seems_empty(self, service: Service) -> bool:

@@ -19,7 +19,7 @@ OUTAGE = float(os.environ.get("SPINDLE_OUTAGE_SECONDS", "15"))
 # Seconds. What is promised is five; a run of all tests shares its machine with others.
 RESUMPTION = 5.0 if "SPINDLE_OUTAGE_SECONDS" in os.environ else 20.0
 NEAR_ZERO = 0.10  # of one core
-GROWTH = 8 * 2**20  # bytes: what a process may have in use at one moment and not at another
+GROWTH = 16 * 2**20  # bytes: what a process may have in use at one moment and not at another
 LOOKED_AT = 3_000  # messages at the head of each queue: more than any prefetch
 SILENCE = 12.0  # seconds, longer than the limits that `IMPATIENT` sets
 IMPATIENT = {
@@ -70,7 +70,9 @@ async def test_a_stopped_store_costs_no_record_no_dead_letter_and_no_cpu(
     assert held < published, "not stopped in mid-load"
     assert (status, red["store"]["name"], red["store"]["status"]) == (503, side.store, "unavailable")
     assert red["broker"]["status"] == "ok"
-    assert (cpu < NEAR_ZERO, grown < GROWTH, returned <= 1) == (True, True, True)
+    assert cpu < NEAR_ZERO
+    assert grown < GROWTH
+    assert returned <= 1
     assert dead == await broker.dead_letters(side.service) == 0
     assert resumption < RESUMPTION
     assert outcomes == {"new": published}

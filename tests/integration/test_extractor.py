@@ -95,7 +95,8 @@ class Site:
         """Kill what a test that failed has left."""
         for process in self.started:
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended, and nobody has told us yet
+                    os.killpg(process.pid, signal.SIGKILL)
 
     async def run(self, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
         """Run the extractor to its end: exit code, standard output, standard error."""

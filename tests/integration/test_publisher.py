@@ -264,7 +264,7 @@ async def test_a_blocked_broker_is_waited_for_and_said_to_be_blocked(own_rabbitm
         await memory_alarm(own_rabbitmq, on=True)
 
         async with asyncio.TaskGroup() as tasks:
-            publishing = tasks.create_task(publish_and_flush(publisher, exchange, outgoing(5000, size=2000)))
+            publishing = tasks.create_task(published(publisher, exchange, outgoing(5000, size=2000)))
             await until(lambda: publisher.blocked)
             await asyncio.sleep(5.0)  # longer than the patience, which does not run while blocked
             assert not publishing.done()
@@ -282,16 +282,11 @@ async def test_closing_does_not_wait_for_a_blocked_broker(own_rabbitmq: OwnRabbi
     await memory_alarm(own_rabbitmq, on=True)
     try:
         async with asyncio.timeout(30.0), asyncio.TaskGroup() as tasks, make(own_rabbitmq.url) as publisher:
-            publishing = tasks.create_task(publish_and_flush(publisher, exchange, outgoing(5000, size=2000)))
+            publishing = tasks.create_task(published(publisher, exchange, outgoing(5000, size=2000)))
             await until(lambda: publisher.blocked)
             publishing.cancel()
     finally:
         await memory_alarm(own_rabbitmq, on=False)
-
-
-async def publish_and_flush(publisher: Publisher, exchange: str, messages: list[Outgoing]) -> None:
-    await publisher.publish(exchange, messages)
-    await publisher.flush()
 
 
 @pytest.fixture

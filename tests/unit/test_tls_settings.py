@@ -48,11 +48,13 @@ def test_files_beside_such_a_scheme_are_refused(pem: str) -> None:
     )
 
 
-def test_tls_to_a_local_socket_is_refused() -> None:
+def test_such_a_scheme_always_verifies() -> None:
     with pytest.raises(SettingsError) as error:
-        load(PostgresSettings, {"POSTGRES_TLS": "true", "POSTGRES_DSN": "postgresql:///spindle"})
+        load(Neo4jSettings, {"NEO4J_TLS_VERIFY": "false", "NEO4J_URI": "bolt+s://there:7687"})
 
-    assert str(error.value) == "POSTGRES_TLS is true and POSTGRES_DSN names no host; allowed is one."
+    assert str(error.value) == (
+        "NEO4J_TLS_VERIFY is set and NEO4J_URI is bolt+s://…; allowed is bolt:// with NEO4J_TLS=true."
+    )
 
 
 def test_a_url_switches_it_on_too(pem: str) -> None:
