@@ -149,7 +149,8 @@ async def test_a_consumer_brings_the_graph_to_what_was_published(
         pytest.skip("no Bento has been built on this machine")
     arm = next(arm for arm in graph_arms(make_stage(empty_neo4j, rabbitmq)) if arm.name == name)
 
-    assert 0 <= await carry(arm) < COUNT  # a quick one may be done before it is first looked at
+    # A quick one may be done before it is first looked at; unchanged records come several times.
+    assert 0 <= await carry(arm) < (COUNT if name != "graph_unchanged" else COUNT * 5)
 
 
 @pytest.mark.parametrize("name", ["tables_per_message", "tables_bento"])
