@@ -120,7 +120,7 @@ async def test_tables_that_exist_need_no_privilege_to_create(dsn: str, weak: str
 async def test_without_the_privilege_to_create_the_statement_to_run_is_given(dsn: str, weak: str) -> None:
     sentence = await refusal(at(dsn, login=weak))
 
-    statement = sentence.split("as one who may: ")[1].split("; and grant")[0]
+    statement = sentence.split("as one who may, run ")[1].split("; and grant")[0]
     await run(dsn, statement, f"GRANT SELECT, INSERT, UPDATE ON artists TO {weak.split(':')[0]}")
     await open_and_close(at(dsn, login=weak))
 
