@@ -184,8 +184,13 @@ async def test_a_watch_looks_again_until_it_is_interrupted_and_ends_with_the_las
         while verdicts[-1] != "unreachable":
             verdicts.append(json.loads(await watch.stdout.readline())["verdict"])
         watch.send_signal(signal.SIGINT)
-        async with asyncio.timeout(60):
-            code = await watch.wait()
+        try:
+            async with asyncio.timeout(60):
+                code = await watch.wait()
+        except TimeoutError:
+            spy = [str(Path(sys.executable).with_name("py-spy")), "dump", "--pid", str(watch.pid)]
+            print(await asyncio.to_thread(subprocess.run, spy, capture_output=True, text=True))  # where it hangs
+            raise
     finally:
         with suppress(ProcessLookupError):
             watch.kill()
