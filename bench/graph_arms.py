@@ -12,7 +12,7 @@ from bench.graph_records import Carried, without_credits
 from bench.peers import bento_program
 from bench.stage import Stage
 
-_REPEATS = 5
+REPEATS = 5
 """How often the unchanged ones come: once takes half a second, of which the last batch, not full, may wait a third."""
 _ONE_BY_ONE = 300
 """Records for the arm with a transaction per record: of 20,000 it would take minutes, and the rate is the same."""
@@ -100,7 +100,7 @@ def _unchanged(carried: Carried) -> GraphTask:
     start = _end_of_a_batch(len(carried) // 10)
     fresh = {start, len(carried) - 1}
     stored = [each for at, each in enumerate(carried.messages) if at not in fresh]
-    return GraphTask(carried, stored, start, repeats=_REPEATS)
+    return GraphTask(carried, stored, start, repeats=REPEATS)
 
 
 def _changed(stage: Stage, releases: Carried) -> GraphTask:

@@ -78,10 +78,10 @@ def _needs(names: Names, kind: str, login_of: Login) -> Iterator[_Need]:
     yield _configure_exchange(exchange)
     if login_of is not Login.SERVICES:
         yield _write(exchange)
+    if login_of is Login.EXTRACTOR:  # it looks how much waits
+        yield from (_look(names.queue(service, kind)) for service in Service)
+        return
     for service in Service:
-        if login_of is Login.EXTRACTOR:  # it looks how much waits
-            yield _look(names.queue(service, kind))
-            continue
         queue, dead = names.queue(service, kind), names.dead_letter_queue(service, kind)
         letters = names.dead_letter_exchange(service, kind)
         yield from (_configure_queue(queue), _configure_exchange(letters), _configure_queue(dead))

@@ -7,7 +7,7 @@ from tests.e2e.sides import Side, problems
 from tests.native import OwnServer
 
 STOP_LIMIT = 10.0  # seconds: what an operator's `docker stop` waits for
-AT_ONCE = 20.0  # seconds: nothing is written, a few connections are closed; it might take a minute
+AT_ONCE = 4.0  # seconds: nothing is written, a few connections are closed; it might take a minute
 LOOKED_AT = 3_000  # messages at the head of each queue: more than any prefetch
 
 

@@ -165,12 +165,12 @@ async def test_a_broker_that_is_away_is_said_to_be_once() -> None:
 
 async def test_a_broker_that_says_nothing_any_more_is_given_up(rabbitmq: RabbitMQ, queue: Names) -> None:
     """Fault 45."""
-    async with proxied(rabbitmq.url) as (url, proxy), make(url, patience=4.0) as publisher:
+    async with proxied(rabbitmq.url) as (url, proxy), make(url, patience=1.0) as publisher:
         await publisher.publish(queue.exchange("artists"), outgoing(10))
         await publisher.flush()
         proxy.freeze()
 
-        with pytest.raises(PublishFailed, match=r"not confirmed within 4 s"):
+        with pytest.raises(PublishFailed, match=r"not confirmed within 1 s"):
             await publisher.publish(queue.exchange("artists"), outgoing(10))
             await publisher.flush()
 
@@ -255,7 +255,7 @@ async def test_it_waits_for_a_broker_that_is_not_up_yet(own_rabbitmq: OwnRabbitM
 async def test_a_blocked_broker_is_waited_for_and_said_to_be_blocked(own_rabbitmq: OwnRabbitMQ) -> None:
     names = new_names()
     exchange = names.exchange("artists")
-    async with peer_of(own_rabbitmq.url) as peer, make(own_rabbitmq.url, patience=4.0) as publisher:
+    async with peer_of(own_rabbitmq.url) as peer, make(own_rabbitmq.url, patience=1.0) as publisher:
         await peer.declare_exchange(exchange)
         await peer.declare_queue(exchange, {"x-queue-type": "quorum"})
         await peer.bind(exchange, exchange)
@@ -266,7 +266,7 @@ async def test_a_blocked_broker_is_waited_for_and_said_to_be_blocked(own_rabbitm
         async with asyncio.TaskGroup() as tasks:
             publishing = tasks.create_task(published(publisher, exchange, outgoing(5000, size=2000)))
             await until(lambda: publisher.blocked)
-            await asyncio.sleep(5.0)  # longer than the patience, which does not run while blocked
+            await asyncio.sleep(2.5)  # longer than the patience, which does not run while blocked
             assert not publishing.done()
             await memory_alarm(own_rabbitmq, on=False)
 

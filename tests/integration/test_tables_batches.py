@@ -51,9 +51,10 @@ async def test_a_slow_trigger_makes_batches_smaller_and_without_it_they_are_whol
         assert 50 <= batch_size() <= 250
         await run(dsn, "DROP TRIGGER doze ON artists")
         source.put(*(body(number) for number in range(1501, 20_000)))
-        await until(lambda: batch_size() == 500)
+        await until(lambda: batch_size() == 500 or running.done())
 
         source.stop()
         await running
         stored = (await fetch(dsn, "SELECT count(*) FROM artists"))[0]["count"]
         assert stored == len(source.acknowledged)
+        assert batch_size() == 500
