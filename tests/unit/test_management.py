@@ -63,3 +63,11 @@ def test_a_file_that_holds_no_certificate_is_named(port: int, tmp_path: Path) ->
 
     with pytest.raises(NoManagement, match="RABBITMQ_TLS_CA_FILE"):
         management(port, RABBITMQ_TLS_CA_FILE=str(tmp_path / "empty.pem")).nodes()
+
+
+def test_of_a_port_without_tls_the_url_is_to_be_checked_and_nothing_of_amqp() -> None:
+    with HTTPServer(("127.0.0.1", 0), _Nodes) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(NoManagement, match=r"does not speak TLS on this port; check RABBITMQ_MANAGEMENT_URL$"):
+            management(server.server_address[1]).nodes()
+        server.shutdown()
