@@ -57,7 +57,7 @@ class Publisher:
         self._working = asyncio.Lock()
         self._connection = AsyncExitStack()
         self._waits = delays()
-        self._refused = False
+        self._refused: deque[Message] = deque()  # beside the outbox: they wait before they are written again
         self._complaint = ""
 
     @property
@@ -68,7 +68,7 @@ class Publisher:
     @property
     def unconfirmed(self) -> int:
         """How many messages are not safe yet."""
-        return len(self._outbox) + (self._channel.unconfirmed if self._channel else 0)
+        return len(self._outbox) + len(self._refused) + (self._channel.unconfirmed if self._channel else 0)
 
     @property
     def blocked(self) -> bool:
@@ -121,7 +121,7 @@ class Publisher:
                 raise self._failure
             if fact():
                 return
-            if self._outbox:
+            if self._outbox or self._refused:
                 await self._write()
             else:
                 await self._hear(fact)
@@ -129,8 +129,9 @@ class Publisher:
     async def _write(self) -> None:
         async with self._working:
             if self._refused:
-                self._refused = False
                 await asyncio.sleep(next(self._waits))
+                self._outbox.extendleft(reversed(self._refused))
+                self._refused.clear()
             channel = await self._usable_channel()
             if channel is not None:
                 with suppress(BrokerUnavailable):  # `_lose` has put the messages back
@@ -141,7 +142,9 @@ class Publisher:
         seen, blockings = self._confirmed, self._blockings
         try:
             async with asyncio.timeout(self._patience):
-                await self._changes.until(lambda: fact() or self._outbox or self._failure or self._confirmed != seen)
+                await self._changes.until(
+                    lambda: fact() or self._outbox or self._refused or self._failure or self._confirmed != seen
+                )
         except TimeoutError:
             if not self.blocked and self._blockings == blockings:
                 self._fail(f"{self.unconfirmed} messages were not confirmed within {self._patience:g} s")
@@ -181,22 +184,21 @@ class Publisher:
             self._confirmed += 1
         else:
             why = "no queue is bound to it" if message.returned else "the broker refused it"
-            self._try_again(message, why)
-            self._outbox.append(message)
+            self._refused.append(message)
+            self._count_attempt(message, why)
         self._changes.notify()
 
     def _lose(self, orphans: list[Message], reason: str) -> None:
         if orphans:
             log.warning("Publishing again after a lost channel", messages=len(orphans), reason=reason)
+        self._refused.extendleft(reversed(orphans))
         for message in orphans:
-            self._try_again(message, reason)
-        self._outbox.extendleft(reversed(orphans))
+            self._count_attempt(message, reason)
         self._changes.notify()
 
-    def _try_again(self, message: Message, why: str) -> None:
+    def _count_attempt(self, message: Message, why: str) -> None:
         message.attempts += 1
         message.returned = False
-        self._refused = True
         if message.attempts >= _ATTEMPTS:
             self._fail(f"a message to exchange {message.exchange} was tried {_ATTEMPTS} times: {why}")
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -116,32 +118,34 @@ async def test_a_hundred_flaps_leave_nothing_behind(rabbitmq: RabbitMQ, monkeypa
         monkeypatch.setattr(f"common.rabbitmq.{module}._STEADY", 0.0)  # else the waits between them grow to 2 s
     process = psutil.Process()
     async with place_at(rabbitmq.url) as place, running(place) as line:
-        before: tuple[int, int, int] = (0, 0, 0)
+        files, tasks, left = 0, 0, Counter[str]()
         for flap in range(1, FLAPS + 1):
             await place.publish(body(flap))
             await until(lambda: len(line.sink.rows) == flap and line.letters.connected)  # noqa: B023 - awaited here
             if flap == FLAPS // 10:  # caches are filled by then
-                before = process.num_fds(), len(asyncio.all_tasks()), objects()
+                files, tasks, left = process.num_fds(), len(asyncio.all_tasks()), objects()
             place.proxy.cut()
             await until(lambda: not line.source.connected)
             place.proxy.mend()
             await until(lambda: line.source.connected)
-        files, tasks, size = before
         await until(lambda: process.num_fds() <= files and len(asyncio.all_tasks()) <= tasks)
-        await until(lambda: objects() < size + FLAPS // 5)  # far from one more per flap
+        with suppress(TimeoutError):
+            await until(lambda: objects().total() < left.total() + FLAPS // 5)  # far from one more per flap
+        assert objects().total() < left.total() + FLAPS // 5, objects() - left
 
         assert len(line.sink.rows) == FLAPS
         assert await place.dead() == 0
 
 
-def objects() -> int:
+def objects() -> Counter[str]:
     """How many objects live that a connection could leave behind; all others come and go with the tests around."""
     gc.collect()
-    return sum(
-        str(type(each).__module__).partition(".")[0] in LEFT_BEHIND
+    return Counter(
+        type(each).__qualname__
         for each in gc.get_objects()
+        if str(type(each).__module__).partition(".")[0] in LEFT_BEHIND
         # A loop keeps a cancelled timer, empty, until its time has come: of a hundred quick flaps 67.
-        if not (isinstance(each, asyncio.TimerHandle) and each.cancelled())
+        and not (isinstance(each, asyncio.TimerHandle) and each.cancelled())
     )
 
 

@@ -1,6 +1,7 @@
 """Publishing many messages, against a real broker."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -46,13 +47,12 @@ def outgoing(count: int, size: int = 100, first: int = 0) -> list[Outgoing]:
 
 
 async def published(publisher: Publisher, exchange: str, messages: list[Outgoing]) -> None:
-    """A task of its own where there is no queue yet: what comes back quickly is written again by `publish` itself."""
     await publisher.publish(exchange, messages)
     await publisher.flush()
 
 
 async def late_queue(publisher: Publisher, peer: Peer, exchange: str) -> None:
-    await until(lambda: any(message.attempts for message in publisher._outbox))
+    await until(lambda: any(message.attempts for message in publisher._refused))
     await peer.declare_queue(exchange)
     await peer.bind(exchange, exchange)
 
@@ -186,6 +186,21 @@ async def test_a_message_that_no_queue_takes_is_refused_not_dropped(
         with pytest.raises(PublishFailed, match="no queue is bound"):
             await publisher.publish(exchange, outgoing(1))
             await publisher.flush()
+
+
+async def test_before_each_attempt_but_the_first_there_is_a_wait(rabbitmq: RabbitMQ, peer: Peer) -> None:
+    """What comes back while others are being written is not written again with them."""
+    exchange = new_names().exchange("artists")
+    await peer.declare_exchange(exchange)
+
+    async with make(rabbitmq.url) as publisher:
+        waits = itertools.count()
+        publisher._waits = (0.0 for _ in waits)
+        with pytest.raises(PublishFailed, match="tried 10 times: no queue is bound"):
+            await publisher.publish(exchange, outgoing(2000))
+            await publisher.flush()
+
+    assert next(waits) >= 9
 
 
 async def test_a_message_that_was_returned_arrives_once_there_is_a_queue(rabbitmq: RabbitMQ, peer: Peer) -> None:
