@@ -61,7 +61,7 @@ def rabbitmq_container(name: str) -> "Iterator[tuple[RabbitMQ, DockerContainer]]
         host = container.get_container_host_ip()
         amqp, management = container.get_exposed_port(5672), container.get_exposed_port(15672)
         broker = RabbitMQ(f"amqp://spindle:{PASSWORD}@{host}:{amqp}/%2F", f"http://{host}:{management}")
-        _await_vhosts(broker)
+        _await_api(broker)
         yield broker, container
 
 
@@ -89,11 +89,13 @@ def neo4j_container() -> Iterator[Neo4j]:
         yield Neo4j(container.get_connection_url(), "neo4j", PASSWORD)
 
 
-def _await_vhosts(broker: RabbitMQ) -> None:
+def _await_api(broker: RabbitMQ) -> None:
+    """Wait for the vhosts, and for the overview: a broker under load says 500 until its statistics stand."""
     deadline = time.monotonic() + 90.0
     while True:
         try:
             broker.api("GET", "health/checks/virtual-hosts")
+            broker.api("GET", "overview")
         except OSError:
             if time.monotonic() >= deadline:
                 raise
