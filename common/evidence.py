@@ -79,6 +79,11 @@ class FloodGuard:
         """Whether dead letters are held."""
         return not self._allow and self._unreadable + self._refused >= self._limit
 
+    @property
+    def room(self) -> int:
+        """How many refusals more are no flood yet; one where there is no room, for that shows it."""
+        return max(1, self._limit - 1 - self._unreadable - self._refused)
+
     def unreadable(self, count: int) -> None:
         """Deliveries were found to hold no record."""
         self._unreadable += count

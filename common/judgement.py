@@ -142,15 +142,24 @@ class Judgement(Generic[R]):
         self._settle([item], outcomes)
 
     async def _let_go(self) -> None:
-        """The flood is over: what was held is judged as if it came now."""
-        held, self._held = self._held, []
-        self._holding.clear()
-        self._metrics.flooded(False)
-        items = _in_order(held)
-        self._dead_letters.put(entry.letter for entry in held if entry.item is None)
-        if items:
-            log.info("Storing again: held refusals are judged anew", data_type=self._metrics.kind, records=len(items))
+        """The flood is over: what was held is judged as if it came now, but not so much at once that it were a flood.
+
+        As many bad records as make a flood would be held for ever, whatever is stored between: so each record that is
+        stored frees some.
+        """
+        self._dead_letters.put(entry.letter for entry in self._held if entry.item is None)
+        self._held = [entry for entry in self._held if entry.item is not None]
+        if self._held:
+            kind, count = self._metrics.kind, len(self._held)
+            log.info("Storing again: held refusals are judged anew", data_type=kind, records=count)
+        while self._held and not self._flood.holds:
+            items = _in_order(self._held)[: self._flood.room]
+            now = set(items)
+            self._held = [entry for entry in self._held if entry.item not in now]
             await self._store(items)
+        if not self._held:
+            self._holding.clear()
+            self._metrics.flooded(False)
 
     def _drop_expired(self) -> None:
         gone = [entry for entry in self._held if entry.letter.delivery.expired]

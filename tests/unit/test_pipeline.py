@@ -407,6 +407,23 @@ async def test_a_flood_that_was_the_records_fault_ends_when_others_come() -> Non
 
 
 @in_virtual_time
+async def test_each_record_that_is_stored_frees_some_of_a_flood() -> None:
+    """Bad records enough for a flood, and good ones that come a few seconds apart, never beside them."""
+    line = Line(size=100, hold_limit=900)
+    bad = [str(number) for number in range(1, 151)]
+    line.sink.fail = refuse(*bad)
+    line.source.put(*bodies(*bad))
+
+    async with line.running():
+        for number in range(1000, 1004):
+            await asyncio.sleep(10)
+            line.source.put(*bodies(number))
+        await line.until(line.settled, within=30)
+
+    assert sorted(line.letters.ids) == sorted(bad)
+
+
+@in_virtual_time
 async def test_a_drain_too_slow_for_its_limit_leaves_the_rest_to_come_again() -> None:
     line = Line(writers=1)
     write = line.sink.write
