@@ -1,6 +1,6 @@
 """Records flushed together: what a batch is, what closes one, and which of several versions of an id counts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic
@@ -80,11 +80,6 @@ class Batch(Generic[R]):
         """How many records it took from the stream."""
         return len(self.all)
 
-    @property
-    def oldest(self) -> float:
-        """When its first delivery arrived."""
-        return self.items[0].delivery.received
-
     def add(self, more: "Batch[R]") -> None:
         """Take in another that holds none of its ids."""
         self.items += more.items
@@ -96,27 +91,36 @@ def resolve(items: list[Item[R]], trigger: Trigger) -> Batch[R]:
     """Make a batch in which every id stands once: the highest version, in order of arrival where that says nothing."""
     if len({item.record.id for item in items}) == len(items):
         return Batch(items, trigger)
-    by_id: dict[str, list[Item[R]]] = {}
-    for item in items:
-        by_id.setdefault(item.record.id, []).append(item)
+    by_id = _by_id(items)
     losers = {record_id: same for record_id, same in by_id.items() if len(same) > 1}
     winners = [same[0] if len(same) == 1 else take_winner(same) for same in by_id.values()]
     return Batch(winners, trigger, losers)
 
 
 def runs_of(items: Sequence[Item[R]], *, size: int, max_bytes: int) -> Iterator[list[Item[R]]]:
-    """Cut into runs that fit a batch, in their order; an item that is larger by itself is a run of its own."""
+    """Cut into runs whose ids fit a batch, in their order; an id that is larger by itself is a run of its own.
+
+    All versions of an id are in one run: were the first one suspected, a later one could be stored before it.
+    """
     run: list[Item[R]] = []
-    held = 0
-    for item in items:
-        weight = len(item.delivery.body)
-        if run and (len(run) == size or held + weight > max_bytes):
+    ids = held = 0
+    for same in _by_id(items).values():
+        weight = sum(len(item.delivery.body) for item in same)
+        if run and (ids == size or held + weight > max_bytes):
             yield run
-            run, held = [], 0
-        run.append(item)
+            run, ids, held = [], 0, 0
+        run += same
+        ids += 1
         held += weight
     if run:
         yield run
+
+
+def _by_id(items: Iterable[Item[R]]) -> dict[str, list[Item[R]]]:
+    by_id: dict[str, list[Item[R]]] = {}
+    for item in items:
+        by_id.setdefault(item.record.id, []).append(item)
+    return by_id
 
 
 def take_winner(same: list[Item[R]]) -> Item[R]:

@@ -42,7 +42,6 @@ class Writers(Generic[R]):
     ) -> None:
         self._limits, self._size, self._batcher, self._writer = limits, size, batcher, writer
         self._settling, self._metrics = settling, metrics
-        self._delivering: list[Batch[R]] = []
         self.judgement: Judgement[R] = Judgement(
             writer=writer,
             batcher=batcher,
@@ -73,8 +72,7 @@ class Writers(Generic[R]):
     @property
     def oldest_record(self) -> R | None:
         """A record to try the store with after everything has been handed back."""
-        oldest = min(self._delivering, key=lambda batch: batch.oldest, default=None)
-        return oldest.items[0].record if oldest is not None else self.judgement.held_record
+        return self._writer.oldest_record or self.judgement.held_record
 
     def give_up_on_loose_ends(self) -> None:
         """Once the stream has ended nothing waits for what will not be settled any more."""
@@ -92,11 +90,7 @@ class Writers(Generic[R]):
 
         effort = Effort(begin)
         self._warn_of(batch.items[0].delivery)
-        self._delivering.append(batch)
-        try:
-            is_done = await self._store(batch, effort)
-        finally:
-            self._delivering.remove(batch)
+        is_done = await self._store(batch, effort)
         if batch.size == room or batch.trigger is Trigger.BYTES:
             self._learn(batch.size, effort)
         if is_done:

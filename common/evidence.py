@@ -4,6 +4,7 @@ Pure bookkeeping of architecture.md section 5: the rule of evidence for errors o
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic
 
@@ -66,35 +67,42 @@ class Witness(Generic[R]):
 
 
 class FloodGuard:
-    """Count refusals in a row; beyond the limit they are held instead of dead-lettered."""
+    """Count refusals in a row; beyond the limit they are held instead of dead-lettered.
+
+    Of what can be read by ids: one bad record that is published a hundred times proves nothing of the others.
+    """
 
     def __init__(self, *, limit: int = FLOOD, allow: bool = False) -> None:
         self._limit = limit
         self._allow = allow
         self._unreadable = 0
-        self._refused = 0
+        self._refused: set[str] = set()
 
     @property
     def holds(self) -> bool:
         """Whether dead letters are held."""
-        return not self._allow and self._unreadable + self._refused >= self._limit
+        return not self._allow and self._count >= self._limit
 
     @property
     def room(self) -> int:
-        """How many refusals more are no flood yet; one where there is no room, for that shows it."""
-        return max(1, self._limit - 1 - self._unreadable - self._refused)
+        """How many of what was held to judge anew: half of what is no flood yet, for others are refused meanwhile."""
+        return max(1, (self._limit - 1 - self._count) // 2)
+
+    @property
+    def _count(self) -> int:
+        return self._unreadable + len(self._refused)
 
     def unreadable(self, count: int) -> None:
         """Deliveries were found to hold no record."""
         self._unreadable += count
 
-    def refused(self, count: int) -> None:
-        """The store refused records."""
-        self._refused += count
+    def refused(self, ids: Iterable[str]) -> None:
+        """The store refused records of these ids."""
+        self._refused.update(ids)
 
     def stored(self, outcomes: Outcomes) -> None:
         """Records were stored. An unchanged one shows that the stream is sound, but not that the store takes writes."""
         if outcomes.total:
             self._unreadable = 0
         if outcomes.written:
-            self._refused = 0
+            self._refused.clear()

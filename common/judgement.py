@@ -6,6 +6,7 @@ When everything is refused the store is doubted, not the records: nothing is dea
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic
 
 import structlog
@@ -94,7 +95,7 @@ class Judgement(Generic[R]):
 
     def judge(self, stored: Outcomes, refusals: Sequence[tuple[Item[R], Reason, Refusal]]) -> None:
         """Set aside what the store refused for certain; what it stored beside them speaks for it."""
-        self._flood.refused(len(refusals))
+        self._flood.refused(item.record.id for item, _, _ in refusals)
         self._flood.stored(stored)
         self._set_aside([Refusing(self._letter(item, reason, refusal), item) for item, reason, refusal in refusals])
 
@@ -147,19 +148,24 @@ class Judgement(Generic[R]):
         As many bad records as make a flood would be held for ever, whatever is stored between: so each record that is
         stored frees some.
         """
-        self._dead_letters.put(entry.letter for entry in self._held if entry.item is None)
-        self._held = [entry for entry in self._held if entry.item is not None]
         if self._held:
-            kind, count = self._metrics.kind, len(self._held)
-            log.info("Storing again: held refusals are judged anew", data_type=kind, records=count)
+            log.info("Storing again: held refusals are judged anew", data_type=self._metrics.kind)
         while self._held and not self._flood.holds:
-            items = _in_order(self._held)[: self._flood.room]
-            now = set(items)
-            self._held = [entry for entry in self._held if entry.item not in now]
-            await self._store(items)
-        if not self._held:
+            await self._store(self._take_portion())
+            self._drop_expired()  # the channel may have ended meanwhile: a batch is of one channel
+        if self._held:
+            log.warning("Refusing again", data_type=self._metrics.kind, held=len(self._held))
+        else:
             self._holding.clear()
             self._metrics.flooded(False)
+
+    def _take_portion(self) -> list[Item[R]]:
+        """Give out what no store can change its mind about; take the first records, of their ids all versions."""
+        self._dead_letters.put(entry.letter for entry in self._held if entry.item is None)
+        waiting = _in_order(self._held)
+        ids = set(islice(dict.fromkeys(item.record.id for item in waiting), self._flood.room))
+        self._held = [entry for entry in self._held if entry.item is not None and entry.item.record.id not in ids]
+        return [item for item in waiting if item.record.id in ids]
 
     def _drop_expired(self) -> None:
         gone = [entry for entry in self._held if entry.letter.delivery.expired]
@@ -173,5 +179,5 @@ class Judgement(Generic[R]):
 
 
 def _in_order(held: Sequence[Refusing[R]]) -> list[Item[R]]:
-    """The records in the order of their arrival: of two versions in a batch the later one is refused first."""
+    """The records in the order of their arrival: of two versions in a batch the later one counts."""
     return sorted((entry.item for entry in held if entry.item is not None), key=lambda item: item.delivery.tag)

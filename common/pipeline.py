@@ -20,7 +20,7 @@ from common.settling import Settling
 from common.sink import R, Sink
 from common.writing import StoreWriter
 
-DRAIN_LETTERS = 2.0  # seconds that a drain waits for confirms; what is unconfirmed then comes again
+DRAIN_REFUSED = 2.0  # seconds that a drain waits for what was refused: a write under way, and confirms
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Pipeline(Generic[R]):
             size=size,
             brim=(settings.writers + 1) * limits.size,  # the least prefetch there may be
         )
-        writer = StoreWriter(sink, outage, metrics, slots=slots or asyncio.Semaphore(settings.writers))
+        self._writer = writer = StoreWriter(sink, outage, metrics, slots=slots or asyncio.Semaphore(settings.writers))
         self._writers: Writers[R] = Writers(
             limits,
             size=size,
@@ -109,7 +109,7 @@ class Pipeline(Generic[R]):
                 flow.create_task(self._reader.run(), name=f"{kind} reader")
                 for number in range(self._writer_count):
                     flow.create_task(self._writers.run(), name=f"{kind} writer {number}")
-            await self._drain_letters()
+            await self._drain_refused()
             for task in watching:
                 task.cancel()
             await self._source.close()
@@ -123,7 +123,8 @@ class Pipeline(Generic[R]):
             self._metrics.dead_lettered(letter.reason)
         self._batcher.recheck()  # a barrier may have waited for just this one
 
-    async def _drain_letters(self) -> None:
+    async def _drain_refused(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_LETTERS):
+            async with asyncio.timeout(DRAIN_REFUSED):
+                await self._writer.finish()
                 await self._dead_letters.drained()

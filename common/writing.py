@@ -63,11 +63,25 @@ class StoreWriter(Generic[R]):
         self._metrics = metrics
         self._slots = slots
         self._is_over = False
+        self._asking: list[tuple[float, R]] = []
+        self._writing = 0
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         self.witness: Witness[R] = Witness()
 
     def begin_no_more(self) -> None:
         """Drain: whoever waits for a slot is released, and so is who would begin from now on."""
         self._is_over = True
+
+    async def finish(self) -> None:
+        """Begin no more, and wait for what is being written: whoever wrote it settles it before this returns."""
+        self.begin_no_more()
+        await self._at_rest.wait()
+
+    @property
+    def oldest_record(self) -> R | None:
+        """The one that has waited longest of those being written, or held while the store is away."""
+        return min(self._asking, key=lambda asking: asking[0], default=(0.0, None))[1]
 
     async def write(self, items: Sequence[Item[R]], *, effort: Effort | None = None) -> Outcomes:
         """Write items of one channel in one transaction, holding while the store is away; add up the effort.
@@ -82,13 +96,23 @@ class StoreWriter(Generic[R]):
         async def attempt() -> Outcomes:
             # Not listed before there is a slot: the items may grow until then.
             outcomes = await self._transaction(
-                lambda: self._sink.write([item.record for item in items]), gone=gone, effort=effort
+                lambda: self._write([item.record for item in items]), gone=gone, effort=effort
             )
             if outcomes.written:
                 self.witness.wrote(items[-1].record, outcomes)
             return outcomes
 
         return await self._hold(attempt, items[0].record, since=first.received, gone=gone)
+
+    async def _write(self, records: Sequence[R]) -> Outcomes:
+        self._writing += 1
+        self._at_rest.clear()
+        try:
+            return await self._sink.write(records)
+        finally:
+            self._writing -= 1
+            if not self._writing:
+                self._at_rest.set()
 
     async def rewrite_witness(self, *, gone: Callable[[], bool]) -> bool:
         """Make evidence where no neighbour gives any. Returns: whether there is some now.
@@ -127,6 +151,8 @@ class StoreWriter(Generic[R]):
         """Run a write when the store takes it. The last to hold goes on asking for its return, though only with a probe
         of this record: without anybody, the store would count as away until something came to be written.
         """
+        asking = since, record
+        self._asking.append(asking)
         try:
             return await self._outage.attempt(action, since=since, gone=gone)
         except Released:
@@ -134,6 +160,8 @@ class StoreWriter(Generic[R]):
                 with suppress(RecordsRefused, BatchTooLarge, Released):
                     await self.probe(record)
             raise
+        finally:
+            self._asking.remove(asking)
 
     async def _transaction(
         self, action: Callable[[], Awaitable[T]], *, gone: Callable[[], bool], effort: Effort | None = None

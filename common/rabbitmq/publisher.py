@@ -25,7 +25,7 @@ from common.settings import BrokerSettings
 log = structlog.get_logger()
 
 _ATTEMPTS = 10
-"""Times that a message is written before it is given up; with the waits between them about six seconds."""
+"""Times that a message is written before it is given up: about six seconds if the broker refuses or returns it."""
 
 _CHUNK = 64
 
@@ -99,7 +99,8 @@ class Publisher:
         await self._connection.aclose()
 
     async def publish(self, exchange: str, messages: Sequence[Outgoing]) -> None:
-        """Hand messages to the socket, mandatory and persistent; wait only while too many are unconfirmed.
+        """Hand messages to the socket, mandatory and persistent; wait only while too many are unconfirmed, and before
+        those that came back are written again.
 
         Raises: PublishFailed, also for what an earlier call published.
         """
@@ -134,7 +135,7 @@ class Publisher:
                 self._refused.clear()
             channel = await self._usable_channel()
             if channel is not None:
-                with suppress(BrokerUnavailable):  # `_lose` has put the messages back
+                with suppress(BrokerUnavailable):  # `_lose` has kept the messages
                     await channel.write(self._outbox)
 
     async def _hear(self, fact: Callable[[], object]) -> None:

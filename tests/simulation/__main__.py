@@ -5,13 +5,9 @@ Exit codes: 0 nothing violated; 1 something was, and the shortest story that sho
 
 import argparse
 import json
-import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,47 +16,13 @@ from tests.simulation.scenarios import draw
 from tests.simulation.shrink import shrink
 from tests.simulation.simulate import simulate
 from tests.simulation.story import Story
+from tests.simulation.totals import Totals, run
+from tests.workers import on_every_core
 
 RESULT = Path("build/simulate.json")
 CHUNK = 100
 TOLD = 3
 """Violations that are told; of more, only the seeds."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What many simulations came to."""
-
-    seeds: int = 0
-    steps: int = 0
-    virtual_seconds: float = 0.0
-    faults: Counter[str] = field(default_factory=Counter)
-    scenarios: Counter[str] = field(default_factory=Counter)
-    violations: dict[int, str] = field(default_factory=dict)
-
-    def add(self, other: "Tally") -> None:
-        """Add what others came to."""
-        self.seeds += other.seeds
-        self.steps += other.steps
-        self.virtual_seconds += other.virtual_seconds
-        self.faults += other.faults
-        self.scenarios += other.scenarios
-        self.violations |= other.violations
-
-
-def run(seeds: range) -> Tally:
-    """Simulate some seeds."""
-    tally = Tally(seeds=len(seeds))
-    for seed in seeds:
-        story = draw(seed)
-        ending = simulate(story)
-        tally.steps += ending.steps
-        tally.virtual_seconds += ending.seconds
-        tally.scenarios[story.scenario] += 1
-        tally.faults.update(fault for step in story.steps for fault in step.faults)
-        if ending.violation is not None:
-            tally.violations[seed] = ending.violation
-    return tally
 
 
 def main() -> int:
@@ -73,43 +35,42 @@ def main() -> int:
     if options.seed is not None:
         return _tell(draw(options.seed))
     began = time.monotonic()
-    tally = Tally()
+    totals = Totals()
     for part in _everywhere(range(options.first, options.first + options.seeds)):
-        tally.add(part)
-    _write(tally, seconds=time.monotonic() - began)
-    for seed in sorted(tally.violations)[:TOLD]:
+        totals.add(part)
+    _write(totals, seconds=time.monotonic() - began)
+    for seed in sorted(totals.violations)[:TOLD]:
         _tell(draw(seed))
-    return 1 if tally.violations else 0
+    return 1 if totals.violations else 0
 
 
-def _everywhere(seeds: range) -> Iterator[Tally]:
+def _everywhere(seeds: range) -> Iterator[Totals]:
     """Share the seeds among all cores, and show how far it is."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns) as progress, ProcessPoolExecutor(os.cpu_count()) as workers:
+    chunks = [seeds[first : first + CHUNK] for first in range(0, len(seeds), CHUNK)]
+    with Progress(*columns) as progress:
         shown = progress.add_task("0 violations", total=len(seeds))
         violations = 0
-        chunks = [workers.submit(run, seeds[first : first + CHUNK]) for first in range(0, len(seeds), CHUNK)]
-        for done in as_completed(chunks):
-            part = done.result()
+        for part in on_every_core(run, chunks):
             violations += len(part.violations)
             progress.update(shown, advance=part.seeds, description=f"{violations} violations")
             yield part
 
 
-def _write(tally: Tally, *, seconds: float) -> None:
+def _write(totals: Totals, *, seconds: float) -> None:
     result = {
-        "seeds": tally.seeds,
-        "steps": tally.steps,
-        "violations": len(tally.violations),
-        "failing_seeds": {str(seed): text for seed, text in sorted(tally.violations.items())},
-        "scenarios": dict(sorted(tally.scenarios.items())),
-        "faults": dict(sorted(tally.faults.items())),
-        "virtual_seconds": round(tally.virtual_seconds),
+        "seeds": totals.seeds,
+        "steps": totals.steps,
+        "violations": len(totals.violations),
+        "failing_seeds": {str(seed): text for seed, text in sorted(totals.violations.items())},
+        "scenarios": dict(sorted(totals.scenarios.items())),
+        "faults": dict(sorted(totals.faults.items())),
+        "virtual_seconds": round(totals.virtual_seconds),
         "seconds": round(seconds, 1),
     }
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"{tally.seeds} seeds, {tally.steps} steps, {len(tally.violations)} violations, {seconds:.0f} s: {RESULT}")
+    print(f"{totals.seeds} seeds, {totals.steps} steps, {len(totals.violations)} violations, {seconds:.0f} s: {RESULT}")
 
 
 def _tell(story: Story) -> int:

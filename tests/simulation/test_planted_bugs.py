@@ -23,11 +23,12 @@ from common.rabbitmq.dead_letters import DeadLetterPublisher
 from common.settlement import AckLedger
 from common.sink import Outcomes
 from common.stream import Stream
-from tests.simulation.__main__ import RESULT, main, run
+from tests.simulation.__main__ import RESULT, main
 from tests.simulation.scenarios import draw
 from tests.simulation.shrink import shrink
 from tests.simulation.simulate import simulate
 from tests.simulation.story import Story
+from tests.simulation.totals import run
 
 SEEDS = 1000
 

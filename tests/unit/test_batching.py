@@ -300,7 +300,7 @@ async def test_the_clock_of_a_batch_starts_with_its_first_record() -> None:
 
     batch = await stream.take()
 
-    assert now() - batch.oldest == 1.0
+    assert now() - batch.items[0].delivery.received == 1.0
 
 
 @in_virtual_time
@@ -498,19 +498,23 @@ def test_every_id_stands_once_and_nothing_is_forgotten(stream: list[tuple[str, s
     assert batch.size == len(items)
 
 
-@given(st.lists(st.integers(0, 20)), st.integers(1, 5), st.integers(1, 30))
-def test_runs_fit_a_batch_and_are_all_of_it_in_order(weights: list[int], size: int, max_bytes: int) -> None:
+@given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 20))), st.integers(1, 5), st.integers(1, 30))
+def test_runs_fit_a_batch_and_are_all_of_it_in_order(stream: list[tuple[str, int]], size: int, max_bytes: int) -> None:
     items = [
-        Item(Delivery(tag, Epoch(1), b"x" * weight, 0.0, None, None, 0, Properties), FakeRecord(str(tag)))
-        for tag, weight in enumerate(weights)
+        Item(Delivery(tag, Epoch(1), b"x" * weight, 0.0, None, None, 0, Properties), FakeRecord(record_id))
+        for tag, (record_id, weight) in enumerate(stream)
     ]
 
     runs = list(runs_of(items, size=size, max_bytes=max_bytes))
 
-    assert [one for run in runs for one in run] == items
+    for record_id, _ in stream:
+        same = [each for each in items if each.record.id == record_id]
+        assert [[each for each in run if each in same] for run in runs if same[0] in run] == [same]
+    assert sum(map(len, runs)) == len(items)
     for run in runs:
-        assert 1 <= len(run) <= size
-        assert len(run) == 1 or sum(len(one.delivery.body) for one in run) <= max_bytes
+        ids = {each.record.id for each in run}
+        assert 1 <= len(ids) <= size
+        assert len(ids) == 1 or sum(len(each.delivery.body) for each in run) <= max_bytes
 
 
 @given(st.lists(st.sampled_from(["20260101", "20260201", "20260301"]), min_size=1, max_size=8))

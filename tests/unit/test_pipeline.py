@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from common.batch import BatchLimits
-from common.errors import BatchTooLarge, Reason, Refusal, SinkError, StoreUnavailable, WriteConflict
+from common.errors import BatchTooLarge, Reason, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
 from common.metrics import REGISTRY, KindMetrics
 from common.outage import Outage
 from common.pipeline import Pipeline, PipelineSettings
@@ -421,6 +421,130 @@ async def test_each_record_that_is_stored_frees_some_of_a_flood() -> None:
         await line.until(line.settled, within=30)
 
     assert sorted(line.letters.ids) == sorted(bad)
+
+
+@in_virtual_time
+async def test_a_flood_ends_also_while_more_bad_records_come() -> None:
+    """Fewer than make a flood between any two good ones, and yet refused while those that were held are judged."""
+    line = Line(size=500)
+    bad = [str(number) for number in range(1, 601)]
+    line.sink.fail, line.sink.pace = refuse(*bad), 0.001
+    line.source.put(*bodies(*bad[:300]))
+
+    async with line.running():
+        for number in range(300, 600):
+            await asyncio.sleep(0.5)
+            line.source.put(*bodies(bad[number]))
+            if number % 10 == 0:
+                line.source.put(*bodies(number + 1000))
+        await line.until(line.settled, within=1)
+
+    assert sorted(line.letters.ids) == sorted(bad)
+
+
+@in_virtual_time
+async def test_what_is_unreadable_and_comes_while_a_flood_is_judged_anew_is_given_out_too() -> None:
+    line = Line(size=100)
+    line.sink.fail = refuse(*map(str, range(1, 151)))
+    line.source.put(*bodies(*range(1, 151)))
+
+    async with line.running():
+        await asyncio.sleep(20)
+        line.sink.fail, line.sink.pace = (lambda _: None), 0.05
+        await line.until(lambda: len(line.sink.attempts[-1]) > 1)
+        line.source.put(*[b"{"] * 100)
+        await line.until(line.settled)
+
+    assert len(line.letters.letters) == 100
+
+
+@in_virtual_time
+async def test_a_channel_that_ends_while_a_flood_is_judged_anew_leaves_nothing_in_flight() -> None:
+    line = Line(size=100)
+    first, second = [*map(str, range(1, 151))], [*map(str, range(501, 701))]
+    line.sink.fail = refuse(*first, *second)
+    line.source.put(*bodies(*first))
+
+    async with line.running():
+        await asyncio.sleep(10)
+        line.sink.pace = 1.0
+        line.source.put(body(1000))
+        await line.until(lambda: len(line.sink.attempts[-1]) > 1)
+        line.sink.pace = 0.0
+        line.source.lose_channel()
+        line.source.ready.clear()  # what came back goes to another replica
+        line.source.put(*bodies(*second))
+        await asyncio.sleep(1)
+        line.sink.fail = lambda _: None
+        await line.until(line.settled)
+        line.source.put(*bodies(*first, *second))
+        await line.until(line.settled)
+
+
+@in_virtual_time
+async def test_versions_of_an_id_that_were_held_are_judged_together() -> None:
+    """Else the older one, under suspicion, would be stored after the newer one."""
+    line = Line(size=500)
+    line.sink.fail = lambda _: RecordsRefused(Refusal("Model", "1", "no"), positions=None, certain=True)
+    line.source.put(*[body(number, text) for text in ("old", "new") for number in range(1, 151)])
+
+    def odd(records: Sequence[FakeRecord]) -> SinkError | None:
+        is_odd = any('"old"' in record.payload for record in records)
+        return RecordsRefused(Refusal("Odd", "2", "?"), positions=None, certain=False) if is_odd else None
+
+    async with line.running():
+        await asyncio.sleep(5)
+        line.sink.fail = odd
+        line.source.put(body(1000))
+        await asyncio.sleep(10)
+        line.sink.fail = lambda _: None
+        await line.until(line.settled)
+
+    assert [number for number in range(1, 151) if '"new"' not in line.sink.rows[str(number)].payload] == []
+
+
+@in_virtual_time
+async def test_copies_of_one_bad_record_are_no_flood() -> None:
+    line = Line(size=50)
+    line.sink.fail = refuse("1")
+    line.source.put(*bodies(*[1] * 150))
+
+    async with line.running():
+        await line.until(line.settled)
+
+    assert line.letters.ids == ["1"] * 150
+
+
+@in_virtual_time
+async def test_what_is_judged_anew_when_the_process_drains_is_acknowledged_if_it_was_stored() -> None:
+    line = Line(size=500)
+    line.sink.fail = refuse(*map(str, range(1, 101)))
+    line.source.put(*bodies(*range(1, 101)))
+    running = asyncio.create_task(line.pipeline.run())
+    await asyncio.sleep(10)
+    line.sink.fail, line.sink.pace = (lambda _: None), 0.02
+    await line.until(lambda: len(line.sink.attempts[-1]) > 1)
+
+    line.stop()
+    await asyncio.wait_for(running, 8)
+
+    assert len(line.sink.rows) == line.outcome("new") == len(line.source.acknowledged) > 1
+
+
+@in_virtual_time
+async def test_an_outage_that_only_a_suspect_meets_is_handed_back_once() -> None:
+    """Each time more would take from the delivery budget."""
+    line = Line(hold_limit=900)
+    line.sink.fail = refuse("13", certain=False)
+    line.source.put(*bodies(*range(1, 51)))
+
+    async with line.running():
+        await asyncio.sleep(2)
+        line.sink.fail = lambda _: StoreUnavailable("away")
+        await asyncio.sleep(3000)
+        assert [count for _, _, count in line.source.ready] == [1]
+        line.sink.fail = lambda _: None
+        await line.until(line.settled)
 
 
 @in_virtual_time

@@ -1,0 +1,43 @@
+from itertools import count
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.evidence import FloodGuard
+from common.sink import Outcomes
+
+LIMIT = 10
+
+
+@given(st.lists(st.sampled_from(["unreadable", "refused", "unchanged", "new"])))
+def test_what_may_be_judged_anew_makes_no_flood_of_itself(happens: list[str]) -> None:
+    guard, ids = FloodGuard(limit=LIMIT), count()
+    for what in happens:
+        match what:
+            case "unreadable":
+                guard.unreadable(1)
+            case "refused":
+                guard.refused([str(next(ids))])
+            case "unchanged":
+                guard.stored(Outcomes(unchanged=1))
+            case _:
+                guard.stored(Outcomes(new=1))
+    if guard.holds:
+        return
+
+    assert 1 <= guard.room < LIMIT / 2
+    room = guard.room
+    guard.refused(str(next(ids)) for _ in range(room))
+
+    assert not guard.holds or room == 1
+
+
+def test_of_one_id_all_refusals_count_as_one() -> None:
+    guard = FloodGuard(limit=LIMIT)
+
+    guard.refused(["1"] * 100)
+    guard.refused(str(number) for number in range(1, LIMIT))
+    assert not guard.holds
+
+    guard.refused(["0"])
+    assert guard.holds

@@ -1,0 +1,49 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.workers import on_every_core
+
+LONG = """
+import sys
+from pathlib import Path
+from tests.unit.test_workers import begin
+from tests.workers import on_every_core
+list(on_every_core(begin, [Path(sys.argv[1])] * 100))
+"""
+
+
+def test_every_piece_is_done() -> None:
+    assert sorted(on_every_core(abs, [-3, 1, -2], pieces_each=1)) == [1, 2, 3]
+
+
+def test_what_fails_ends_the_others() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(on_every_core(partial(divmod, 1), [0, 1]))
+
+
+def test_what_is_told_to_stop_leaves_no_process(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", LONG, tmp_path], stderr=subprocess.DEVNULL)
+    try:
+        while not list(tmp_path.iterdir()):
+            assert process.poll() is None
+        children = psutil.Process(process.pid).children(recursive=True)
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(30) != 0
+        assert not psutil.wait_procs(children, 10)[1]
+    finally:
+        process.kill()
+
+
+def begin(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
