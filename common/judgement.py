@@ -97,13 +97,19 @@ class Judgement(Generic[R]):
         """Set aside what the store refused for certain; what it stored beside them speaks for it."""
         self._flood.refused(item.record.id for item, _, _ in refusals)
         self._flood.stored(stored)
+        self._show()
         self._set_aside([Refusing(self._letter(item, reason, refusal), item) for item, reason, refusal in refusals])
 
     def stored(self, outcomes: Outcomes) -> None:
         """Take note of what was stored elsewhere: it speaks for the store."""
         self._flood.stored(outcomes)
+        self._show()
 
     # The flood guard
+
+    def _show(self) -> None:
+        # Also while nothing is held because all of it has been handed back: the store is doubted as before.
+        self._metrics.flooded(bool(self._held) or self._flood.holds)
 
     def _set_aside(self, refusing: list[Refusing[R]]) -> None:
         if not refusing:
@@ -123,7 +129,7 @@ class Judgement(Generic[R]):
         self._batcher.keep([entry.item for entry in refusing if entry.item is not None])
         self._held.extend(refusing)
         self._holding.set()
-        self._metrics.flooded(True)
+        self._show()
 
     async def _try_one(self) -> None:
         # Of each id the first, so that none comes after a later version; in turn, because some may deserve it.
@@ -157,7 +163,7 @@ class Judgement(Generic[R]):
             log.warning("Refusing again", data_type=self._metrics.kind, held=len(self._held))
         else:
             self._holding.clear()
-            self._metrics.flooded(False)
+        self._show()
 
     def _take_portion(self) -> list[Item[R]]:
         """Give out what no store can change its mind about; take the first records, of their ids all versions."""

@@ -68,11 +68,16 @@ class AckLedger:
         return acks
 
     def take_singly(self) -> list[Ack]:
-        """Acknowledge everything settled behind a gap: before a channel is closed on purpose."""
+        """Acknowledge everything settled behind a gap: it has waited long, or the channel is closed on purpose."""
         acks = [Ack(tag, multiple=False) for tag in sorted(self._beyond)]
         self._singly |= self._beyond
         self._beyond.clear()
         return acks
+
+    @property
+    def gap(self) -> int | None:
+        """The tag for which settled ones wait; None if none does."""
+        return self._prefix + 1 if self._beyond else None
 
     @property
     def unsettled(self) -> int:

@@ -61,7 +61,9 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--service", action="append", choices=[str(each) for each in Service])
     group.add_argument("--kind", action="append", choices=KINDS)
     group.add_argument("--reason", action="append", choices=REASONS, metavar="REASON", help=", ".join(REASONS))
-    group.add_argument("--error-class", action="append", metavar="CLASS", help="as the table shows it")
+    group.add_argument(
+        "--error-class", action="append", metavar="CLASS", help="the whole name, as `show` and --json give it"
+    )
     group.add_argument("--code", action="append", metavar="CODE", help="SQLSTATE or Neo4j code")
     group.add_argument("--id", action="append", metavar="ID", help="of the record")
     group.add_argument("--older-than", type=duration, metavar="AGE", help="set aside so long ago: 90s, 30m, 2h, 3d, 1w")

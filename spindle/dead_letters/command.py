@@ -4,7 +4,8 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Container, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,11 +116,11 @@ class Desk:
         """Remove letters."""
         self._need_a_choice()
         summary = Summary()
-        seen: set[str] = set()
+        seen = Counter[tuple[str, bytes]]()
 
         def see(letter: Letter) -> None:
             summary.add(letter)
-            seen.add(letter.number)
+            seen[letter.mark] += 1
 
         await self._look(see)
         limit = summary.count if self.arguments.limit is None else min(summary.count, self.arguments.limit)
@@ -135,14 +136,15 @@ class Desk:
         )
         return 0
 
-    async def _drop(self, limit: int, seen: Container[str]) -> int:
-        """Remove those of these numbers: what has come since nobody has been asked about."""
+    async def _drop(self, limit: int, seen: Counter[tuple[str, bytes]]) -> int:
+        """Remove those of these marks: what has come since nobody has been asked about."""
         dropped = 0
 
         def judge(letter: Letter) -> Fate:
             nonlocal dropped
-            if dropped >= limit or letter.number not in seen:
+            if dropped >= limit or not seen[letter.mark]:
                 return Keep()
+            seen[letter.mark] -= 1
             dropped += 1
             return Drop()
 

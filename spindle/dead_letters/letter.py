@@ -1,5 +1,6 @@
 """What a dead letter says: ours by its headers, one of the broker's own by `x-death`."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ class Letter:
     service: Service
     kind: str
     number: str
-    """Ours alone have one; a letter and its copy have the same."""
+    """Ours have one; a letter and its copy have the same."""
     id: str
     reason: str
     error_class: str
@@ -48,6 +49,11 @@ class Letter:
     replays: int
     """How many times it has been replayed, and failed again."""
     stored: StoredLetter
+
+    @property
+    def mark(self) -> tuple[str, bytes]:
+        """What it is recognised by, as is its copy. Not its number alone: others may have none, or one for many."""
+        return self.number, hashlib.sha256(self.stored.body).digest()
 
     def age(self, now: datetime) -> float | None:
         """Seconds since it was set aside."""

@@ -58,14 +58,15 @@ class Passage:
         return ((service, kind) for service in self.choice.services for kind in self.choice.kinds)
 
     def _judging(self, service: Service, kind: str, judge: Callable[[Letter], Fate]) -> Callable[[StoredLetter], Fate]:
-        numbers: set[str] = set()
+        met: set[tuple[str, bytes]] = set()
 
         def judging(stored: StoredLetter) -> Fate:
             letter = read(stored, service, kind)
-            if letter.number and letter.number in numbers:
-                self.twins += 1
-                return Drop()
-            numbers.add(letter.number)
+            if letter.number:
+                if letter.mark in met:
+                    self.twins += 1
+                    return Drop()
+                met.add(letter.mark)
             self.newest_load = max(self.newest_load or "", letter.load or "") or None
             return judge(letter) if self.choice.takes(letter, self.now) else Keep()
 

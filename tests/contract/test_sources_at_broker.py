@@ -10,6 +10,7 @@ from pamqp.commands import Basic
 from structlog.testing import capture_logs
 
 from common.delivery import Properties
+from common.rabbitmq.consumption import GAP_LIMIT
 from common.rabbitmq.fast.source import FastSource
 from common.rabbitmq.source import AioPikaSource
 from tests.amqp import peer_of
@@ -65,6 +66,35 @@ async def test_acknowledgements_cover_the_contiguous_prefix_and_nothing_beyond_i
             await asyncio.sleep(0.05)  # so that each would go out
 
     assert [(ack.delivery_tag, ack.multiple) for ack in acks_in(bytes(recorded))] == [(10, True), (100, True)]
+
+
+async def test_a_graceful_end_acknowledges_all_that_is_settled_behind_a_gap(harness: AioPikaHarness) -> None:
+    """Of many single acknowledgements a broker forgets some if their channel is closed right behind them."""
+    left = 0
+    for _ in range(5):
+        async with running(harness.make(prefetch=500)) as source:
+            await harness.publish(*messages(400 - left))
+            deliveries = await take(source, 400)
+            source.settle(deliveries[1:])
+        left = 1
+        await becomes_ready(harness, left)
+
+
+async def test_what_is_settled_does_not_wait_long_behind_a_gap(harness: AioPikaHarness) -> None:
+    """Else a process that is killed would leave it to be stored, or dead-lettered, once more."""
+    async with running(harness.make(prefetch=500)) as source:
+        await harness.publish(*messages(20))
+        deliveries = await take(source, 20)
+        source.settle(deliveries[1:3])
+        await asyncio.sleep(GAP_LIMIT / 2)
+        source.settle(deliveries[4:])
+        await asyncio.sleep(GAP_LIMIT)
+        await harness.lose_connection()
+        again = await take(source, 2)
+        source.settle(again)
+
+    assert bodies(again) == [b"00000", b"00003"]
+    await becomes_ready(harness, 0)
 
 
 def acks_in(sent: bytes) -> list[Basic.Ack]:

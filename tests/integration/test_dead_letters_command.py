@@ -45,10 +45,13 @@ class Desk:
     names: Names
     peer: Peer
 
-    async def set_aside(self, *ids: int, reason: str = "refused", service: Service = SERVICE) -> None:
-        """Add letters to a service's queue."""
+    async def set_aside(
+        self, *ids: int, reason: str = "refused", service: Service = SERVICE, number: str | None = None
+    ) -> None:
+        """Add letters to a service's queue, each with its own number or all with the same."""
         for each in ids:
-            said = {"letter": f"{each:016x}", "id": str(each), "reason": reason, "text": "no such city"}
+            number_of_this = f"{each:016x}" if number is None else number
+            said = {"letter": number_of_this, "id": str(each), "reason": reason, "text": "no such city"}
             await self.peer.publish(
                 self.names.dead_letter_exchange(service, KIND),
                 f'{{"id":"{each}","name":"{PAYLOAD}"}}'.encode(),
@@ -141,10 +144,26 @@ async def test_letters_are_dropped_only_with_a_yes(desk: Desk) -> None:
     assert [letter["id"] for letter in (await desk.run("list", "--each", "--json")).data] == ["3", "4"]
 
 
-@pytest.mark.parametrize(("answer", "left"), [(b"y\n", 0), (b"n\n", 2), (b"\x04", 2)], ids=["yes", "no", "Ctrl-D"])
-async def test_a_drop_asks_and_takes_nothing_that_came_after_the_question(desk: Desk, answer: bytes, left: int) -> None:
+async def test_letters_that_others_gave_one_number_are_not_taken_for_copies(desk: Desk) -> None:
+    await desk.set_aside(1, 2, 2, number="abc")
+    await desk.set_aside(3, 4, number="")
+
+    listed = await desk.run("list", "--each", "--json")
+
+    assert [letter["id"] for letter in listed.data] == ["1", "2", "3", "4"]
+    assert await desk.left() == 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "left", "number"),
+    [(b"y\n", 0, None), (b"y\n", 0, ""), (b"n\n", 2, None), (b"\x04", 2, None)],
+    ids=["yes", "yes-without-numbers", "no", "Ctrl-D"],
+)
+async def test_a_drop_asks_and_takes_nothing_that_came_after_the_question(
+    desk: Desk, answer: bytes, left: int, number: str | None
+) -> None:
     await declare(desk.peer.connection, desk.names, Service.GRAPHINATOR, KIND)
-    await desk.set_aside(1, 2)
+    await desk.set_aside(1, 2, number=number)
     ours, theirs = pty.openpty()
 
     try:
@@ -152,7 +171,7 @@ async def test_a_drop_asks_and_takes_nothing_that_came_after_the_question(desk: 
         assert process.stderr is not None
         async with asyncio.timeout(60.0):
             asked = await process.stderr.readuntil(b"[y/N] ")
-            await desk.set_aside(3, service=Service.GRAPHINATOR)  # whose queue is gone through first
+            await desk.set_aside(3, service=Service.GRAPHINATOR, number=number)  # whose queue is gone through first
             os.write(ours, answer)
             out, _ = await process.communicate()
     finally:

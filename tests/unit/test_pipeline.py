@@ -407,6 +407,22 @@ async def test_a_flood_that_was_the_records_fault_ends_when_others_come() -> Non
 
 
 @in_virtual_time
+async def test_a_flood_that_was_handed_back_is_still_one() -> None:
+    line = Line(size=100, hold_limit=60)
+    line.sink.fail = refuse(*map(str, range(1, 151)))
+    line.source.put(*bodies(*range(1, 151)))
+
+    async with line.running():
+        await line.until(lambda: line.source.away)
+        await asyncio.sleep(10)
+        assert line.source.away
+        assert line.metric("spindle_refusing_everything") == 1
+        line.sink.fail = lambda _: None
+        await line.until(line.settled)
+        assert line.metric("spindle_refusing_everything") == 0
+
+
+@in_virtual_time
 async def test_each_record_that_is_stored_frees_some_of_a_flood() -> None:
     """Bad records enough for a flood, and good ones that come a few seconds apart, never beside them."""
     line = Line(size=100, hold_limit=900)

@@ -41,7 +41,8 @@ def test_what_is_told_to_stop_leaves_no_process(tmp_path: Path) -> None:
         assert process.wait(30) != 0
         assert not psutil.wait_procs(children, 10)[1]
     finally:
-        process.kill()
+        for each in (*psutil.Process(process.pid).children(recursive=True), process) if process.poll() is None else ():
+            each.kill()
 
 
 def begin(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import struct
-from collections.abc import Iterable
 
 from common.delivery import Delivery, Epoch
 from common.rabbitmq.changes import Changes
@@ -40,13 +39,6 @@ class FastConsumption(Consumption):
             on_failure=self.end,
         )
 
-    def settle(self, deliveries: Iterable[Delivery]) -> None:
-        """Mark those of this epoch as finished; the acknowledgement goes out at the end of this turn of the loop."""
-        super().settle(deliveries)
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._acknowledge_due)
-
     async def acknowledge(self) -> None:
         """Nothing: no task is needed for it here."""
 
@@ -57,10 +49,15 @@ class FastConsumption(Consumption):
         self._is_leaving = True
         await super().finish()
 
+    def _acknowledge_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._acknowledge_due)
+
     def _acknowledge_due(self) -> None:
         self._is_due = False
         if not self._is_leaving and not self.epoch.ended:
-            self._wire.write(b"".join([self._frame(ack) for ack in self._ledger.take()]))
+            self._wire.write(b"".join([self._frame(ack) for ack in self._due()]))
 
     def _frame(self, ack: Ack) -> bytes:
         return _ACK.pack(1, self._channel.number, _ACK_SIZE, 60, 80, ack.tag, ack.multiple, 0xCE)
