@@ -98,7 +98,8 @@ class FloodGuard:
 
     def refused(self, ids: Iterable[str]) -> None:
         """The store refused records of these ids."""
-        self._refused.update(ids)
+        if not self._allow:
+            self._refused.update(ids)
 
     def stored(self, outcomes: Outcomes) -> None:
         """Records were stored. An unchanged one shows that the stream is sound, but not that the store takes writes."""

@@ -15,6 +15,7 @@ from common.backoff import delays
 from common.batching import Batcher
 from common.delivery import Source
 from common.errors import BatchTooLarge, RecordsRefused
+from common.judgement import Judgement
 from common.metrics import KindMetrics
 from common.outage import Outage, Released
 from common.sink import R
@@ -36,12 +37,12 @@ class HoldLimit(Generic[R]):
         writer: StoreWriter[R],
         metrics: KindMetrics,
         oldest_record: Callable[[], R | None],
-        is_flooded: Callable[[], bool],
+        judgement: Judgement[R],
     ) -> None:
         self._limit = limit
         self._source, self._outage, self._batcher, self._writer = source, outage, batcher, writer
         self._metrics = metrics
-        self._oldest_record, self._is_flooded = oldest_record, is_flooded
+        self._oldest_record, self._judgement = oldest_record, judgement
 
     async def run(self) -> None:
         """Watch until cancelled, or until the process drains while it waits for the store."""
@@ -61,6 +62,7 @@ class HoldLimit(Generic[R]):
         kept = self._oldest_record()
         log.warning("Hold limit reached, deliveries handed back", data_type=self._metrics.kind, limit=self._limit)
         self._metrics.handed_back(True)
+        self._judgement.handed_back(True)
         await self._source.hand_back()
         self._batcher.discard_expired()
         self._outage.release()
@@ -69,6 +71,7 @@ class HoldLimit(Generic[R]):
         log.info("Consuming again", data_type=self._metrics.kind)
         await self._source.resume()
         self._metrics.handed_back(False)
+        self._judgement.handed_back(False)
 
     async def _until_taken(self, record: R) -> None:
         """Wait until the store would take the record that was kept, or refuses it: that is an answer too.
@@ -82,7 +85,7 @@ class HoldLimit(Generic[R]):
             try:
                 await self._writer.probe(record)
             except (RecordsRefused, BatchTooLarge):
-                if not self._is_flooded() or now() >= patience:
+                if not self._judgement.is_flooded or now() >= patience:
                     return
                 await asyncio.sleep(pause)
             else:

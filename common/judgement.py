@@ -53,6 +53,7 @@ class Judgement(Generic[R]):
         self._flood = FloodGuard(allow=allow_flood)
         self._held: list[Refusing[R]] = []
         self._holding = asyncio.Event()
+        self._is_away = False
         self._tries = 0
 
     @property
@@ -97,19 +98,21 @@ class Judgement(Generic[R]):
         """Set aside what the store refused for certain; what it stored beside them speaks for it."""
         self._flood.refused(item.record.id for item, _, _ in refusals)
         self._flood.stored(stored)
-        self._show()
         self._set_aside([Refusing(self._letter(item, reason, refusal), item) for item, reason, refusal in refusals])
 
     def stored(self, outcomes: Outcomes) -> None:
         """Take note of what was stored elsewhere: it speaks for the store."""
         self._flood.stored(outcomes)
+
+    def handed_back(self, is_away: bool) -> None:
+        """Everything has been handed back, or is asked for again: until then the store is doubted as before."""
+        self._is_away = is_away
         self._show()
 
     # The flood guard
 
     def _show(self) -> None:
-        # Also while nothing is held because all of it has been handed back: the store is doubted as before.
-        self._metrics.flooded(bool(self._held) or self._flood.holds)
+        self._metrics.flooded(bool(self._held) or (self._is_away and self._flood.holds))
 
     def _set_aside(self, refusing: list[Refusing[R]]) -> None:
         if not refusing:

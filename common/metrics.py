@@ -137,7 +137,10 @@ SUSPECTS = Gauge(
     registry=REGISTRY,
 )
 FLOODED = Gauge(
-    "spindle_refusing_everything", "1 while the flood guard holds a kind's refused records", _BY_KIND, registry=REGISTRY
+    "spindle_refusing_everything",
+    "1 while everything of a kind is refused: held by the flood guard, or handed back",
+    _BY_KIND,
+    registry=REGISTRY,
 )
 HANDED_BACK = Gauge(
     "spindle_handed_back",
@@ -225,7 +228,7 @@ class KindMetrics:
         RECONNECTS.labels(self.service, self.kind).inc()
 
     def flooded(self, held: bool) -> None:
-        """Say whether the flood guard holds."""
+        """Say whether everything is refused."""
         FLOODED.labels(self.service, self.kind).set(held)
 
     def suspects(self, count: int) -> None:

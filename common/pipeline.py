@@ -92,7 +92,7 @@ class Pipeline(Generic[R]):
             writer=writer,
             metrics=metrics,
             oldest_record=lambda: self._writers.oldest_record,
-            is_flooded=lambda: self._writers.judgement.is_flooded,
+            judgement=self._writers.judgement,
         )
 
     async def run(self) -> None:

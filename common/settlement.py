@@ -75,9 +75,14 @@ class AckLedger:
         return acks
 
     @property
-    def gap(self) -> int | None:
-        """The tag for which settled ones wait; None if none does."""
-        return self._prefix + 1 if self._beyond else None
+    def prefix(self) -> int:
+        """Every tag up to this one is settled."""
+        return self._prefix
+
+    @property
+    def waiting(self) -> int | None:
+        """The highest settled tag, where some wait for an unsettled one before them; None where none does."""
+        return self._highest if self._beyond else None
 
     @property
     def unsettled(self) -> int:

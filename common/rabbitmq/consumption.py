@@ -5,6 +5,7 @@ Everything here dies with the channel. The source begins the next one.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -23,7 +24,7 @@ PAUSE_LIMIT = 10.0
 arrive unread all the while: aiormq gives up after three of them."""
 
 GAP_LIMIT = 1.0
-"""Seconds that what is settled waits for one before it, to be acknowledged in one frame; then each has its own."""
+"""Seconds after which it is seen what settled ones still wait for one before them; then each gets its own frame."""
 
 APPLIED = 0.25
 """Seconds that a channel stays open after single acknowledgements: of more than 32 on their way into a quorum queue
@@ -55,6 +56,7 @@ class Consumption:
         self._gap_timer: asyncio.TimerHandle | None = None
         self._is_singly_due = False
         self._singly_at = -APPLIED
+        self._unsent: deque[Ack] = deque()
         self._acknowledging = asyncio.Lock()
         self._finishing = asyncio.Lock()
         self._giving_up: asyncio.TimerHandle | None = None
@@ -209,13 +211,13 @@ class Consumption:
         self._settled.set()
 
     def _watch_gap(self) -> None:
-        if self._gap_timer is None and self._ledger.gap is not None:
+        if self._gap_timer is None and self._ledger.waiting is not None:
             loop = asyncio.get_running_loop()
-            self._gap_timer = loop.call_later(GAP_LIMIT, self._look_at_gap, self._ledger.gap)
+            self._gap_timer = loop.call_later(GAP_LIMIT, self._look_at_gap, self._ledger.waiting)
 
-    def _look_at_gap(self, gap: int) -> None:
+    def _look_at_gap(self, waited: int) -> None:
         self._gap_timer = None
-        if self._ledger.gap == gap:
+        if self._ledger.prefix < waited:
             self._is_singly_due = True
             self._acknowledge_soon()
         else:
@@ -226,15 +228,19 @@ class Consumption:
         if self._is_singly_due:
             self._is_singly_due = False
             acks += self._ledger.take_singly()
-        if any(not ack.multiple for ack in acks):
-            self._singly_at = asyncio.get_running_loop().time()
         return acks
+
+    def _note(self, ack: Ack) -> None:
+        if not ack.multiple:
+            self._singly_at = asyncio.get_running_loop().time()
 
     async def _send(self, due: Callable[[], list[Ack]]) -> None:
         # One at a time: a lower tag sent after a higher one that covers it would close the channel.
         async with self._acknowledging:
-            for ack in due():
-                await self._channel.basic_ack(ack.tag, multiple=ack.multiple, wait=False)
+            self._unsent.extend(due())
+            while self._unsent:  # kept here, for whoever goes on if this is cancelled
+                await self._channel.basic_ack(self._unsent[0].tag, multiple=self._unsent[0].multiple, wait=False)
+                self._note(self._unsent.popleft())
 
 
 def _delivery(tag: int, epoch: Epoch, body: bytes, received: float, properties: Properties) -> Delivery:

@@ -4,7 +4,7 @@ A broker counts a message that is taken and given back as delivered once more, w
 cancel, nack, recover or get: tried on 3.10 and 4.0), and beyond a queue's limit it drops it. So a letter that stays is
 not given back: a copy goes to the end of the queue, and the letter is acknowledged once the broker has confirmed the
 copy. After a whole turn all stand in their order again. One that is interrupted leaves every letter in the queue, some
-of them twice, and the order turned; the caller tells twins by their number.
+of them twice, and the order turned; the caller tells twins by their number and body.
 """
 
 import asyncio

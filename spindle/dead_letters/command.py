@@ -5,7 +5,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,11 +116,11 @@ class Desk:
         """Remove letters."""
         self._need_a_choice()
         summary = Summary()
-        seen = Counter[tuple[str, bytes]]()
+        seen = Counter[Hashable]()
 
         def see(letter: Letter) -> None:
             summary.add(letter)
-            seen[letter.mark] += 1
+            seen[letter.service, letter.kind, letter.mark] += 1
 
         await self._look(see)
         limit = summary.count if self.arguments.limit is None else min(summary.count, self.arguments.limit)
@@ -136,15 +136,16 @@ class Desk:
         )
         return 0
 
-    async def _drop(self, limit: int, seen: Counter[tuple[str, bytes]]) -> int:
+    async def _drop(self, limit: int, seen: Counter[Hashable]) -> int:
         """Remove those of these marks: what has come since nobody has been asked about."""
         dropped = 0
 
         def judge(letter: Letter) -> Fate:
             nonlocal dropped
-            if dropped >= limit or not seen[letter.mark]:
+            this = letter.service, letter.kind, letter.mark
+            if dropped >= limit or not seen[this]:
                 return Keep()
-            seen[letter.mark] -= 1
+            seen[this] -= 1
             dropped += 1
             return Drop()
 

@@ -171,7 +171,7 @@ async def test_a_drop_asks_and_takes_nothing_that_came_after_the_question(
         assert process.stderr is not None
         async with asyncio.timeout(60.0):
             asked = await process.stderr.readuntil(b"[y/N] ")
-            await desk.set_aside(3, service=Service.GRAPHINATOR, number=number)  # whose queue is gone through first
+            await desk.set_aside(1, service=Service.GRAPHINATOR, number=number)  # whose queue is gone through first
             os.write(ours, answer)
             out, _ = await process.communicate()
     finally:

@@ -32,6 +32,15 @@ def test_what_may_be_judged_anew_makes_no_flood_of_itself(happens: list[str]) ->
     assert not guard.holds or room == 1
 
 
+def test_where_a_flood_is_allowed_nothing_is_remembered() -> None:
+    guard = FloodGuard(limit=LIMIT, allow=True)
+
+    guard.refused(str(number) for number in range(LIMIT))
+
+    assert not guard.holds
+    assert guard.room == (LIMIT - 1) // 2
+
+
 def test_of_one_id_all_refusals_count_as_one() -> None:
     guard = FloodGuard(limit=LIMIT)
 

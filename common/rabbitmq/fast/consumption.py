@@ -56,8 +56,9 @@ class FastConsumption(Consumption):
 
     def _acknowledge_due(self) -> None:
         self._is_due = False
-        if not self._is_leaving and not self.epoch.ended:
-            self._wire.write(b"".join([self._frame(ack) for ack in self._due()]))
+        if not self._is_leaving and not self.epoch.ended and (acks := self._due()):
+            self._wire.write(b"".join([self._frame(ack) for ack in acks]))
+            self._note(acks[-1])  # singles come last
 
     def _frame(self, ack: Ack) -> bytes:
         return _ACK.pack(1, self._channel.number, _ACK_SIZE, 60, 80, ack.tag, ack.multiple, 0xCE)
