@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -112,8 +113,12 @@ async def peeked(broker: Broker, place: Place) -> set[int]:
     return counts
 
 
-async def test_a_hundred_flaps_leave_nothing_behind(rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hundred_flaps_leave_nothing_behind(
+    rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Fault 43: descriptors, tasks and objects are as many as before; every record is stored."""
+    # pytest keeps what is logged, and a warning of aiormq's with its traceback keeps a whole connection.
+    caplog.set_level(logging.CRITICAL, logger="aiormq")
     for module in ("source", "dead_letters"):
         monkeypatch.setattr(f"common.rabbitmq.{module}._STEADY", 0.0)  # else the waits between them grow to 2 s
     process = psutil.Process()
