@@ -511,6 +511,7 @@ def test_runs_fit_a_batch_and_are_all_of_it_in_order(stream: list[tuple[str, int
         same = [each for each in items if each.record.id == record_id]
         assert [[each for each in run if each in same] for run in runs if same[0] in run] == [same]
     assert sum(map(len, runs)) == len(items)
+    assert list(dict.fromkeys(each.record.id for run in runs for each in run)) == list(dict.fromkeys(dict(stream)))
     for run in runs:
         ids = {each.record.id for each in run}
         assert 1 <= len(ids) <= size
