@@ -91,9 +91,9 @@ def resolve(items: list[Item[R]], trigger: Trigger) -> Batch[R]:
     """Make a batch in which every id stands once: the highest version, in order of arrival where that says nothing."""
     if len({item.record.id for item in items}) == len(items):
         return Batch(items, trigger)
-    by_id = _by_id(items)
-    losers = {record_id: same for record_id, same in by_id.items() if len(same) > 1}
-    winners = [same[0] if len(same) == 1 else take_winner(same) for same in by_id.values()]
+    versions = by_id(items)
+    losers = {record_id: same for record_id, same in versions.items() if len(same) > 1}
+    winners = [same[0] if len(same) == 1 else take_winner(same) for same in versions.values()]
     return Batch(winners, trigger, losers)
 
 
@@ -104,7 +104,7 @@ def runs_of(items: Sequence[Item[R]], *, size: int, max_bytes: int) -> Iterator[
     """
     run: list[Item[R]] = []
     ids = held = 0
-    for same in _by_id(items).values():
+    for same in by_id(items).values():
         weight = sum(len(item.delivery.body) for item in same)
         if run and (ids == size or held + weight > max_bytes):
             yield run
@@ -116,11 +116,12 @@ def runs_of(items: Sequence[Item[R]], *, size: int, max_bytes: int) -> Iterator[
         yield run
 
 
-def _by_id(items: Iterable[Item[R]]) -> dict[str, list[Item[R]]]:
-    by_id: dict[str, list[Item[R]]] = {}
+def by_id(items: Iterable[Item[R]]) -> dict[str, list[Item[R]]]:
+    """Group by id; the ids, and of each its versions, in their order."""
+    versions: dict[str, list[Item[R]]] = {}
     for item in items:
-        by_id.setdefault(item.record.id, []).append(item)
-    return by_id
+        versions.setdefault(item.record.id, []).append(item)
+    return versions
 
 
 def take_winner(same: list[Item[R]]) -> Item[R]:

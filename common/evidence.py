@@ -4,7 +4,6 @@ Pure bookkeeping of architecture.md section 5: the rule of evidence for errors o
 """
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic
 
@@ -67,16 +66,13 @@ class Witness(Generic[R]):
 
 
 class FloodGuard:
-    """Count refusals in a row; beyond the limit they are held instead of dead-lettered.
-
-    Of what can be read by ids: one bad record that is published a hundred times proves nothing of the others.
-    """
+    """Count refusals in a row; beyond the limit they are held instead of dead-lettered."""
 
     def __init__(self, *, limit: int = FLOOD, allow: bool = False) -> None:
         self._limit = limit
         self._allow = allow
         self._unreadable = 0
-        self._refused: set[str] = set()
+        self._refused = 0
 
     @property
     def holds(self) -> bool:
@@ -90,20 +86,27 @@ class FloodGuard:
 
     @property
     def _count(self) -> int:
-        return self._unreadable + len(self._refused)
+        return self._unreadable + self._refused
 
     def unreadable(self, count: int) -> None:
         """Deliveries were found to hold no record."""
         self._unreadable += count
 
-    def refused(self, ids: Iterable[str]) -> None:
-        """The store refused records of these ids."""
+    def refused(self, count: int) -> None:
+        """The store refused records."""
         if not self._allow:
-            self._refused.update(ids)
+            self._refused += count
+
+    def refused_crowd(self) -> None:
+        """The store refused versions of one id that were judged anew, more than there was `room` for.
+
+        They count as half of what is no flood, however many: else they would be one by themselves, each time.
+        """
+        self.refused((self._limit - 1) // 2)
 
     def stored(self, outcomes: Outcomes) -> None:
         """Records were stored. An unchanged one shows that the stream is sound, but not that the store takes writes."""
         if outcomes.total:
             self._unreadable = 0
         if outcomes.written:
-            self._refused.clear()
+            self._refused = 0

@@ -6,13 +6,12 @@ When everything is refused the store is doubted, not the records: nothing is dea
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic
 
 import structlog
 
 from common.backoff import delays
-from common.batch import Item
+from common.batch import Item, by_id
 from common.batching import Batcher
 from common.dead_letters import DeadLetter, DeadLetters
 from common.errors import BatchTooLarge, Reason, RecordsRefused, Refusal
@@ -55,6 +54,7 @@ class Judgement(Generic[R]):
         self._holding = asyncio.Event()
         self._is_away = False
         self._tries = 0
+        self._crowd: str | None = None  # an id that is judged anew with more versions than there is room for
 
     @property
     def is_open(self) -> bool:
@@ -96,7 +96,10 @@ class Judgement(Generic[R]):
 
     def judge(self, stored: Outcomes, refusals: Sequence[tuple[Item[R], Reason, Refusal]]) -> None:
         """Set aside what the store refused for certain; what it stored beside them speaks for it."""
-        self._flood.refused(item.record.id for item, _, _ in refusals)
+        crowd = sum(item.record.id == self._crowd for item, _, _ in refusals)
+        self._flood.refused(len(refusals) - crowd)
+        if crowd:
+            self._flood.refused_crowd()
         self._flood.stored(stored)
         self._set_aside([Refusing(self._letter(item, reason, refusal), item) for item, reason, refusal in refusals])
 
@@ -160,7 +163,7 @@ class Judgement(Generic[R]):
         if self._held:
             log.info("Storing again: held refusals are judged anew", data_type=self._metrics.kind)
         while self._held and not self._flood.holds:
-            await self._store(self._take_portion())
+            await self._judge_anew(self._take_portion())
             self._drop_expired()  # the channel may have ended meanwhile: a batch is of one channel
         if self._held:
             log.warning("Refusing again", data_type=self._metrics.kind, held=len(self._held))
@@ -169,12 +172,24 @@ class Judgement(Generic[R]):
         self._show()
 
     def _take_portion(self) -> list[Item[R]]:
-        """Give out what no store can change its mind about; take the first records, of their ids all versions."""
+        """Give out what no store can change its mind about; take the first ids that there is room for, or the first.
+
+        Of an id all versions: were the first one suspected, a later one could be stored before it.
+        """
         self._dead_letters.put(entry.letter for entry in self._held if entry.item is None)
-        waiting = _in_order(self._held)
-        ids = set(islice(dict.fromkeys(item.record.id for item in waiting), self._flood.room))
-        self._held = [entry for entry in self._held if entry.item is not None and entry.item.record.id not in ids]
-        return [item for item in waiting if item.record.id in ids]
+        portion: list[Item[R]] = []
+        for same in by_id(_in_order(self._held)).values():
+            if portion and len(portion) + len(same) > self._flood.room:
+                break
+            portion += same
+        taken = set(portion)
+        self._held = [entry for entry in self._held if entry.item is not None and entry.item not in taken]
+        return portion
+
+    async def _judge_anew(self, portion: list[Item[R]]) -> None:
+        self._crowd = portion[0].record.id if len(portion) > self._flood.room else None
+        await self._store(portion)
+        self._crowd = None
 
     def _drop_expired(self) -> None:
         gone = [entry for entry in self._held if entry.letter.delivery.expired]

@@ -28,8 +28,8 @@ def _check_letters(world: "World") -> None:
         if message.fate in REFUSED and (message.kind, message.body) in world.store.committed:
             checks.violate(f"message {message.number} ({message.fate}) was stored")
     most = (world.story.setup.flood - 1) * world.story.setup.kinds * len(world.misled)
-    if (excused := len({(kind, world.published.of(kind, body).id) for kind, body in checks.excused})) > most:
-        checks.violate(f"{excused} good records dead-lettered while the store refused everything")
+    if len(checks.excused) > most:
+        checks.violate(f"{len(checks.excused)} good records dead-lettered while the store refused everything")
 
 
 def _check_store(world: "World") -> None:

@@ -1,5 +1,3 @@
-from itertools import count
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,13 +9,13 @@ LIMIT = 10
 
 @given(st.lists(st.sampled_from(["unreadable", "refused", "unchanged", "new"])))
 def test_what_may_be_judged_anew_makes_no_flood_of_itself(happens: list[str]) -> None:
-    guard, ids = FloodGuard(limit=LIMIT), count()
+    guard = FloodGuard(limit=LIMIT)
     for what in happens:
         match what:
             case "unreadable":
                 guard.unreadable(1)
             case "refused":
-                guard.refused([str(next(ids))])
+                guard.refused(1)
             case "unchanged":
                 guard.stored(Outcomes(unchanged=1))
             case _:
@@ -27,7 +25,7 @@ def test_what_may_be_judged_anew_makes_no_flood_of_itself(happens: list[str]) ->
 
     assert 1 <= guard.room < LIMIT / 2
     room = guard.room
-    guard.refused(str(next(ids)) for _ in range(room))
+    guard.refused(room)
 
     assert not guard.holds or room == 1
 
@@ -35,18 +33,18 @@ def test_what_may_be_judged_anew_makes_no_flood_of_itself(happens: list[str]) ->
 def test_where_a_flood_is_allowed_nothing_is_remembered() -> None:
     guard = FloodGuard(limit=LIMIT, allow=True)
 
-    guard.refused(str(number) for number in range(LIMIT))
+    guard.refused(LIMIT)
 
     assert not guard.holds
     assert guard.room == (LIMIT - 1) // 2
 
 
-def test_of_one_id_all_refusals_count_as_one() -> None:
+def test_two_ids_with_more_versions_than_there_is_room_for_are_no_flood() -> None:
     guard = FloodGuard(limit=LIMIT)
 
-    guard.refused(["1"] * 100)
-    guard.refused(str(number) for number in range(1, LIMIT))
+    guard.refused_crowd()
+    guard.refused_crowd()
     assert not guard.holds
 
-    guard.refused(["0"])
+    guard.refused_crowd()
     assert guard.holds

@@ -522,15 +522,34 @@ async def test_versions_of_an_id_that_were_held_are_judged_together() -> None:
 
 
 @in_virtual_time
-async def test_copies_of_one_bad_record_are_no_flood() -> None:
-    line = Line(size=50)
+async def test_more_copies_of_one_bad_record_than_make_a_flood_are_given_out_once_another_is_stored() -> None:
+    line = Line(size=500)
     line.sink.fail = refuse("1")
-    line.source.put(*bodies(*[1] * 150))
+    line.source.put(*bodies(*[1] * 250))
 
     async with line.running():
+        await asyncio.sleep(10)
+        held = line.letters.ids
+        line.source.put(*bodies(2))
         await line.until(line.settled)
 
-    assert line.letters.ids == ["1"] * 150
+    assert len(held) < 100
+    assert line.letters.ids == ["1"] * 250
+
+
+@in_virtual_time
+async def test_of_ids_with_many_bad_versions_each_record_that_is_stored_frees_two() -> None:
+    line = Line(size=500)
+    bad = [str(number) for number in range(1, 6)]
+    line.sink.fail = refuse(*bad)
+    line.source.put(*bodies(*[number for number in bad for _ in range(60)]))
+
+    async with line.running():
+        for freed in (2, 4, 5):
+            await asyncio.sleep(10)
+            line.source.put(body(1000 + freed))
+            await asyncio.sleep(10)
+            assert len(line.letters.ids) == freed * 60
 
 
 @in_virtual_time
