@@ -6,10 +6,8 @@ stopped, killed and frozen by the test that has them; `private_stack` is an empt
 
 import os
 import secrets
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
-from types import FrameType
 
 import pytest
 from hypothesis import HealthCheck
@@ -17,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 
 from spindle.stack.native import NativeStack
 from tests import brokers, containers, native, servers
+from tests.commands import stop_on_sigterm
 from tests.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
 from tests.tls import Certificates
 
@@ -25,11 +24,7 @@ def pytest_configure() -> None:
     """End as on Ctrl-C when told to end, so that the servers end too. Judge no example by the machine's speed."""
     hypothesis_settings.register_profile("spindle", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis_settings.load_profile("spindle")
-    signal.signal(signal.SIGTERM, _interrupt)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    stop_on_sigterm()
 
 
 @pytest.fixture(scope="session")

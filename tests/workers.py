@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
+from tests.commands import stop_on_sigterm
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -17,7 +19,7 @@ def on_every_core(work: Callable[[T], R], pieces: Sequence[T], *, pieces_each: i
     Yields: what came of each, as soon as it is there.
     Raises: KeyboardInterrupt on SIGTERM too; the processes are ended then, whatever they are doing.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    stop_on_sigterm()
     with ProcessPoolExecutor(
         os.cpu_count(),
         mp_context=multiprocessing.get_context("spawn"),  # a fork would inherit the handler
@@ -32,7 +34,3 @@ def on_every_core(work: Callable[[T], R], pieces: Sequence[T], *, pieces_each: i
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt

@@ -1,6 +1,7 @@
 """`make chaos`: many runs on one set of servers, or one run of a seed again.
 
-Exit codes: 0 every ledger is even; 1 one is not, or something else was wrong: that run's logs are in build/chaos/.
+Exit codes: 0 every ledger is even; 1 one is not, or something else was wrong: that run's logs are in build/chaos/;
+130 interrupted.
 """
 
 import argparse
@@ -9,7 +10,6 @@ import json
 import logging
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -25,6 +25,7 @@ from tests.chaos.running import Run, perform
 from tests.chaos.servers import facts, own_servers
 from tests.chaos.totals import complaints, line, total
 from tests.chaos.world import World, world_of
+from tests.commands import end_with
 
 KEPT = Path("build/chaos")
 
@@ -39,7 +40,6 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=None, help="begin no run after so many minutes")
     parser.add_argument("--json", type=Path, default=Path("build/chaos.json"), help="where the result goes")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
     logging.getLogger("neo4j.notifications").setLevel(logging.ERROR)  # an empty graph is what it warns of
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
@@ -48,10 +48,6 @@ def main() -> int:
     numbers = range(options.first, options.first + options.runs) if options.run is None else [options.run]
     shutil.rmtree(KEPT, ignore_errors=True)
     return asyncio.run(_run(seed, numbers, minutes=options.minutes, result=options.json))
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 async def _run(seed: int, numbers: Iterable[int], *, minutes: float | None, result: Path) -> int:
@@ -102,4 +98,4 @@ def _write(path: Path, document: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -1,14 +1,13 @@
 """`make endurance`: both services under full load for an hour, or MINUTES=…, a replica of each restarted all the while.
 
-Exit codes: 0 memory, descriptors and tasks are flat, and every record is stored; 1 something is not: see the JSON.
+Exit codes: 0 memory, descriptors and tasks are flat, and every record is stored; 1 something is not: see the JSON;
+130 interrupted.
 """
 
 import argparse
 import asyncio
 import json
 import logging
-import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from tests import servers
 from tests.chaos.servers import own_servers
+from tests.commands import end_with
 from tests.e2e.sides import Graph, Tables
 from tests.endurance.running import Pair, load, pair_of
 
@@ -29,7 +29,6 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--json", type=Path, default=Path("build/endurance.json"), help="where the result goes")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
     logging.getLogger("neo4j.notifications").setLevel(logging.ERROR)  # an empty graph is what it warns of
     document = _run(options.minutes * 60)
     options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -37,10 +36,6 @@ def main() -> int:
     _tell(document)
     print(f"{document['verdict']}: {options.json}")
     return 1 if document["complaints"] else 0
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _run(seconds: float) -> dict[str, Any]:
@@ -85,4 +80,4 @@ def _tell(document: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -1,6 +1,6 @@
 """`make fuzz`: every target for some minutes, as many at a time as there are cores.
 
-Exit code 1 if an input fails or takes longer than 20 s; the input is written to build/fuzz/.
+Exit code 1 if an input fails or takes longer than 20 s; the input is written to build/fuzz/; 130 if interrupted.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tests.commands import end_with
 from tests.fuzz.running import FOLDER, fuzz
 from tests.fuzz.targets import TARGETS
 from tests.workers import on_every_core
@@ -49,4 +50,4 @@ def _line(result: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

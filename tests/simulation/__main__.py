@@ -1,17 +1,17 @@
 """`make simulate`: many seeds on every core, or the story of one.
 
-Exit codes: 0 nothing violated; 1 something was, and the shortest story that shows it has been told.
+Exit codes: 0 nothing violated; 1 something was, and the shortest story that shows it has been told; 130 interrupted.
 """
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tests.commands import end_with
 from tests.simulation.scenarios import draw
 from tests.simulation.shrink import shrink
 from tests.simulation.simulate import simulate
@@ -86,4 +86,4 @@ def _tell(story: Story) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -24,9 +24,12 @@ def test_every_piece_is_done() -> None:
     assert sorted(on_every_core(abs, [-3, 1, -2], pieces_each=1)) == [1, 2, 3]
 
 
-def test_what_fails_ends_the_others() -> None:
+def test_what_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     with pytest.raises(ZeroDivisionError):
-        list(on_every_core(partial(divmod, 1), [0, 1]))
+        list(on_every_core(partial(fail_beside, tmp_path), [True, False]))
+
+    assert [file.name for file in tmp_path.iterdir()] == ["begun"]
 
 
 def test_what_is_told_to_stop_leaves_no_process(tmp_path: Path) -> None:
@@ -43,6 +46,18 @@ def test_what_is_told_to_stop_leaves_no_process(tmp_path: Path) -> None:
     finally:
         for each in (*psutil.Process(process.pid).children(recursive=True), process) if process.poll() is None else ():
             each.kill()
+
+
+def fail_beside(folder: Path, fails: bool) -> None:
+    """Fail once the other has begun; the other takes its time."""
+    if not fails:
+        (folder / "begun").touch()
+        time.sleep(30)
+        (folder / "done").touch()
+        return
+    while not list(folder.iterdir()):
+        time.sleep(0.01)
+    raise ZeroDivisionError
 
 
 def begin(folder: Path) -> None:

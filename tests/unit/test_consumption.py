@@ -1,0 +1,53 @@
+"""What is owed to the broker when sending is cut short; everything else of an epoch is tested against brokers."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+from common.delivery import Epoch
+from common.rabbitmq.changes import Changes
+from common.rabbitmq.consumption import Consumption
+from tests.virtual_time import in_virtual_time
+
+
+class Wire:
+    """A channel whose frames leave only while it is open."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.sent: list[tuple[int, bool]] = []
+        self.on_delivery: Callable[[int, Any, bytes], None]
+        self.on_consumer_cancel_callbacks: set[object] = set()
+
+    def on_end(self, callback: object) -> None:
+        pass
+
+    async def basic_ack(self, tag: int, *, multiple: bool, wait: bool) -> None:
+        await self.open.wait()
+        self.sent.append((tag, multiple))
+
+    async def close(self) -> None:
+        pass
+
+
+@in_virtual_time
+async def test_acknowledgements_whose_sender_was_cancelled_are_sent_by_the_next() -> None:
+    wire, epoch = Wire(), Epoch(1)
+    connection = SimpleNamespace(address="broker:5672", heartbeat_timeout=60)
+    consumption = Consumption(
+        cast(Any, connection), cast(Any, wire), epoch, prefetch=10, max_bytes=1000, changes=Changes()
+    )
+    for tag in range(1, 9):
+        wire.on_delivery(tag, SimpleNamespace(headers=None), b"{}")
+    deliveries = consumption.take()
+    sender = asyncio.create_task(consumption.acknowledge())
+    consumption.settle([deliveries[0], *deliveries[2:]])
+    await asyncio.sleep(0.1)
+    sender.cancel()
+    await asyncio.wait([sender])
+
+    wire.open.set()
+    await consumption.finish()
+
+    assert wire.sent == [(1, True), *((tag, False) for tag in range(3, 9))]
