@@ -49,6 +49,7 @@ class Writers(Generic[R]):
             metrics=metrics,
             store=self._store_again,
             settle=settling.settle,
+            suspected=lambda: self.suspects.ids,
             allow_flood=allow_flood,
         )
         self.suspects: Suspects[R] = Suspects(

@@ -97,13 +97,6 @@ class FloodGuard:
         if not self._allow:
             self._refused += count
 
-    def refused_crowd(self) -> None:
-        """The store refused versions of one id that were judged anew, more than there was `room` for.
-
-        They count as half of what is no flood, however many: else they would be one by themselves, each time.
-        """
-        self.refused((self._limit - 1) // 2)
-
     def stored(self, outcomes: Outcomes) -> None:
         """Records were stored. An unchanged one shows that the stream is sound, but not that the store takes writes."""
         if outcomes.total:

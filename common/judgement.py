@@ -4,7 +4,7 @@ When everything is refused the store is doubted, not the records: nothing is dea
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -15,7 +15,7 @@ from common.batch import Item, by_id
 from common.batching import Batcher
 from common.dead_letters import DeadLetter, DeadLetters
 from common.errors import BatchTooLarge, Reason, RecordsRefused, Refusal
-from common.evidence import FloodGuard
+from common.evidence import PAUSE, FloodGuard
 from common.metrics import KindMetrics
 from common.outage import Released
 from common.sink import Outcomes, R
@@ -44,17 +44,20 @@ class Judgement(Generic[R]):
         metrics: KindMetrics,
         store: Callable[[Sequence[Item[R]]], Awaitable[object]],
         settle: Callable[[Sequence[Item[R]], Outcomes], object],
+        suspected: Callable[[], Collection[str]],
         allow_flood: bool,
     ) -> None:
         self._writer, self._batcher = writer, batcher
         self._dead_letters, self._metrics = dead_letters, metrics
         self._store, self._settle = store, settle
+        self._suspected = suspected
         self._flood = FloodGuard(allow=allow_flood)
         self._held: list[Refusing[R]] = []
         self._holding = asyncio.Event()
         self._is_away = False
         self._tries = 0
-        self._crowd: str | None = None  # an id that is judged anew with more versions than there is room for
+        self._anew: set[Item[R]] = set()  # what is judged anew just now
+        self._room = 0  # what that counts for at most
 
     @property
     def is_open(self) -> bool:
@@ -96,10 +99,8 @@ class Judgement(Generic[R]):
 
     def judge(self, stored: Outcomes, refusals: Sequence[tuple[Item[R], Reason, Refusal]]) -> None:
         """Set aside what the store refused for certain; what it stored beside them speaks for it."""
-        crowd = sum(item.record.id == self._crowd for item, _, _ in refusals)
-        self._flood.refused(len(refusals) - crowd)
-        if crowd:
-            self._flood.refused_crowd()
+        anew = sum(item in self._anew for item, _, _ in refusals)
+        self._flood.refused(len(refusals) - anew + min(anew, self._room))
         self._flood.stored(stored)
         self._set_aside([Refusing(self._letter(item, reason, refusal), item) for item, reason, refusal in refusals])
 
@@ -140,7 +141,7 @@ class Judgement(Generic[R]):
     async def _try_one(self) -> None:
         # Of each id the first, so that none comes after a later version; in turn, because some may deserve it.
         firsts: dict[str, Item[R]] = {}
-        for item in _in_order(self._held):
+        for item in self._waiting():
             firsts.setdefault(item.record.id, item)
         if not firsts:
             return
@@ -163,7 +164,10 @@ class Judgement(Generic[R]):
         if self._held:
             log.info("Storing again: held refusals are judged anew", data_type=self._metrics.kind)
         while self._held and not self._flood.holds:
-            await self._judge_anew(self._take_portion())
+            if portion := self._take_portion():
+                await self._judge_anew(portion)
+            elif self._held:
+                await asyncio.sleep(PAUSE)
             self._drop_expired()  # the channel may have ended meanwhile: a batch is of one channel
         if self._held:
             log.warning("Refusing again", data_type=self._metrics.kind, held=len(self._held))
@@ -178,7 +182,7 @@ class Judgement(Generic[R]):
         """
         self._dead_letters.put(entry.letter for entry in self._held if entry.item is None)
         portion: list[Item[R]] = []
-        for same in by_id(_in_order(self._held)).values():
+        for same in by_id(self._waiting()).values():
             if portion and len(portion) + len(same) > self._flood.room:
                 break
             portion += same
@@ -187,9 +191,19 @@ class Judgement(Generic[R]):
         return portion
 
     async def _judge_anew(self, portion: list[Item[R]]) -> None:
-        self._crowd = portion[0].record.id if len(portion) > self._flood.room else None
+        # An id may have more versions than there is room for: they would be a flood by themselves, each time.
+        self._anew, self._room = set(portion), self._flood.room
         await self._store(portion)
-        self._crowd = None
+        self._anew = set()
+
+    def _waiting(self) -> list[Item[R]]:
+        """The held records that may be written, in the order of their arrival: of two versions the later one counts.
+
+        Where a version of their id is under suspicion it would come after them.
+        """
+        suspected = self._suspected()
+        waiting = (entry.item for entry in self._held if entry.item is not None)
+        return sorted((item for item in waiting if item.record.id not in suspected), key=lambda item: item.delivery.tag)
 
     def _drop_expired(self) -> None:
         gone = [entry for entry in self._held if entry.letter.delivery.expired]
@@ -200,8 +214,3 @@ class Judgement(Generic[R]):
 
     def _letter(self, item: Item[R], reason: Reason, refusal: Refusal) -> DeadLetter:
         return DeadLetter(item.delivery, self._metrics.kind, item.record.id, reason, refusal)
-
-
-def _in_order(held: Sequence[Refusing[R]]) -> list[Item[R]]:
-    """The records in the order of their arrival: of two versions in a batch the later one counts."""
-    return sorted((entry.item for entry in held if entry.item is not None), key=lambda item: item.delivery.tag)

@@ -71,6 +71,11 @@ class Suspects(Generic[R]):
         """Whether anything awaits its verdict."""
         return bool(self._suspects)
 
+    @property
+    def ids(self) -> set[str]:
+        """The ids that have a version under suspicion."""
+        return {suspect.item.record.id for suspect in self._suspects}
+
     async def run(self) -> None:
         """Judge until cancelled."""
         async with asyncio.TaskGroup() as self._tasks:

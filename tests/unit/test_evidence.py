@@ -37,14 +37,3 @@ def test_where_a_flood_is_allowed_nothing_is_remembered() -> None:
 
     assert not guard.holds
     assert guard.room == (LIMIT - 1) // 2
-
-
-def test_two_ids_with_more_versions_than_there_is_room_for_are_no_flood() -> None:
-    guard = FloodGuard(limit=LIMIT)
-
-    guard.refused_crowd()
-    guard.refused_crowd()
-    assert not guard.holds
-
-    guard.refused_crowd()
-    assert guard.holds

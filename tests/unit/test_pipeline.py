@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import repeat
 
 import pytest
 import structlog
@@ -538,18 +539,59 @@ async def test_more_copies_of_one_bad_record_than_make_a_flood_are_given_out_onc
 
 
 @in_virtual_time
-async def test_of_ids_with_many_bad_versions_each_record_that_is_stored_frees_two() -> None:
-    line = Line(size=500)
-    bad = [str(number) for number in range(1, 6)]
+async def test_of_ids_with_many_bad_versions_each_record_that_is_stored_frees_some() -> None:
+    line = Line(size=2000)
+    bad = [str(number) for number in range(1, 21)]
     line.sink.fail = refuse(*bad)
     line.source.put(*bodies(*[number for number in bad for _ in range(60)]))
 
     async with line.running():
-        for freed in (2, 4, 5):
+        for freed in (8, 16, 20):
             await asyncio.sleep(10)
             line.source.put(body(1000 + freed))
             await asyncio.sleep(10)
             assert len(line.letters.ids) == freed * 60
+
+
+@in_virtual_time
+async def test_ids_with_many_bad_versions_are_given_out_also_while_more_bad_records_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("common.judgement.delays", lambda: repeat(1.0))  # never between a good one and the bad ones
+    line = Line(size=500)
+    held = [*[1] * 150, *[number for number in range(2, 27) for _ in range(6)]]
+    line.sink.fail = lambda records: refuse(*(one.id for one in records if not 1000 <= int(one.id) < 2000))(records)
+    line.source.put(*bodies(*held))
+
+    async with line.running():
+        await asyncio.sleep(0.4)
+        for step in range(60):
+            await asyncio.sleep(9.9)
+            line.source.put(body(1000 + step))
+            await asyncio.sleep(0.1)
+            line.source.put(*bodies(*range(2000 + 90 * step, 2090 + 90 * step)))
+        await asyncio.sleep(10)
+
+    assert len([one for one in line.letters.ids if int(one) < 1000]) == len(held)
+
+
+@in_virtual_time
+async def test_what_is_held_is_not_written_before_an_older_version_under_suspicion() -> None:
+    line = Line(size=500)
+    line.source.put(body(1, "old"), body(1, "new"), *bodies(*range(2, 151)))
+
+    def odd(records: Sequence[FakeRecord]) -> SinkError | None:
+        is_odd = any('"old"' in record.payload for record in records)
+        return RecordsRefused(Refusal("Odd", "2", "?"), positions=None, certain=not is_odd)
+
+    line.sink.fail = odd
+    async with line.running():
+        await asyncio.sleep(0.5)
+        line.sink.fail = lambda _: None
+        await line.until(line.settled)
+
+    assert line.letters.ids == []
+    assert '"new"' in line.sink.rows["1"].payload
 
 
 @in_virtual_time
