@@ -15,13 +15,16 @@ from common.batch import Item, by_id
 from common.batching import Batcher
 from common.dead_letters import DeadLetter, DeadLetters
 from common.errors import BatchTooLarge, Reason, RecordsRefused, Refusal
-from common.evidence import PAUSE, FloodGuard
+from common.evidence import FloodGuard
 from common.metrics import KindMetrics
 from common.outage import Released
 from common.sink import Outcomes, R
 from common.writing import StoreWriter
 
 log = structlog.get_logger()
+
+WATCH = 1.0
+"""Seconds from one look to the next whether those that are under suspicion still are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +119,7 @@ class Judgement(Generic[R]):
     # The flood guard
 
     def _show(self) -> None:
-        self._metrics.flooded(bool(self._held) or (self._is_away and self._flood.holds))
+        self._metrics.flooded(self._flood.holds and (bool(self._held) or self._is_away))
 
     def _set_aside(self, refusing: list[Refusing[R]]) -> None:
         if not refusing:
@@ -163,11 +166,12 @@ class Judgement(Generic[R]):
         """
         if self._held:
             log.info("Storing again: held refusals are judged anew", data_type=self._metrics.kind)
+        self._show()
         while self._held and not self._flood.holds:
             if portion := self._take_portion():
                 await self._judge_anew(portion)
             elif self._held:
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(WATCH)
             self._drop_expired()  # the channel may have ended meanwhile: a batch is of one channel
         if self._held:
             log.warning("Refusing again", data_type=self._metrics.kind, held=len(self._held))

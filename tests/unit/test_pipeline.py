@@ -595,6 +595,33 @@ async def test_what_is_held_is_not_written_before_an_older_version_under_suspici
 
 
 @in_virtual_time
+async def test_while_what_was_held_waits_for_a_suspect_the_next_flood_is_seen_and_ended() -> None:
+    line = Line(size=500)
+    line.source.put(body(1, "old"), body(1, "new"), *bodies(*range(2, 151)))
+    is_mended = False
+
+    def odd(records: Sequence[FakeRecord]) -> SinkError | None:
+        is_odd = any('"old"' in record.payload for record in records)
+        is_fine = is_mended and not is_odd
+        return None if is_fine else RecordsRefused(Refusal("Odd", "2", "?"), positions=None, certain=not is_odd)
+
+    line.sink.fail = odd
+    async with line.running():
+        await asyncio.sleep(0.5)
+        is_mended = True
+        await asyncio.sleep(5)
+        line.source.put(body(900))
+        await asyncio.sleep(0.5)
+        assert line.metric("spindle_refusing_everything") == 0
+        is_mended = False
+        line.source.put(*bodies(*range(2000, 2150)))
+        await asyncio.sleep(0.2)
+        assert line.metric("spindle_refusing_everything") == 1
+        is_mended = True
+        await line.until(lambda: all(str(number) in line.sink.rows for number in range(2000, 2150)), within=5)
+
+
+@in_virtual_time
 async def test_what_is_judged_anew_when_the_process_drains_is_acknowledged_if_it_was_stored() -> None:
     line = Line(size=500)
     line.sink.fail = refuse(*map(str, range(1, 101)))
