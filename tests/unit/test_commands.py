@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 COMMAND = """
+import signal
 import time
 from tests.commands import end_with
 
@@ -11,6 +12,7 @@ def main():
     time.sleep(60)
     return 0
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 end_with(main)
 """
 
