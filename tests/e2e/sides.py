@@ -1,9 +1,12 @@
 """A service with its store, as a test sees them: where it is, how much is in it, and what of a load is wrong there."""
 
+import asyncio
+from contextlib import suppress
 from typing import Any, Protocol
 
 from pydantic import SecretStr
 
+from common.errors import StoreUnavailable, WriteConflict
 from common.kinds import KINDS, Service
 from extractor.loads import Load
 from graphinator.reading import open_reader
@@ -15,6 +18,19 @@ from tableinator.reading import count_rows
 from tableinator.settings import PostgresSettings
 from tests.e2e.loads import expectation_of
 from tests.integration import graphs, tables
+
+ANSWER_LIMIT = 60.0  # seconds that a store may take for its first write
+
+_RELEASE: dict[str, Any] = {
+    "title": "A title",
+    "master_id": "999999991",
+    "artists": [{"id": "999999992", "name": "A"}],
+    "labels": [{"id": "999999993", "catno": "C"}],
+    "extraartists": [{"id": "999999994", "role": "Producer"}],
+    "genres": ["Answering"],
+    "styles": ["Answering"],
+}
+"""With an edge of every sort, to nodes that no load has."""
 
 
 class Side(Protocol):
@@ -38,7 +54,7 @@ class Side(Protocol):
         """Compare a kind with what the load has of it."""
 
     async def write_past_the_service(self) -> None:
-        """Have the store commit something that changes nothing: when this returns, it answers."""
+        """Have the store do what the service asks of it, and change nothing: when this returns, it answers."""
 
 
 class Tables:
@@ -110,8 +126,15 @@ class Graph:
             return (await compare_graph(expectation_of(load, kind), reader))[0]
 
     async def write_past_the_service(self) -> None:
-        """Make a node and remove it."""
-        await graphs.fetch(self.server, "CREATE (n:Answering) DELETE n RETURN count(*)")
+        """Write a release as the service does, and roll back: a cold Neo4j plans the statement for seconds."""
+        release = graphs.record("releases", "999999999", **_RELEASE)
+        async with graphs.driver(self.server) as direct:
+            sink = graphs.graph_sink("releases", direct, self.server)
+            async with asyncio.timeout(ANSWER_LIMIT):
+                while True:
+                    with suppress(StoreUnavailable, WriteConflict):
+                        return await sink.probe(release)
+                    await asyncio.sleep(0.1)
 
 
 async def problems(side: Side, load: Load) -> dict[str, tuple[int, list[str]]]:
