@@ -15,6 +15,7 @@ class Wire:
     """A channel whose frames leave only while it is open."""
 
     def __init__(self) -> None:
+        self.asked = asyncio.Event()
         self.open = asyncio.Event()
         self.sent: list[tuple[int, bool]] = []
         self.on_delivery: Callable[[int, Any, bytes], None]
@@ -24,6 +25,7 @@ class Wire:
         pass
 
     async def basic_ack(self, tag: int, *, multiple: bool, wait: bool) -> None:
+        self.asked.set()
         await self.open.wait()
         self.sent.append((tag, multiple))
 
@@ -43,7 +45,7 @@ async def test_acknowledgements_whose_sender_was_cancelled_are_sent_by_the_next(
     deliveries = consumption.take()
     sender = asyncio.create_task(consumption.acknowledge())
     consumption.settle([deliveries[0], *deliveries[2:]])
-    await asyncio.sleep(0.1)
+    await wire.asked.wait()
     sender.cancel()
     await asyncio.wait([sender])
 

@@ -529,7 +529,7 @@ async def test_more_copies_of_one_bad_record_than_make_a_flood_are_given_out_onc
     line.source.put(*bodies(*[1] * 250))
 
     async with line.running():
-        await asyncio.sleep(10)
+        await line.until(lambda: line.metric("spindle_refusing_everything") == 1)
         held = line.letters.ids
         line.source.put(*bodies(2))
         await line.until(line.settled)
@@ -546,10 +546,10 @@ async def test_of_ids_with_many_bad_versions_each_record_that_is_stored_frees_so
     line.source.put(*bodies(*[number for number in bad for _ in range(60)]))
 
     async with line.running():
+        await line.until(lambda: line.metric("spindle_refusing_everything") == 1)
         for freed in (8, 16, 20):
-            await asyncio.sleep(10)
             line.source.put(body(1000 + freed))
-            await asyncio.sleep(10)
+            await asyncio.sleep(10)  # of the virtual clock: as many, and no more
             assert len(line.letters.ids) == freed * 60
 
 
