@@ -15,8 +15,8 @@ from bench.document import rewrite, table_of
 from bench.report import read, write
 from bench.running import run
 from bench.settings import parse
-from common import logs
 from common.errors import StartRefused
+from common.telemetry import logs
 from spindle.stack.recipe import StackFailed
 
 _WIDTH = 100  # columns: also where the output is a file

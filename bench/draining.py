@@ -10,20 +10,20 @@ import sys
 import time
 
 from bench.queues import NAMES
-from common import logs
 from common.consumer import SOURCES
-from common.environment import load
 from common.kinds import Service
-from common.metrics import KindMetrics
-from common.rabbitmq.source import AioPikaSource
+from common.rabbitmq.consuming.source import RabbitSource
 from common.service import fast_loop
-from common.settings import ProgramSettings
+from common.settings.environment import load
+from common.settings.programs import ProgramSettings
+from common.telemetry import logs
+from common.telemetry.metrics import KindMetrics
 
 PREFETCH = 2000
 _MAX_BYTES = 64 * 1024 * 1024
 
 
-async def drain(source: AioPikaSource, records: int) -> None:
+async def drain(source: RabbitSource, records: int) -> None:
     """Receive and settle so many."""
     async with asyncio.TaskGroup() as around:
         around.create_task(source.run(), name="source")
@@ -36,7 +36,7 @@ async def drain(source: AioPikaSource, records: int) -> None:
         await source.close()
 
 
-async def _settle(source: AioPikaSource, wanted: int) -> int:
+async def _settle(source: RabbitSource, wanted: int) -> int:
     seen = 0
     while seen < wanted:
         burst = await source.receive()

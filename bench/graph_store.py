@@ -9,9 +9,8 @@ from pydantic import SecretStr
 from bench.arms import WrongStore
 from bench.graph_records import EDGES, KIND, Carried, other_end
 from bench.stage import Stage
-from common.decoding import Projection
 from common.delivery import Delivery, Epoch, Properties
-from common.records import Envelope
+from common.envelope import Envelope, Projection
 from extractor.message import Message
 from graphinator.projection import DecodedRecord
 from graphinator.schema import create_schema

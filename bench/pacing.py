@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from bench.queues import Queue
-from common.rabbitmq.publisher import Outgoing, Publisher
+from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from extractor.control import headers
 from extractor.message import Message
 

@@ -18,7 +18,7 @@ from bench.servers import running
 from bench.settings import parse
 from bench.stage import Stage
 from bench.table_consumer import Tableinator, Task
-from common import logs
+from common.telemetry import logs
 
 _LOOKS = 400  # a second
 _SHOWN = 20

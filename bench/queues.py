@@ -8,9 +8,9 @@ from pydantic import SecretStr
 
 from common.kinds import Names, Service
 from common.rabbitmq.connection import connected
-from common.rabbitmq.publisher import Outgoing, Publisher
+from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from common.rabbitmq.topology import declare, queue_lengths
-from common.settings import BrokerSettings
+from common.settings.programs import BrokerSettings
 from extractor.control import headers
 from extractor.message import Message
 

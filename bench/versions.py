@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from bench.servers import Addresses
 from common.rabbitmq.connection import connected
-from common.settings import BrokerSettings
+from common.settings.programs import BrokerSettings
 
 
 async def versions(addresses: Addresses) -> dict[str, str]:

@@ -12,26 +12,26 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from common import VERSION
-from common.batch import BatchLimits
+from common.batching.batch import BatchLimits
 from common.dead_letters import DeadLetter
-from common.decoding import Projection
-from common.health import Health, StoreState
+from common.envelope import Projection
 from common.kinds import Service
-from common.loop import watch_loop
-from common.metrics import BUILD, KindMetrics, watch_store
-from common.outage import Outage
-from common.pipeline import Pipeline, PipelineSettings
-from common.rabbitmq.dead_letters import DeadLetterPublisher
-from common.rabbitmq.fast.source import FastSource
-from common.rabbitmq.source import AioPikaSource
+from common.pipeline.pipeline import Pipeline, PipelineSettings
+from common.rabbitmq.consuming.fast.source import FastSource
+from common.rabbitmq.consuming.source import RabbitSource
+from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.service import Shutdown, start
-from common.settings import ConsumerProgramSettings, ConsumerSettings
+from common.settings.programs import ConsumerProgramSettings, ConsumerSettings
 from common.sink import Sink
+from common.storing.breaker import Breaker
+from common.telemetry.health import Health, StoreState
+from common.telemetry.loop_lag import watch_loop
+from common.telemetry.metrics import BUILD, KindMetrics, watch_store
 
 HOLD_TO_CONSUMER_TIMEOUT = 2
 """The hold limit is half of the broker's consumer timeout: time to hand back before it takes away."""
 
-SOURCES: Mapping[str, type[AioPikaSource]] = {"aio-pika": AioPikaSource, "fast": FastSource}
+SOURCES: Mapping[str, type[RabbitSource]] = {"aio-pika": RabbitSource, "fast": FastSource}
 
 S = TypeVar("S", bound=ConsumerProgramSettings)
 
@@ -94,9 +94,9 @@ class Consumer:
         self.service = settings.service
         BUILD.labels(settings.service).info({"version": VERSION, "python": platform.python_version()})
         self.health = Health(settings.service, broker=self._broker, store=self._store)
-        self._outage: Outage | None = None
+        self._outage: Breaker | None = None
         self._store_name = settings.store_name
-        self._sources: dict[str, AioPikaSource] = {}
+        self._sources: dict[str, RabbitSource] = {}
         self._pipelines: dict[str, Pipeline[Any]] = {}
 
     async def run(self, store: Store, shutdown: Shutdown) -> None:
@@ -106,7 +106,7 @@ class Consumer:
         """
         settings = self._settings
         watch_store(self.service, in_use=store.pool_in_use, size=store.pool_size)
-        self._outage = outage = Outage(service=self.service, store=store.name)
+        self._outage = outage = Breaker(service=self.service, store=store.name)
         letters = DeadLetterPublisher(
             settings.broker, settings.names, self.service, on_confirmed=lambda letter: self._confirmed(letter)
         )
@@ -120,7 +120,7 @@ class Consumer:
                     flow.create_task(pipeline.run(), name=kind)
             publishing.cancel()
 
-    def _add_pipeline(self, kind: str, store: Store, outage: Outage, letters: DeadLetterPublisher) -> None:
+    def _add_pipeline(self, kind: str, store: Store, outage: Breaker, letters: DeadLetterPublisher) -> None:
         settings = self._settings
         metrics = KindMetrics(self.service, kind)
         consumer_timeout = HOLD_TO_CONSUMER_TIMEOUT * settings.hold_limit
@@ -163,7 +163,7 @@ class Consumer:
     def _confirmed(self, letter: DeadLetter) -> None:
         self._pipelines[letter.kind].confirmed(letter)
 
-    def _stop(self, outage: Outage) -> None:
+    def _stop(self, outage: Breaker) -> None:
         self.health.drain()
         for source in self._sources.values():
             source.stop()

@@ -1,6 +1,6 @@
 """What is set aside when a record can never be stored: the letter and its headers.
 
-Publishing is the broker's side (`common/rabbitmq/dead_letters.py`); what a letter says is decided here.
+Publishing is the broker's side (`common/rabbitmq/publishing/dead_letters.py`); what a letter says is decided here.
 """
 
 from collections.abc import Iterable

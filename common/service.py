@@ -15,10 +15,10 @@ from typing import Self, TypeVar
 
 import structlog
 
-from common import logs
-from common.environment import load, misspelt
 from common.errors import SettingsError, StartRefused
-from common.settings import ProgramSettings
+from common.settings.environment import load, misspelt
+from common.settings.programs import ProgramSettings
+from common.telemetry import logs
 
 log = structlog.get_logger()
 

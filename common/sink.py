@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -23,6 +24,17 @@ class Record(Protocol):
 
 R = TypeVar("R", bound=Record)
 R_contra = TypeVar("R_contra", bound=Record, contravariant=True)
+
+
+class Outcome(StrEnum):
+    """What became of a record; the outcomes of a kind sum to what was published."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    STALE = "stale"
+    SUPERSEDED = "superseded"
+    DEAD_LETTERED = "dead_lettered"
 
 
 class Outcomes(msgspec.Struct, frozen=True):

@@ -16,9 +16,9 @@ from types import FrameType
 import structlog
 from rich.console import Console
 
-from common import logs
-from common.environment import load, misspelt
 from common.errors import SettingsError, SpindleError, StartRefused
+from common.settings.environment import load, misspelt
+from common.telemetry import logs
 from extractor.arguments import open_load, parse
 from extractor.progress import show_progress
 from extractor.report import Report, to_json, to_table

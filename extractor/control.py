@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from common.rabbitmq.publisher import Outgoing
+from common.rabbitmq.publishing.publisher import Outgoing
 
 
 def file_complete(*, kind: str, load: str, total_processed: int, file: str) -> Outgoing:

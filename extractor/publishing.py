@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from common.rabbitmq.publisher import Outgoing, Publisher, PublishFailed
+from common.rabbitmq.publishing.publisher import Outgoing, Publisher, PublishFailed
 from extractor.control import file_complete, headers
 from extractor.loads import Load, messages
 from extractor.message import Message

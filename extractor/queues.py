@@ -17,7 +17,7 @@ from common.backoff import delays
 from common.errors import BrokerUnavailable, SpindleError, StartRefused
 from common.rabbitmq.connection import Connection, connected
 from common.rabbitmq.topology import declare_exchanges, queue_lengths
-from common.settings import BrokerSettings
+from common.settings.programs import BrokerSettings
 from extractor.settings import ExtractorSettings
 
 log = structlog.get_logger()

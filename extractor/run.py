@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from common.errors import SpindleError
-from common.rabbitmq.publisher import Publisher
+from common.rabbitmq.publishing.publisher import Publisher
 from extractor.control import extraction_complete, timestamp
 from extractor.crew import Crew
 from extractor.loads import Load

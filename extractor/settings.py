@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from common.fields import selection, split, whole
 from common.kinds import Service
-from common.settings import ProgramSettings
+from common.settings.fields import selection, split, whole
+from common.settings.programs import ProgramSettings
 
 
 def _required(value: object) -> object:

@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from common import logs
 from common.errors import SpindleError
+from common.telemetry import logs
 from extractor.publishing import Job, check_kind, publish_kind
 from extractor.report import Ending, KindReport
 from extractor.tally import Tally

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from neo4j import AsyncDriver, AsyncSession
 from neo4j.exceptions import DriverError, Neo4jError
 
-from common.checks import Check, Findings, sentence_of
 from common.errors import SinkError, StartRefused
+from common.ops.checks import Check, Findings, sentence_of
 from graphinator.classification import classify
 from graphinator.model import edges_of, node_of
 from graphinator.projection import GraphRecord

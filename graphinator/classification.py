@@ -16,8 +16,8 @@ from neo4j.exceptions import (
     SessionExpired,
 )
 
-from common.certificates import Peer, what_is_wrong
 from common.errors import BatchTooLarge, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
+from common.settings.certificates import Peer, what_is_wrong
 from graphinator.settings import Neo4jSettings
 
 PEER = Peer(Neo4jSettings.store_name, "NEO4J", "NEO4J_URI")

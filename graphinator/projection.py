@@ -8,9 +8,8 @@ from typing import Any
 
 import msgspec
 
-from common.decoding import Projection
 from common.delivery import Delivery
-from common.records import Envelope
+from common.envelope import Envelope, Projection
 from graphinator.fields import Reading
 from graphinator.model import MODEL_VERSION
 

@@ -5,11 +5,11 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from common.fields import seconds, text, whole
 from common.kinds import Service
-from common.servers import parse_endpoint
-from common.settings import ConsumerProgramSettings
-from common.stores import StoreSettings
+from common.settings.fields import seconds, text, whole
+from common.settings.programs import ConsumerProgramSettings
+from common.settings.servers import parse_endpoint
+from common.settings.stores import StoreSettings
 
 _SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 

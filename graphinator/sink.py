@@ -12,9 +12,8 @@ from typing import TypeVar
 from neo4j import AsyncTransaction
 from neo4j.exceptions import DriverError, Neo4jError
 
-from common.counting import WORK, Doubts, count
-from common.metrics import Outcome
-from common.sink import Outcomes
+from common.sink import Outcome, Outcomes
+from common.storing.lost_commits import WORK, LostCommits, count
 from graphinator.classification import Unpackable, classify, is_constraint_race
 from graphinator.projection import GraphRecord, Unread, read
 from graphinator.steps import Steps
@@ -31,7 +30,7 @@ class GraphSink:
     def __init__(self, kind: str, transactions: Transactions) -> None:
         self._transactions = transactions
         self._steps = Steps(kind)
-        self._doubts = Doubts()
+        self._doubts = LostCommits()
 
     async def write(self, records: Sequence[Unread]) -> Outcomes:
         """Store every record or none, in one transaction.

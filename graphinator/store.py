@@ -10,9 +10,9 @@ from neo4j import AsyncDriver, AsyncGraphDatabase, NotificationMinimumSeverity
 from neo4j.exceptions import ClientError, ConfigurationError, DriverError, Neo4jError
 
 from common.backoff import delays
-from common.certificates import settings_context, what_is_wrong
-from common.decoding import Projection
+from common.envelope import Projection
 from common.errors import StartRefused, StoreUnavailable
+from common.settings.certificates import settings_context, what_is_wrong
 from graphinator.classification import PEER, classify
 from graphinator.projection import DecodedRecord, projection_of
 from graphinator.schema import check_version, create_schema

@@ -82,7 +82,7 @@ OLDEST = Signal(
     f"max by ({BY_KIND}) (spindle_oldest_unacknowledged_seconds / spindle_consumer_timeout_seconds)", bad=OLDEST_SHARE
 )
 # The broker may set messages aside too (a queue's limits), and of these our counter knows nothing. Whoever looks at
-# dead letters holds some and copies some (common/rabbitmq/turning.py): never do more wait than before, and the
+# dead letters holds some and copies some (common/rabbitmq/ops/rotation.py): never do more wait than before, and the
 # most that waited in a minute stays as it was.
 DEAD_LETTERS = Signal(
     "sum by (service, kind, reason) (increase(spindle_dead_letters_total[5m]))",

@@ -10,9 +10,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from common.certificates import Peer, described_context, what_is_wrong
 from common.errors import SpindleError, StartRefused
-from common.tls import TlsSettings
+from common.settings.certificates import Peer, described_context, what_is_wrong
+from common.settings.tls import TlsSettings
 from spindle.settings import OperatorSettings
 
 TIMEOUT = 3.0

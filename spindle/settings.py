@@ -5,10 +5,10 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from common.fields import split
 from common.kinds import Service
-from common.servers import parse_endpoint
-from common.settings import BrokerSettings, ProgramSettings
+from common.settings.fields import split
+from common.settings.programs import BrokerSettings, ProgramSettings
+from common.settings.servers import parse_endpoint
 from graphinator.settings import GraphinatorSettings
 from tableinator.settings import TableinatorSettings
 

@@ -6,8 +6,8 @@ from typing import Final
 
 import asyncpg
 
-from common.checks import Check, Findings, sentence_of
 from common.errors import StartRefused
+from common.ops.checks import Check, Findings, sentence_of
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.model import Row

@@ -6,8 +6,8 @@ from typing import Final
 
 import asyncpg
 
-from common.certificates import Peer, speaks_no_tls, what_is_wrong
 from common.errors import BatchTooLarge, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
+from common.settings.certificates import Peer, speaks_no_tls, what_is_wrong
 from tableinator.meanings import ALARMS, Meaning, meaning
 from tableinator.settings import PostgresSettings
 

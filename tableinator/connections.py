@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 import asyncpg
 
-from common.certificates import settings_context
+from common.settings.certificates import settings_context
 from tableinator.classification import PEER
 from tableinator.settings import PostgresSettings
 from tableinator.transaction import Transaction, end

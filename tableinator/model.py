@@ -3,7 +3,7 @@
 import msgspec
 
 from common.delivery import Delivery
-from common.records import Envelope
+from common.envelope import Envelope
 
 
 class Row(msgspec.Struct, gc=False):

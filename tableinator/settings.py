@@ -6,11 +6,11 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from common.fields import seconds, text, whole
 from common.kinds import Service
-from common.servers import address_of, check_url, netloc
-from common.settings import ConsumerProgramSettings
-from common.stores import StoreSettings
+from common.settings.fields import seconds, text, whole
+from common.settings.programs import ConsumerProgramSettings
+from common.settings.servers import address_of, check_url, netloc
+from common.settings.stores import StoreSettings
 
 
 def _dsn(data: dict[str, Any]) -> SecretStr:

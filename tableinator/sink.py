@@ -13,10 +13,9 @@ from collections.abc import Sequence
 import asyncpg
 import structlog
 
-from common.counting import Doubts, count
 from common.errors import SinkError
-from common.metrics import Outcome
-from common.sink import Outcomes
+from common.sink import Outcome, Outcomes
+from common.storing.lost_commits import LostCommits, count
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.model import Row
@@ -33,7 +32,7 @@ class TableSink:
     def __init__(self, connections: Connections, kind: str) -> None:
         self._connections = connections
         self._statements = Statements.of(kind)
-        self._doubts = Doubts()
+        self._doubts = LostCommits()
 
     async def write(self, records: Sequence[Row]) -> Outcomes:
         """Store every record or none, in one transaction; see `common.sink.Sink`."""

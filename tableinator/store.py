@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 
 from common.backoff import delays
-from common.decoding import Projection
+from common.envelope import Projection
 from common.errors import StartRefused
 from tableinator.classification import ERRORS, about_tls, classify
 from tableinator.connections import Connections

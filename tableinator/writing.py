@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from common.metrics import Outcome
+from common.sink import Outcome
 from tableinator.classification import ERRORS, classify
 from tableinator.deciding import StoredState, by_id, decide, positions
 from tableinator.model import Row

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from common.kinds import Names
 from common.rabbitmq.connection import Connection, connected
 from common.rabbitmq.topology import queue_lengths
-from common.settings import BrokerSettings
+from common.settings.programs import BrokerSettings
 from tests.brokers import native_broker
 from tests.contract.proxy import Proxy, cuttable_proxy
 from tests.native import OwnRabbitMQ

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from common.environment import Settings, variables
-from common.settings import ProgramSettings
+from common.settings.environment import Settings, variables
+from common.settings.programs import ProgramSettings
 from extractor.settings import ExtractorSettings
 from graphinator.settings import GraphinatorSettings
 from spindle.settings import OperatorSettings

@@ -9,9 +9,9 @@ import msgspec
 
 from common.dead_letters import DeadLetter
 from common.delivery import Delivery, Epoch, Properties
+from common.envelope import Envelope
 from common.errors import RecordsRefused, Refusal, SinkError
-from common.records import Envelope
-from common.settlement import Ack, AckLedger
+from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
 from common.sink import Outcomes
 
 

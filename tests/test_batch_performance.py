@@ -14,11 +14,12 @@ from rich.align import Align
 from rich.console import Console
 from rich.table import Table
 
-from common.batch import Trigger
+from common.batching.batch import Trigger
 from common.consumer import Store
-from common.decoding import Projection, decode
 from common.delivery import Delivery, Epoch, Properties
+from common.envelope import Projection
 from common.kinds import Service
+from common.pipeline.decoding import decode
 from extractor.synthetic import SyntheticLoad
 from graphinator.store import open_store as open_graph
 from tableinator.store import open_store as open_tables

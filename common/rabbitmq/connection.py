@@ -21,10 +21,10 @@ from pydantic import SecretStr
 from yarl import URL
 
 from common.errors import BrokerUnavailable, StartRefused
-from common.rabbitmq import tls, tolerance
+from common.rabbitmq import lenient_pamqp, tls
 from common.rabbitmq.frames import FRAME_MAX
-from common.servers import address_of
-from common.settings import BrokerSettings
+from common.settings.programs import BrokerSettings
+from common.settings.servers import address_of
 
 log = structlog.get_logger()
 
@@ -189,7 +189,7 @@ async def connect(broker: BrokerSettings, *, name: str, make: type[Connection] =
     Where the URL names several addresses, they are tried in any order.
     Raises: BrokerUnavailable where waiting may help, StartRefused where only a person can.
     """
-    tolerance.install()
+    lenient_pamqp.install()
     *others, last = addresses(broker.url)
     for url in others:
         with suppress(BrokerUnavailable):

@@ -8,9 +8,9 @@ import ssl
 from aiormq.abc import SSLCerts
 from aiormq.exceptions import AuthenticationError
 
-from common.certificates import Peer, causes, make_context, what_is_wrong
 from common.errors import StartRefused
-from common.settings import BrokerSettings
+from common.settings.certificates import Peer, causes, make_context, what_is_wrong
+from common.settings.programs import BrokerSettings
 
 _PEER = Peer("RabbitMQ", "RABBITMQ", "RABBITMQ_URL")
 _ALERT = b"\x15\x03"

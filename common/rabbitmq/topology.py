@@ -23,7 +23,7 @@ from common.kinds import Names, Service
 from common.rabbitmq.channel import Channel, open_channel
 from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, borrowed, broker_errors
 from common.rabbitmq.declaration import Declaration
-from common.settings import BrokerSettings
+from common.settings.programs import BrokerSettings
 
 GRANTS = "deploy/grants/rabbitmq.json"
 """The least permissions of each login, as they are shipped."""

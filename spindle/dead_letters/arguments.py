@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from common.rabbitmq.turning import PERMISSIONS
+from common.rabbitmq.ops.rotation import PERMISSIONS
 from spindle.dead_letters.choosing import add_choice, at_least
 from spindle.environments import add_stack_argument
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
-from common.environment import load as load_settings
 from common.errors import BrokerUnavailable, StartRefused
-from common.rabbitmq.turning import WINDOW, Drop, Fate, Keep
-from common.settings import ProgramSettings
+from common.rabbitmq.ops.rotation import WINDOW, Drop, Fate, Keep
+from common.settings.environment import load as load_settings
+from common.settings.programs import ProgramSettings
 from spindle.dead_letters.arguments import add_actions
 from spindle.dead_letters.choosing import Choice, choice_of
 from spindle.dead_letters.exporting import STANDARD_OUTPUT, exporting_to, with_body

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from common.delivery import Properties, load_of
+from common.envelope import Envelope
 from common.errors import Reason
 from common.kinds import Service
-from common.rabbitmq.letter import PREFIX
-from common.rabbitmq.taking import StoredLetter
-from common.records import Envelope
+from common.rabbitmq.ops.queue_reader import StoredLetter
+from common.rabbitmq.publishing.letter import PREFIX
 
 REPLAYS = f"{PREFIX}replays"
 _UNKNOWN = "unknown"

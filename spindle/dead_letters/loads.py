@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from common.environment import load as load_settings
 from common.errors import SpindleError
 from common.kinds import Service
+from common.settings.environment import load as load_settings
 from graphinator.newest import newest_load as newest_in_graph
 from graphinator.settings import Neo4jSettings
 from spindle.dead_letters.choosing import Choice

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from common.errors import SpindleError
 from common.kinds import Names, Service
-from common.rabbitmq.taking import StoredLetter
-from common.rabbitmq.turning import Drop, Fate, Keep, glance, turn
-from common.settings import BrokerSettings
+from common.rabbitmq.ops.queue_reader import StoredLetter
+from common.rabbitmq.ops.rotation import Drop, Fate, Keep, glance, turn
+from common.settings.programs import BrokerSettings
 from spindle.dead_letters.choosing import Choice
 from spindle.dead_letters.letter import Letter, read
 

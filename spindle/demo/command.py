@@ -16,8 +16,8 @@ from types import FrameType
 
 from rich.console import Console
 
-from common.environment import load as load_settings
 from common.kinds import Service
+from common.settings.environment import load as load_settings
 from graphinator.settings import Neo4jSettings
 from spindle.demo.choosing import Wish, choose_stack
 from spindle.demo.extracting import Extraction

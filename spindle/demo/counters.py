@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from common.errors import SpindleError
-from common.metrics import Outcome
+from common.sink import Outcome
 
 TIMEOUT = 5.0  # seconds for one answer
 

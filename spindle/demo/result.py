@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.kinds import Service
-from common.metrics import Outcome
+from common.sink import Outcome
 from spindle.verification import graph, tables
 from spindle.verification.findings import StoreFindings, Verification, as_data, edge_text
 

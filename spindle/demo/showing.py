@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.kinds import Service
-from common.metrics import Outcome
+from common.sink import Outcome
 from spindle.demo.progress import Progress
 from spindle.demo.result import DemoResult, KindResult
 from spindle.demo.running import Display

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from common.checks import Check, Findings
-from common.environment import Settings, load
 from common.errors import SettingsError
-from common.rabbitmq.checking import check_broker
-from common.rabbitmq.permissions import Login
+from common.ops.checks import Check, Findings
+from common.rabbitmq.ops.doctor import check_broker
+from common.rabbitmq.ops.permissions import Login
+from common.settings.environment import Settings, load
 from extractor.loads import Load
 from extractor.settings import ExtractorSettings
 from graphinator.checking import check_graph

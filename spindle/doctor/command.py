@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from common.checks import Check, State
-from common.rabbitmq.permissions import Login
+from common.ops.checks import Check, State
+from common.rabbitmq.ops.permissions import Login
 from spindle.doctor.checkup import check_everything
 from spindle.environments import add_stack_argument, environment_of, find_stack
 from spindle.output import readers_may_leave, wide_console

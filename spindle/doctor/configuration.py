@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
-from common.checks import Check, Findings
-from common.environment import Settings, load, misspelt, variables
 from common.errors import SettingsError
-from common.settings import ConsumerProgramSettings
-from common.stores import StoreSettings
+from common.ops.checks import Check, Findings
+from common.settings.environment import Settings, load, misspelt, variables
+from common.settings.programs import ConsumerProgramSettings
+from common.settings.stores import StoreSettings
 from extractor.settings import ExtractorSettings
 from graphinator.settings import GraphinatorSettings
 from spindle.settings import OperatorSettings

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.checks import Check, Findings
+from common.ops.checks import Check, Findings
 from spindle.doctor.needs import Need, in_words
 
 _NAME = "disk"

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 
 from rich.live import Live
 
-from common.environment import load as load_settings
+from common.settings.environment import load as load_settings
 from spindle.environments import add_stack_argument, environment_of
 from spindle.output import readers_may_leave, wide_console
 from spindle.settings import OperatorSettings

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from common.kinds import Names, Service
-from common.metrics import Outcome
+from common.sink import Outcome
 from spindle.status.broker import BrokerState, QueueState
 from spindle.status.quantiles import Buckets, Latency, latency_of
 from spindle.status.replicas import Replica

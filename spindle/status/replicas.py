@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from common.kinds import Service
-from common.scraping import Samples, Unreachable, ask, scrape
-from common.servers import parse_endpoint
+from common.ops.scraping import Samples, Unreachable, ask, scrape
+from common.settings.servers import parse_endpoint
 
 TIMEOUT = 3.0
 """Seconds for each step of an answer: whoever watches wants to see who is slow, not to wait for him."""
@@ -90,7 +90,7 @@ def _ask(replica: Replica) -> Replica:
 
 
 def missing(said: bytes, *, has_begun: bool) -> list[str]:
-    """What a readiness answer names, as `common.health` writes it."""
+    """What a readiness answer names, as `common.telemetry.health` writes it."""
     try:
         report = json.loads(said)
         broker, store = report["broker"], report["store"]

@@ -8,8 +8,8 @@ import sys
 from rich.console import Console
 from rich.markup import escape
 
-from common.environment import load as load_settings
 from common.errors import StartRefused, StoreUnavailable
+from common.settings.environment import load as load_settings
 from graphinator.settings import Neo4jSettings
 from spindle.environments import add_stack_argument, environment_of
 from spindle.output import readers_may_leave, wide_console

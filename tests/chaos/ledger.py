@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from common.delivery import Properties
 from common.kinds import KINDS, Service
+from common.rabbitmq.ops.queue_reader import StoredLetter
 from common.rabbitmq.properties import translated
-from common.rabbitmq.taking import StoredLetter
 from spindle.dead_letters.letter import Letter, read
 from tests.chaos.producing import Material
 from tests.chaos.world import Place

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from common.kinds import KINDS, Names
-from common.rabbitmq.publisher import Outgoing, Publisher, PublishFailed
+from common.rabbitmq.publishing.publisher import Outgoing, Publisher, PublishFailed
 from extractor.control import file_complete, headers
 from extractor.loads import messages
 from extractor.synthetic import SyntheticLoad

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 from common.delivery import Delivery, Properties
 from common.errors import StartRefused
 from common.kinds import Names, Service
-from common.metrics import REGISTRY, KindMetrics
-from common.rabbitmq.confirming import Message, open_confirmed
-from common.rabbitmq.source import AioPikaSource
+from common.rabbitmq.consuming.source import RabbitSource
+from common.rabbitmq.publishing.confirms import Message, open_confirmed
+from common.telemetry.metrics import REGISTRY, KindMetrics
 from tests.amqp import Peer, new_names, peer_of, proxied, settings
 from tests.brokers import Broker, version_of
 from tests.contract.proxy import Proxy
@@ -44,8 +44,8 @@ class AioPikaHarness(SourceHarness):
         self.queue = names.queue(SERVICE, KIND)
         self.metrics = KindMetrics(SERVICE, KIND)
 
-    def make(self, *, prefetch: int = 100, max_bytes: int = 64 * 2**20) -> AioPikaSource:
-        return AioPikaSource(
+    def make(self, *, prefetch: int = 100, max_bytes: int = 64 * 2**20) -> RabbitSource:
+        return RabbitSource(
             settings(self.url),
             self.names,
             SERVICE,
@@ -210,7 +210,7 @@ async def test_above_the_byte_limit_the_rest_stays_with_the_broker_until_there_i
 async def test_a_byte_limit_that_stays_reached_begins_again_with_fewer_deliveries(
     slow_harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.rabbitmq.consumption.PAUSE_LIMIT", 0.3)
+    monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 0.3)
     async with running(slow_harness.make()):
         pass  # the queue is there, and what is published now all comes to the first epoch
     await slow_harness.publish(*(bytes([number]) * 100_000 for number in range(100)))
@@ -231,7 +231,7 @@ async def test_a_single_delivery_above_the_byte_limit_is_delivered(
     slow_harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 50."""
-    monkeypatch.setattr("common.rabbitmq.consumption.PAUSE_LIMIT", 0.3)
+    monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 0.3)
     async with running(slow_harness.make(prefetch=4, max_bytes=2**20)) as source:
         await slow_harness.publish(*(bytes([number]) * 3 * 2**20 for number in range(3)))
         for number in range(3):
@@ -248,7 +248,7 @@ async def test_a_stop_does_not_wait_for_room_below_the_byte_limit(
     harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store may be away, so that nothing is settled; and the broker's answer stands behind what is not read."""
-    monkeypatch.setattr("common.rabbitmq.consumption.PAUSE_LIMIT", 10 * PATIENCE)
+    monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 10 * PATIENCE)
     async with running(harness.make(prefetch=200, max_bytes=2**20)) as source:
         await harness.publish(*(bytes([number]) * 100_000 for number in range(100)))
         await until(lambda: source.unsettled >= 11)
@@ -443,7 +443,7 @@ async def test_what_can_not_be_used_later_is_waited_out(harness: AioPikaHarness)
 
 async def test_fifty_flaps_leave_nothing_behind(slow_harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault 43."""
-    monkeypatch.setattr("common.rabbitmq.source._STEADY", 0.0)  # else the waits between them grow to 2 s
+    monkeypatch.setattr("common.rabbitmq.consuming.source._STEADY", 0.0)  # else the waits between them grow to 2 s
     process = psutil.Process()
     async with running(slow_harness.make()) as source:
         await slow_harness.publish(*messages(10))
@@ -475,9 +475,9 @@ def reconnects() -> float:
     return REGISTRY.get_sample_value("spindle_broker_reconnects_total", labels) or 0.0
 
 
-def source_at(url: str, names: Names, *, consumer_timeout: float = 1800.0, **more: Any) -> AioPikaSource:
+def source_at(url: str, names: Names, *, consumer_timeout: float = 1800.0, **more: Any) -> RabbitSource:
     """A source on a broker of the test's own."""
-    return AioPikaSource(
+    return RabbitSource(
         settings(url, **more),
         names,
         SERVICE,

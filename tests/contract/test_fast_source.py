@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.rabbitmq.fast.source import FastSource
+from common.rabbitmq.consuming.fast.source import FastSource
 from tests.contract import test_aio_pika_source as other
 from tests.contract.source import SourceContract
 from tests.contract.test_aio_pika_source import harness, impatient_rabbitmq, slow_harness
@@ -12,7 +12,7 @@ __all__ = ["harness", "impatient_rabbitmq", "slow_harness"]
 
 @pytest.fixture(autouse=True)
 def _it_is_the_fast_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(other, "AioPikaSource", FastSource)
+    monkeypatch.setattr(other, "RabbitSource", FastSource)
 
 
 class TestFastSource(SourceContract):

@@ -10,8 +10,8 @@ from pamqp.commands import Basic
 from structlog.testing import capture_logs
 
 from common.delivery import Properties
-from common.rabbitmq.fast.source import FastSource
-from common.rabbitmq.source import AioPikaSource
+from common.rabbitmq.consuming.fast.source import FastSource
+from common.rabbitmq.consuming.source import RabbitSource
 from tests.amqp import peer_of
 from tests.brokers import Broker
 from tests.contract import test_aio_pika_source as other
@@ -22,9 +22,9 @@ from tests.servers import RabbitMQ
 __all__ = ["harness"]
 
 
-@pytest.fixture(params=[FastSource, AioPikaSource], ids=["fast", "aio-pika"], autouse=True)
+@pytest.fixture(params=[FastSource, RabbitSource], ids=["fast", "aio-pika"], autouse=True)
 def _each_source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(other, "AioPikaSource", request.param)
+    monkeypatch.setattr(other, "RabbitSource", request.param)
 
 
 @pytest.fixture

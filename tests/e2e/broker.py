@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from aiormq.abc import DeliveredMessage
 
 from common.kinds import KINDS, Service
-from common.rabbitmq.publisher import Outgoing, Publisher
+from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from common.rabbitmq.topology import declare
 from extractor.control import file_complete, headers
 from extractor.loads import Load

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.kinds import Service
-from common.rabbitmq.publisher import Outgoing, Publisher
+from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from extractor.control import headers
 from tests.amqp import settings
 from tests.e2e.broker import Broker

@@ -12,8 +12,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from common import service
-from common.metrics import REGISTRY
 from common.service import fast_loop
+from common.telemetry.metrics import REGISTRY
 
 METRIC = "endurance_tasks"
 

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 from common.kinds import KINDS, Service
-from common.rabbitmq.publisher import Outgoing, Publisher
+from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from extractor.control import headers
 from extractor.loads import messages
 from extractor.synthetic import SyntheticLoad

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from common.batch import BatchLimits
-from common.decoding import MESSAGE_MAX_BYTES
+from common.batching.batch import BatchLimits
 from common.kinds import Names, Service
-from common.metrics import KindMetrics
-from common.outage import Outage
-from common.pipeline import Pipeline, PipelineSettings
-from common.rabbitmq.dead_letters import DeadLetterPublisher
-from common.rabbitmq.fast.source import FastSource
+from common.pipeline.decoding import MESSAGE_MAX_BYTES
+from common.pipeline.pipeline import Pipeline, PipelineSettings
+from common.rabbitmq.consuming.fast.source import FastSource
+from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
+from common.storing.breaker import Breaker
+from common.telemetry.metrics import KindMetrics
 from tests.amqp import Peer, new_names, peer_of, proxied, settings
 from tests.contract.proxy import Proxy
 from tests.fakes import FakeRecord, FakeSink, project
@@ -74,7 +74,7 @@ class Line:
     ) -> None:
         self.source = place.make_source(consumer_timeout=consumer_timeout)
         self.sink = FakeSink()
-        self.outage = Outage(service=SERVICE, store="fake")
+        self.outage = Breaker(service=SERVICE, store="fake")
         self.letters = DeadLetterPublisher(
             settings(place.url), place.names, SERVICE, on_confirmed=lambda letter: self.pipeline.confirmed(letter)
         )

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from common.decoding import decode
 from common.delivery import Delivery, Epoch, Properties
+from common.pipeline.decoding import decode
 from tableinator.model import Row, project
 from tableinator.store import open_store
 from tests.integration.tables import fetch, own_schema, settings

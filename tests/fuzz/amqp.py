@@ -15,17 +15,17 @@ from pamqp.heartbeat import Heartbeat
 from common.dead_letters import DeadLetter
 from common.delivery import Delivery, Epoch, Properties
 from common.errors import Reason, Refusal
-from common.rabbitmq import tolerance
-from common.rabbitmq.fast.headers import PROPERTIES_AT, facts_of, read_properties
-from common.rabbitmq.fast.parser import FrameError, Parser
-from common.rabbitmq.fast.shapes import Shapes
+from common.rabbitmq import lenient_pamqp
+from common.rabbitmq.consuming.fast.header_cache import Shapes
+from common.rabbitmq.consuming.fast.headers import PROPERTIES_AT, facts_of, read_properties
+from common.rabbitmq.consuming.fast.parser import FrameError, Parser
 from common.rabbitmq.frames import FRAME_MAX, content_frames, header_size
-from common.rabbitmq.letter import properties_of
+from common.rabbitmq.publishing.letter import properties_of
 
 _FRAME = 7  # bytes before a frame's payload
 _TYPES = (1, 2, 3, 8)  # method, header, body, heartbeat
 
-tolerance.install()  # as connecting does
+lenient_pamqp.install()  # as connecting does
 
 
 def stream(data: bytes) -> None:

@@ -8,10 +8,10 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from common.decoding import decode
 from common.delivery import Delivery, Epoch, Properties
 from common.errors import DecodeError
 from common.kinds import KINDS
+from common.pipeline.decoding import decode
 from extractor.message import Record, canonical_json, to_message
 from extractor.reading import TAGS, BrokenRecord, guess_id, read_record
 from extractor.splitting import Piece, split

@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from common.decoding import decode
 from common.delivery import Delivery, Epoch, Properties
+from common.envelope import ExtractionComplete, FileComplete
 from common.errors import DecodeError
 from common.kinds import KINDS
-from common.records import ExtractionComplete, FileComplete
+from common.pipeline.decoding import decode
 from extractor.message import to_message
 from extractor.synthetic import SyntheticLoad, synthetic_record
 from graphinator.model import edges_of, node_of

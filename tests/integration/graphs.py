@@ -11,7 +11,7 @@ from neo4j import AsyncDriver, AsyncGraphDatabase
 from pydantic import SecretStr
 
 from common.delivery import Delivery, Epoch, Properties
-from common.records import Envelope
+from common.envelope import Envelope
 from graphinator.projection import GraphRecord, projection_of, read
 from graphinator.settings import GraphinatorSettings, Neo4jSettings
 from graphinator.sink import GraphSink

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from common import VERSION
-from common.environment import load
+from common.settings.environment import load
 from tests import containers
 from tests.compose import PROGRAMS, ROOT, adjustable, config, inherited, reason_against_config, settings_of
 

@@ -11,9 +11,9 @@ from common.dead_letters import DeadLetter
 from common.delivery import Delivery, Epoch, Properties
 from common.errors import Reason, Refusal
 from common.kinds import Names, Service
-from common.metrics import REGISTRY
-from common.rabbitmq.dead_letters import DeadLetterPublisher
+from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.rabbitmq.topology import declare, declare_dead_letters
+from common.telemetry.metrics import REGISTRY
 from tests.amqp import Peer, memory_alarm, new_names, peer_of, proxied, settings, until
 from tests.native import OwnRabbitMQ
 from tests.servers import RabbitMQ

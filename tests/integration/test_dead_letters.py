@@ -13,8 +13,8 @@ from aiormq.abc import DeliveredMessage
 
 from common.errors import BrokerUnavailable, StartRefused
 from common.kinds import Names, Service
+from common.rabbitmq.ops.rotation import Fate, Keep
 from common.rabbitmq.topology import declare
-from common.rabbitmq.turning import Fate, Keep
 from spindle.dead_letters.choosing import Choice
 from spindle.dead_letters.letter import Letter
 from spindle.dead_letters.passing import Passage

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from pydantic import SecretStr
 
-from common.checks import Check, State
 from common.kinds import KINDS, Names, Service
-from common.rabbitmq.checking import check_broker
+from common.ops.checks import Check, State
 from common.rabbitmq.connection import connected
+from common.rabbitmq.ops.doctor import check_broker
 from common.rabbitmq.topology import declare
-from common.settings import BrokerSettings
+from common.settings.programs import BrokerSettings
 from graphinator.checking import check_graph
 from graphinator.model import NODES
 from graphinator.schema import statement_of

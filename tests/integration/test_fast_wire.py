@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from common.errors import StartRefused
 from common.kinds import Names, Service
-from common.metrics import KindMetrics
-from common.rabbitmq.fast.source import FastSource
+from common.rabbitmq.consuming.fast.source import FastSource
+from common.telemetry.metrics import KindMetrics
 from tests.amqp import new_names, peer_of, proxied, settings
 from tests.contract.source import PATIENCE, messages, running, take, until
 from tests.servers import RabbitMQ

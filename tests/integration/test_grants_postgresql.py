@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from common.checks import State
 from common.errors import SpindleError, StartRefused
 from common.kinds import KINDS
+from common.ops.checks import State
 from common.sink import Outcomes
 from tableinator.checking import check_tables
 from tableinator.newest import newest_load

@@ -8,17 +8,17 @@ from functools import partial
 import pytest
 from aiormq.exceptions import ChannelAccessRefused
 
-from common.checks import State
 from common.delivery import Properties
 from common.errors import SpindleError
 from common.kinds import Names, Service
-from common.rabbitmq.checking import check_broker
-from common.rabbitmq.permissions import Login
-from common.rabbitmq.publisher import Outgoing, Publisher
-from common.rabbitmq.taking import StoredLetter
+from common.ops.checks import State
+from common.rabbitmq.ops.doctor import check_broker
+from common.rabbitmq.ops.permissions import Login
+from common.rabbitmq.ops.queue_reader import StoredLetter
+from common.rabbitmq.ops.rotation import Drop, Fate, Send, turn
+from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from common.rabbitmq.topology import declare, declare_exchanges, queue_lengths
-from common.rabbitmq.turning import Drop, Fate, Send, turn
-from common.tls import TlsSettings
+from common.settings.tls import TlsSettings
 from spindle.management import Management, NoManagement
 from tests import grants, servers
 from tests.amqp import Peer, new_names, peer_of, settings

@@ -3,8 +3,8 @@
 import asyncpg
 from neo4j import GraphDatabase
 
-from common.environment import load
 from common.kinds import KINDS
+from common.settings.environment import load
 from graphinator.newest import newest_load as newest_in_graph
 from graphinator.settings import Neo4jSettings
 from tableinator.newest import newest_load as newest_in_tables

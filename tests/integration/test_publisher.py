@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.kinds import Names
-from common.rabbitmq.publisher import Outgoing, Publisher, PublishFailed
+from common.rabbitmq.publishing.publisher import Outgoing, Publisher, PublishFailed
 from tests.amqp import Peer, memory_alarm, new_names, peer_of, proxied, settings, until
 from tests.native import OwnRabbitMQ
 from tests.servers import RabbitMQ
@@ -307,4 +307,4 @@ async def test_closing_does_not_wait_for_a_blocked_broker(own_rabbitmq: OwnRabbi
 @pytest.fixture
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the ten attempts follow each other at once."""
-    monkeypatch.setattr("common.rabbitmq.publisher.delays", lambda: iter(lambda: 0.01, None))
+    monkeypatch.setattr("common.rabbitmq.publishing.publisher.delays", lambda: iter(lambda: 0.01, None))

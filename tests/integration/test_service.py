@@ -14,7 +14,7 @@ import pytest
 
 PREAMBLE = """
 import asyncio, sys, time, os
-from common import logs
+from common.telemetry import logs
 from common.errors import SettingsError, StartRefused
 from common.service import serve, start
 from tableinator.settings import TableinatorSettings

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-from common.batch import BatchLimits
-from common.metrics import REGISTRY, KindMetrics
-from common.outage import Outage
-from common.pipeline import Pipeline, PipelineSettings
+from common.batching.batch import BatchLimits
+from common.pipeline.pipeline import Pipeline, PipelineSettings
+from common.storing.breaker import Breaker
+from common.telemetry.metrics import REGISTRY, KindMetrics
 from tableinator.model import Row, project
 from tableinator.store import open_store
 from tests.fakes import FakeDeadLetters, FakeSource, body
@@ -40,7 +40,7 @@ async def test_a_slow_trigger_makes_batches_smaller_and_without_it_they_are_whol
             source=source,
             project=project,
             sink=store.sink("artists"),
-            outage=Outage(service="slow", store="PostgreSQL"),
+            outage=Breaker(service="slow", store="PostgreSQL"),
             dead_letters=FakeDeadLetters(),
             metrics=KindMetrics("slow", "artists"),
             slots=store.slots("artists"),

@@ -14,9 +14,9 @@ from structlog.testing import capture_logs
 
 from common.errors import StartRefused
 from common.kinds import Names, Service
-from common.metrics import KindMetrics
-from common.rabbitmq.fast.source import FastSource
-from common.rabbitmq.source import AioPikaSource
+from common.rabbitmq.consuming.fast.source import FastSource
+from common.rabbitmq.consuming.source import RabbitSource
+from common.telemetry.metrics import KindMetrics
 from tests.amqp import new_names, peer_of, settings
 from tests.brokers import Broker
 from tests.contract.source import PATIENCE, bodies, messages, running, take, until
@@ -64,13 +64,13 @@ def tls(each_rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Tl
     return Tls(each_rabbitmq, certificates)
 
 
-@pytest.fixture(params=[FastSource, AioPikaSource], ids=["fast", "aio-pika"])
-def source_type(request: pytest.FixtureRequest) -> type[AioPikaSource]:
-    chosen: type[AioPikaSource] = request.param
+@pytest.fixture(params=[FastSource, RabbitSource], ids=["fast", "aio-pika"])
+def source_type(request: pytest.FixtureRequest) -> type[RabbitSource]:
+    chosen: type[RabbitSource] = request.param
     return chosen
 
 
-def make(source_type: type[AioPikaSource], url: str, names: Names | None = None, **more: Any) -> AioPikaSource:
+def make(source_type: type[RabbitSource], url: str, names: Names | None = None, **more: Any) -> RabbitSource:
     return source_type(
         settings(url, **more),
         names or new_names(),
@@ -86,7 +86,7 @@ def make(source_type: type[AioPikaSource], url: str, names: Names | None = None,
 # What works.
 
 
-async def test_messages_of_any_size_come_over_tls(tls: Tls, source_type: type[AioPikaSource]) -> None:
+async def test_messages_of_any_size_come_over_tls(tls: Tls, source_type: type[RabbitSource]) -> None:
     names, large = new_names(), bytes(range(256)) * 2000
     async with (
         running(make(source_type, tls.url(), names, **tls.trusting)) as source,
@@ -102,7 +102,7 @@ async def test_messages_of_any_size_come_over_tls(tls: Tls, source_type: type[Ai
     assert received == [*messages(200), large]
 
 
-async def test_a_certificate_is_login_enough(tls: Tls, source_type: type[AioPikaSource]) -> None:
+async def test_a_certificate_is_login_enough(tls: Tls, source_type: type[RabbitSource]) -> None:
     showing = tls.showing(tls.certificates.client, tls.certificates.client_key)
     names, url = new_names(), tls.url().replace(urlsplit(tls.url()).netloc, tls.broker.tls_place)
 
@@ -112,12 +112,12 @@ async def test_a_certificate_is_login_enough(tls: Tls, source_type: type[AioPika
         assert bodies(await take(source, 3)) == messages(3)
 
 
-async def test_whoever_says_so_trusts_anybody(tls: Tls, source_type: type[AioPikaSource]) -> None:
+async def test_whoever_says_so_trusts_anybody(tls: Tls, source_type: type[RabbitSource]) -> None:
     async with running(make(source_type, tls.url(), tls_verify=False)):
         pass
 
 
-async def test_certificates_in_the_url_are_used_too(tls: Tls, source_type: type[AioPikaSource]) -> None:
+async def test_certificates_in_the_url_are_used_too(tls: Tls, source_type: type[RabbitSource]) -> None:
     url = urlunsplit(urlsplit(tls.url())._replace(query=f"cafile={tls.certificates.authority}"))
 
     async with running(make(source_type, url)):
@@ -148,7 +148,7 @@ async def test_a_new_certificate_is_used_from_the_next_connection_on(tls: Tls, t
     params=[
         (FastSource, uvloop.new_event_loop),
         (FastSource, asyncio.new_event_loop),
-        (AioPikaSource, uvloop.new_event_loop),
+        (RabbitSource, uvloop.new_event_loop),
     ],
     ids=["fast-uvloop", "fast-asyncio", "aio-pika-uvloop"],
 )
@@ -167,7 +167,7 @@ def refusal(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING and record.name != "aiormq"] == []
 
 
-async def _refusal(source_type: type[AioPikaSource], url: str, **more: Any) -> str:
+async def _refusal(source_type: type[RabbitSource], url: str, **more: Any) -> str:
     with pytest.raises(ExceptionGroup) as refused:
         async with asyncio.timeout(PATIENCE):
             await make(source_type, url, **more).run()

@@ -14,7 +14,7 @@ from common.errors import BrokerUnavailable, StartRefused
 from common.kinds import KINDS, Names, Service
 from common.rabbitmq.connection import connect, connected
 from common.rabbitmq.topology import declare, declare_exchanges, queue_lengths
-from common.settings import BrokerSettings
+from common.settings.programs import BrokerSettings
 from tests.amqp import Peer, new_names, peer_of, proxied, settings
 from tests.servers import RabbitMQ
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from common.decoding import decode
 from common.delivery import Delivery, Epoch, Properties
 from common.kinds import KINDS
+from common.pipeline.decoding import decode
 from extractor.loads import Load, messages
 from extractor.synthetic import SyntheticLoad
 from graphinator.store import open_store as open_graph

@@ -8,9 +8,9 @@ import yaml
 from prometheus_client import generate_latest
 
 from common.errors import Reason
-from common.metrics import REGISTRY, KindMetrics
-from common.outage import Outage
 from common.sink import Outcomes
+from common.storing.breaker import Breaker
+from common.telemetry.metrics import REGISTRY, KindMetrics
 from monitoring.__main__ import HERE
 from monitoring.alerts import ALERTS
 from tests.monitoring.prometheus import promtool
@@ -85,4 +85,4 @@ def _touch_everything() -> None:
     metrics.batch_done(1.0)
     metrics.latency(1.0)
     metrics.control("file_complete")
-    Outage(service="promtool", store="none")
+    Breaker(service="promtool", store="none")

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from common.errors import BrokerUnavailable
-from common.rabbitmq.consumption import PAUSE_LIMIT
-from common.rabbitmq.fast.connection import FastConnection
+from common.rabbitmq.consuming.fast.connection import FastConnection
+from common.rabbitmq.consuming.subscription import PAUSE_LIMIT
 from tests.simulation.channel import ModelChannel
 from tests.simulation.fast_end import FastEnd
 from tests.simulation.wire import Wire

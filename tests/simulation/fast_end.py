@@ -14,7 +14,7 @@ _ACK = struct.Struct(">BHIHHQBB")
 
 
 class FastEnd:
-    """Stands where `common.rabbitmq.fast.wire.Wire` does."""
+    """Stands where `common.rabbitmq.consuming.fast.protocol.Wire` does."""
 
     def __init__(self, connection: "ModelConnection") -> None:
         self._connection = connection

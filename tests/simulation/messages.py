@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from common.delivery import Delivery
-from common.records import Envelope
+from common.envelope import Envelope
 
 
 class Fate(StrEnum):

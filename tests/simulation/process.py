@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.consumer import Consumer
 from common.service import Shutdown
-from common.settings import ConsumerSettings
+from common.settings.programs import ConsumerSettings
 from tests.simulation.checks import Checks
 from tests.simulation.connection import ModelConnection
 from tests.simulation.sink import StoreView

@@ -7,16 +7,16 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import common.adaptive
+import common.batching.batch_size
 import common.consumer
-import common.judgement
-import common.rabbitmq.confirming
+import common.quarantine.quarantine
 import common.rabbitmq.connection
-import common.rabbitmq.consumption
-import common.rabbitmq.dead_letters
-import common.rabbitmq.source
-from common.evidence import FloodGuard
-from common.outage import Outage
+import common.rabbitmq.consuming.source
+import common.rabbitmq.consuming.subscription
+import common.rabbitmq.publishing.confirms
+import common.rabbitmq.publishing.dead_letters
+from common.quarantine.evidence import FloodGuard
+from common.storing.breaker import Breaker
 from tests.simulation import broker, connection
 
 if TYPE_CHECKING:
@@ -48,15 +48,15 @@ def installed(world: "World") -> Iterator[None]:
     """Run the real runtime against a world."""
     places: list[tuple[Any, str, Any]] = [
         (common.rabbitmq.connection, "connect", connection.connect),
-        (common.rabbitmq.source, "declare", broker.declare),
-        (common.rabbitmq.source, "open_channel", connection.open_channel),
-        (common.rabbitmq.confirming, "open_channel", connection.open_channel),
-        (common.rabbitmq.dead_letters, "declare_dead_letters", broker.declare_dead_letters),
-        (common.rabbitmq.consumption, "time", SimpleNamespace(monotonic=world.loop.time)),
+        (common.rabbitmq.consuming.source, "declare", broker.declare),
+        (common.rabbitmq.consuming.source, "open_channel", connection.open_channel),
+        (common.rabbitmq.publishing.confirms, "open_channel", connection.open_channel),
+        (common.rabbitmq.publishing.dead_letters, "declare_dead_letters", broker.declare_dead_letters),
+        (common.rabbitmq.consuming.subscription, "time", SimpleNamespace(monotonic=world.loop.time)),
         (common.consumer, "KindMetrics", world.tally),
-        (common.consumer, "Outage", partial(Outage, rng=world.rng)),
-        (common.adaptive, "LEAST", 1),  # the simulated batches are smaller than what is worth adapting
-        (common.judgement, "FloodGuard", partial(FloodGuard, limit=world.story.setup.flood)),
+        (common.consumer, "Breaker", partial(Breaker, rng=world.rng)),
+        (common.batching.batch_size, "LEAST", 1),  # the simulated batches are smaller than what is worth adapting
+        (common.quarantine.quarantine, "FloodGuard", partial(FloodGuard, limit=world.story.setup.flood)),
     ]
     log = Log(world)
     modules = [module for name, module in list(sys.modules.items()) if name.startswith("common.")]

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 import common.backoff
-import common.batch
-import common.outage
-from common.batch import Batch, deliveries
+import common.batching.batch
+import common.storing.breaker
+from common.batching.batch import Batch, deliveries
+from common.batching.stream import Stream
 from common.dead_letters import DeadLetter
-from common.delivering import Writers
 from common.errors import RecordsRefused, Refusal
-from common.outage import Outage
+from common.pipeline.writers import Writers
 from common.rabbitmq import topology
-from common.rabbitmq.consumption import Consumption
-from common.rabbitmq.dead_letters import DeadLetterPublisher
-from common.settlement import AckLedger
+from common.rabbitmq.consuming.ack_ledger import AckLedger
+from common.rabbitmq.consuming.subscription import Subscription
+from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.sink import Outcomes
-from common.stream import Stream
+from common.storing.breaker import Breaker
 from tests.simulation.__main__ import RESULT, main
 from tests.simulation.scenarios import draw
 from tests.simulation.shrink import shrink
@@ -64,14 +64,14 @@ def batch_lost_on_cancel(patch: pytest.MonkeyPatch) -> None:
 
 def batch_lost_on_consumer_cancel(patch: pytest.MonkeyPatch) -> None:
     """A consumer that the broker cancels acknowledges all it has."""
-    real = Consumption.break_off
+    real = Subscription.break_off
 
     def break_off(self: Any, reason: str) -> None:
         with suppress(ValueError):
             self._ledger.settle(range(self._ledger._prefix + 1, self._ledger._received + 1))
         real(self, reason)
 
-    patch.setattr(Consumption, "break_off", break_off)
+    patch.setattr(Subscription, "break_off", break_off)
 
 
 def requeue_in_outage(patch: pytest.MonkeyPatch) -> None:
@@ -108,12 +108,12 @@ def dead_letter_in_outage(patch: pytest.MonkeyPatch) -> None:
     def failed(self: Any, error: Exception, *, probed: bool) -> None:
         raise RecordsRefused(Refusal("Planted", "", ""), positions=None, certain=True)
 
-    patch.setattr(Outage, "_failed", failed)
+    patch.setattr(Breaker, "_failed", failed)
 
 
 def stale_version_wins(patch: pytest.MonkeyPatch) -> None:
     """Of two versions in a batch the later one wins, whatever load it is of."""
-    patch.setattr(common.batch, "_older", lambda version, other: False)
+    patch.setattr(common.batching.batch, "_older", lambda version, other: False)
 
 
 def letter_taken_for_confirmed(patch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def letter_taken_for_confirmed(patch: pytest.MonkeyPatch) -> None:
 
 def spins_in_outage(patch: pytest.MonkeyPatch) -> None:
     """Waits a hundredth of a second between two tries, for ever."""
-    patch.setattr(common.outage, "delays", lambda rng=None: iter(lambda: 0.01, None))
+    patch.setattr(common.storing.breaker, "delays", lambda rng=None: iter(lambda: 0.01, None))
 
 
 def batch_too_long(patch: pytest.MonkeyPatch) -> None:

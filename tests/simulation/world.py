@@ -5,8 +5,8 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from common.environment import load
-from common.settings import ConsumerSettings
+from common.settings.environment import load
+from common.settings.programs import ConsumerSettings
 from tableinator.settings import TableinatorSettings
 from tests.simulation.broker import Broker
 from tests.simulation.checks import Checks

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.adaptive import LEAST, BatchSize
+from common.batching.batch_size import LEAST, BatchSize
 
 TARGET = 1.0
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from common.adaptive import BatchSize
-from common.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve, runs_of
-from common.batching import Batcher
+from common.batching.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve, runs_of
+from common.batching.batch_size import BatchSize
+from common.batching.batcher import Batcher
+from common.batching.waiters import whole
 from common.delivery import Delivery, Epoch, Properties
-from common.records import FileComplete
-from common.turns import whole
+from common.envelope import FileComplete
 from tests.fakes import FakeRecord
 from tests.virtual_time import in_virtual_time
 
@@ -20,7 +20,7 @@ from tests.virtual_time import in_virtual_time
 class Stream:
     """A batcher and what feeds it, on a virtual clock."""
 
-    def __init__(self, brim: int | None = None, **limits: float) -> None:
+    def __init__(self, saturated_at: int | None = None, **limits: float) -> None:
         self.expired = 0
         self.unsettled = 0
         self.epoch = Epoch(1)
@@ -32,7 +32,7 @@ class Stream:
             size=self.size,
             unsettled=lambda: self.unsettled,
             on_expired=self.expire,
-            brim=brim,
+            saturated_at=saturated_at,
         )
 
     def expire(self, count: int) -> None:
@@ -232,7 +232,7 @@ def numbered(count: int) -> list[str]:
 @in_virtual_time
 async def test_a_backlog_goes_out_in_full_batches_although_the_broker_is_slow_to_go_on() -> None:
     """Fault 39."""
-    stream = Stream(size=4, brim=6)
+    stream = Stream(size=4, saturated_at=6)
     stream.put(*numbered(8))
     batches = [await stream.take(), await stream.take()]
     taking = asyncio.create_task(stream.take())
@@ -245,7 +245,7 @@ async def test_a_backlog_goes_out_in_full_batches_although_the_broker_is_slow_to
 
 @in_virtual_time
 async def test_the_rest_of_a_backlog_does_not_wait_for_long() -> None:
-    stream, start = Stream(size=4, brim=6), now()
+    stream, start = Stream(size=4, saturated_at=6), now()
     stream.put(*numbered(7))
     stream.done(await stream.take())
 
@@ -257,7 +257,7 @@ async def test_the_rest_of_a_backlog_does_not_wait_for_long() -> None:
 
 @in_virtual_time
 async def test_a_trickle_does_not_wait_for_a_broker_that_had_no_more_to_send() -> None:
-    stream = Stream(size=100, brim=150)
+    stream = Stream(size=100, saturated_at=150)
     for _ in range(3):
         stream.put("1", "2")
         arrived = now()

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from common.delivery import Epoch
-from common.rabbitmq.changes import Changes
-from common.rabbitmq.consumption import Consumption
+from common.rabbitmq.condition import Condition
+from common.rabbitmq.consuming.subscription import Subscription
 from tests.virtual_time import in_virtual_time
 
 
@@ -37,19 +37,19 @@ class Wire:
 async def test_acknowledgements_whose_sender_was_cancelled_are_sent_by_the_next() -> None:
     wire, epoch = Wire(), Epoch(1)
     connection = SimpleNamespace(address="broker:5672", heartbeat_timeout=60)
-    consumption = Consumption(
-        cast(Any, connection), cast(Any, wire), epoch, prefetch=10, max_bytes=1000, changes=Changes()
+    subscription = Subscription(
+        cast(Any, connection), cast(Any, wire), epoch, prefetch=10, max_bytes=1000, condition=Condition()
     )
     for tag in range(1, 9):
         wire.on_delivery(tag, SimpleNamespace(headers=None), b"{}")
-    deliveries = consumption.take()
-    sender = asyncio.create_task(consumption.acknowledge())
-    consumption.settle([deliveries[0], *deliveries[2:]])
+    deliveries = subscription.take()
+    sender = asyncio.create_task(subscription.acknowledge())
+    subscription.settle([deliveries[0], *deliveries[2:]])
     await wire.asked.wait()
     sender.cancel()
     await asyncio.wait([sender])
 
     wire.open.set()
-    await consumption.finish()
+    await subscription.finish()
 
     assert wire.sent == [(1, True), *((tag, False) for tag in range(3, 9))]

@@ -2,9 +2,8 @@
 
 import msgspec
 
-from common.counting import Doubts, count
-from common.metrics import Outcome
-from common.sink import Outcomes
+from common.sink import Outcome, Outcomes
+from common.storing.lost_commits import LostCommits, count
 from graphinator.steps import outcomes_of
 
 NEW, CHANGED, UNCHANGED, STALE = Outcome.NEW, Outcome.CHANGED, Outcome.UNCHANGED, Outcome.STALE
@@ -31,7 +30,7 @@ def test_what_no_list_of_the_graphs_names_is_unchanged() -> None:
 
 
 def test_after_a_lost_answer_what_looks_unchanged_is_what_it_was_decided_to_be() -> None:
-    doubts = Doubts()
+    doubts = LostCommits()
     doubts.remember(records("1", "2", "3"), [NEW, CHANGED, UNCHANGED])
 
     assert doubts.settle(records("1", "2", "3"), [UNCHANGED] * 3) == [NEW, CHANGED, UNCHANGED]
@@ -39,7 +38,7 @@ def test_after_a_lost_answer_what_looks_unchanged_is_what_it_was_decided_to_be()
 
 def test_a_lost_answer_counts_once() -> None:
     """Fault 18."""
-    doubts = Doubts()
+    doubts = LostCommits()
     doubts.remember(records("1"), [NEW])
     doubts.settle(records("1"), [UNCHANGED])
 
@@ -48,7 +47,7 @@ def test_a_lost_answer_counts_once() -> None:
 
 
 def test_a_commit_that_never_happened_leaves_the_second_decision() -> None:
-    doubts = Doubts()
+    doubts = LostCommits()
     doubts.remember(records("1", "2"), [NEW, CHANGED])
 
     assert doubts.settle(records("1", "2"), [NEW, STALE]) == [NEW, STALE]
@@ -56,21 +55,21 @@ def test_a_commit_that_never_happened_leaves_the_second_decision() -> None:
 
 
 def test_another_content_of_the_same_record_has_no_part_in_it() -> None:
-    doubts = Doubts()
+    doubts = LostCommits()
     doubts.remember([Stored("1", "old")], [NEW])
 
     assert doubts.settle([Stored("1", "other")], [UNCHANGED]) == [UNCHANGED]
 
 
 def test_a_record_without_hash_looks_changed_and_is_what_it_was() -> None:
-    doubts = Doubts()
+    doubts = LostCommits()
     doubts.remember([Stored("1", "")], [NEW])
 
     assert doubts.settle([Stored("1", "")], [CHANGED]) == [NEW]
 
 
 def test_the_first_decision_counts_until_it_is_settled() -> None:
-    doubts = Doubts()
+    doubts = LostCommits()
     doubts.remember([Stored("1", "")], [NEW])
     doubts.remember([Stored("1", "")], [CHANGED])
 
@@ -78,7 +77,7 @@ def test_the_first_decision_counts_until_it_is_settled() -> None:
 
 
 def test_doubts_are_bounded_and_the_oldest_goes_first() -> None:
-    doubts = Doubts(most=2)
+    doubts = LostCommits(most=2)
 
     doubts.remember(records("1", "2", "3"), [NEW] * 3)
 

@@ -9,7 +9,7 @@ import pytest
 from common.delivery import Properties
 from common.errors import StartRefused
 from common.kinds import Service
-from common.rabbitmq.taking import StoredLetter
+from common.rabbitmq.ops.queue_reader import StoredLetter
 from spindle.cli import main
 from spindle.dead_letters.choosing import Choice, duration
 from spindle.dead_letters.exporting import exporting_to

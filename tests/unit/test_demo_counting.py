@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.metrics import Outcome
+from common.sink import Outcome
 from spindle.demo.counters import Movement, Reading, Scrape, Series, parse
 from spindle.demo.watching import PATIENCE, QUIET_AFTER_RESTART, Watch
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import StartRefused
-from common.metrics import Outcome
+from common.sink import Outcome
 from spindle.demo.choosing import Wish, choose_stack
 from spindle.demo.result import DemoResult, KindResult, to_json
 from spindle.verification.findings import StoreFindings, Verification

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from common.checks import MOST_OFFSET, Check, Findings, State
-from common.rabbitmq import checking as rabbitmq
+from common.ops.checks import MOST_OFFSET, Check, Findings, State
+from common.rabbitmq.ops import doctor as rabbitmq
 from extractor.dumps import DumpFile
 from extractor.loads import DumpLoad
 from extractor.synthetic import SyntheticLoad

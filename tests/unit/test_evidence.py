@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.evidence import FloodGuard
+from common.quarantine.evidence import FloodGuard
 from common.sink import Outcomes
 
 LIMIT = 10

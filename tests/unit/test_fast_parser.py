@@ -15,17 +15,17 @@ from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
 from common.delivery import Delivery, Epoch, Properties
-from common.rabbitmq import tolerance
-from common.rabbitmq.fast.headers import facts_of
-from common.rabbitmq.fast.lookalikes import Lookalikes
-from common.rabbitmq.fast.parser import FrameError, Parser
-from common.rabbitmq.fast.shapes import Shapes
+from common.rabbitmq import lenient_pamqp
+from common.rabbitmq.consuming.fast.fast_path import Lookalikes
+from common.rabbitmq.consuming.fast.header_cache import Shapes
+from common.rabbitmq.consuming.fast.headers import facts_of
+from common.rabbitmq.consuming.fast.parser import FrameError, Parser
 from common.rabbitmq.frames import content_frames
 from common.rabbitmq.properties import translated
 from tests.unit.test_frames import properties
 
 CHANNEL, FRAME_MAX = 1, 4096
-tolerance.install()  # as connecting does
+lenient_pamqp.install()  # as connecting does
 
 alike = st.builds(
     Properties,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.delivery import Properties
-from common.rabbitmq.fast.headers import Facts, facts_of, read_properties
-from common.rabbitmq.fast.shapes import Shapes, shape_of
+from common.rabbitmq.consuming.fast.header_cache import Shapes, shape_of
+from common.rabbitmq.consuming.fast.headers import Facts, facts_of, read_properties
 from common.rabbitmq.frames import content_frames
 from tests.unit.test_frames import properties
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from common import health as health_module
 from common.errors import StartRefused
-from common.health import STUCK_AFTER, Health, StoreState
-from common.loop import Rates, watch_loop
-from common.metrics import LOOP_LAG, RECORDS_PER_SECOND, REGISTRY, KindMetrics
 from common.sink import Outcomes
+from common.telemetry import health as health_module
+from common.telemetry.health import STUCK_AFTER, Health, StoreState
+from common.telemetry.loop_lag import Rates, watch_loop
+from common.telemetry.metrics import LOOP_LAG, RECORDS_PER_SECOND, REGISTRY, KindMetrics
 
 
 class Service:

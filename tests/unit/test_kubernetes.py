@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from common import VERSION
-from common.environment import Settings, load, variables
 from common.kinds import KINDS, Names, Service
-from common.settings import ProgramSettings
+from common.settings.environment import Settings, load, variables
+from common.settings.programs import ProgramSettings
 from extractor.settings import ExtractorSettings
 from graphinator.settings import GraphinatorSettings
 from spindle.settings import OperatorSettings

@@ -12,7 +12,7 @@ from common.dead_letters import DeadLetter
 from common.delivery import Delivery, Epoch, Properties
 from common.errors import Reason, Refusal
 from common.rabbitmq.frames import content_frames, header_size, table
-from common.rabbitmq.letter import properties_of
+from common.rabbitmq.publishing.letter import properties_of
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 

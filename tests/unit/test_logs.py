@@ -13,8 +13,8 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.logs import configure, redact
-from common.settings import LogFormat
+from common.settings.programs import LogFormat
+from common.telemetry.logs import configure, redact
 
 BATCH_LINE = "Batch processed data_type=artists batch_size=500 duration_ms=487 records_per_sec=1026"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.environment import load
+from common.settings.environment import load
 from spindle.management import Management, NoManagement
 from spindle.settings import OperatorSettings
 from tests.tls import Certificates

@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from common.errors import Reason
 from common.kinds import DEFAULT_PREFIX
-from common.metrics import REGISTRY, KindMetrics, Result
+from common.telemetry.metrics import REGISTRY, KindMetrics, Result
 from monitoring import signals
 from monitoring.__main__ import HERE, files, outdated
 from monitoring.alerts import ALERTS, RUNBOOK

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from common.errors import RecordsRefused, Refusal, StoreUnavailable, WriteConflict
-from common.outage import CONFLICT_RETRIES, Outage, Released
+from common.storing.breaker import CONFLICT_RETRIES, Breaker, Released
 from tests.virtual_time import in_virtual_time
 
 
@@ -34,8 +34,8 @@ class Store:
         return attempt  # type: ignore[return-value]  # a coroutine function is awaited like a future
 
 
-def outage() -> Outage:
-    return Outage(service="tableinator", store="PostgreSQL", rng=random.Random(1))
+def outage() -> Breaker:
+    return Breaker(service="tableinator", store="PostgreSQL", rng=random.Random(1))
 
 
 def never() -> bool:

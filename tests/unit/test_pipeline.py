@@ -9,13 +9,13 @@ from itertools import repeat
 import pytest
 import structlog
 
-from common.batch import BatchLimits
+from common.batching.batch import BatchLimits
 from common.errors import BatchTooLarge, Reason, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
-from common.metrics import REGISTRY, KindMetrics
-from common.outage import Outage
-from common.pipeline import Pipeline, PipelineSettings
-from common.reading import PIECE
+from common.pipeline.pipeline import Pipeline, PipelineSettings
+from common.pipeline.reader import PIECE
 from common.sink import Outcomes
+from common.storing.breaker import Breaker
+from common.telemetry.metrics import REGISTRY, KindMetrics
 from tests.fakes import FakeDeadLetters, FakeRecord, FakeSink, FakeSource, body, project, refuse
 from tests.virtual_time import in_virtual_time
 
@@ -42,7 +42,7 @@ class Line:
         self.source = FakeSource(prefetch=(writers + 2) * size)
         self.sink = FakeSink()
         self.letters = FakeDeadLetters()
-        self.outage = Outage(service="test", store="fake")
+        self.outage = Breaker(service="test", store="fake")
         self.pipeline: Pipeline[FakeRecord] = Pipeline(
             PipelineSettings(
                 BatchLimits(size=size, target=target), writers, hold_limit=hold_limit, allow_flood=allow_flood
@@ -557,7 +557,9 @@ async def test_of_ids_with_many_bad_versions_each_record_that_is_stored_frees_so
 async def test_ids_with_many_bad_versions_are_given_out_also_while_more_bad_records_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("common.judgement.delays", lambda: repeat(1.0))  # never between a good one and the bad ones
+    monkeypatch.setattr(
+        "common.quarantine.quarantine.delays", lambda: repeat(1.0)
+    )  # never between a good one and the bad ones
     line = Line(size=500)
     held = [*[1] * 150, *[number for number in range(2, 27) for _ in range(6)]]
     line.sink.fail = lambda records: refuse(*(one.id for one in records if not 1000 <= int(one.id) < 2000))(records)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 from yarl import URL
 
-from common.environment import Settings, load, misspelt, variables
 from common.errors import SettingsError
 from common.kinds import Service
-from common.settings import BrokerSettings
-from common.stores import MOST_PREFETCH
+from common.settings.environment import Settings, load, misspelt, variables
+from common.settings.programs import BrokerSettings
+from common.settings.stores import MOST_PREFETCH
 from extractor.settings import ExtractorSettings
 from graphinator.settings import GraphinatorSettings
 from tableinator.settings import TableinatorSettings

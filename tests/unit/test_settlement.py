@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from common.settlement import Ack, AckLedger
+from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
 
 PREFETCH = 20
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from common.environment import load
 from common.errors import SettingsError
-from common.health import Health, StoreState
 from common.kinds import KINDS, Names, Service
-from common.metrics import REGISTRY
-from common.scraping import Samples
+from common.ops.scraping import Samples
+from common.settings.environment import load
+from common.telemetry.health import Health, StoreState
+from common.telemetry.metrics import REGISTRY
 from spindle.settings import OperatorSettings
 from spindle.status.broker import BrokerState, QueueState, Told, combined, our_queues
 from spindle.status.judging import STILL, Verdict, judge

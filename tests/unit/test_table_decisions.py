@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.counting import count
 from common.delivery import Delivery, Epoch, Properties
+from common.envelope import Envelope
 from common.kinds import KINDS
-from common.metrics import Outcome
-from common.records import Envelope
+from common.sink import Outcome
+from common.storing.lost_commits import count
 from tableinator.deciding import StoredState, by_id, decide
 from tableinator.model import Row, project
 from tableinator.statements import Statements

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from common.environment import load
 from common.errors import SettingsError
-from common.settings import BrokerSettings
+from common.settings.environment import load
+from common.settings.programs import BrokerSettings
 from graphinator.settings import Neo4jSettings
 from tableinator.settings import PostgresSettings
 

@@ -1,0 +1,142 @@
+"""Records flushed together: what a batch is, what closes one, and which of several versions of an id counts."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic
+
+import msgspec
+
+from common.delivery import Delivery
+from common.envelope import Control
+from common.sink import R
+
+
+class Trigger(StrEnum):
+    """Why a batch was closed."""
+
+    SIZE = "size"
+    BYTES = "bytes"
+    INTERVAL = "interval"
+    IDLE = "idle"
+    BARRIER = "barrier"
+    DRAIN = "drain"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """What closes a batch. Times are in seconds."""
+
+    size: int = 500
+    """Records, at the most."""
+    max_bytes: int = 8 * 1024 * 1024
+    flush_interval: float = 2.0
+    idle: float = 0.010
+    """How long a first record waits for company while a writer is free."""
+    worth_waiting: float = 0.050
+    """How much longer it waits if the batch will be full by then, at the rate so far: a flood goes out in full ones."""
+    refill: float = 0.25
+    """How long it waits for a broker that has just been given room and had more to send: a slow one, or a busy machine,
+    takes that long to go on with a backlog."""
+    alone_after: int = 10
+    """A delivery given out more often may be what kills the process: it is written alone, after the others."""
+    alone_patience: float = 10.0
+    """How long it waits for the others to be gone."""
+    target: float | None = None
+    """How long writing one may take: the size in use keeps to that. None: the size is always the same."""
+
+
+class Item(msgspec.Struct, Generic[R], eq=False, gc=False):
+    """A record with the delivery that it came in."""
+
+    delivery: Delivery
+    record: R
+
+
+class Barrier(msgspec.Struct, eq=False, gc=False):
+    """A control message with its delivery: nothing earlier of its channel may be unsettled when it is handled."""
+
+    delivery: Delivery
+    control: Control
+
+
+@dataclass(slots=True, eq=False)
+class Batch(Generic[R]):
+    """Records flushed together: at most one per id, and those that lost to it."""
+
+    items: list[Item[R]]
+    trigger: Trigger
+    losers: dict[str, list[Item[R]]] = field(default_factory=dict)
+    is_alone: bool = False
+    """Whether nothing else may be written with it."""
+    all: list[Item[R]] = field(init=False)
+    """Everything that it took from the stream."""
+
+    def __post_init__(self) -> None:
+        self.all = [*self.items, *(loser for same in self.losers.values() for loser in same)]
+
+    @property
+    def size(self) -> int:
+        """How many records it took from the stream."""
+        return len(self.all)
+
+    def add(self, more: "Batch[R]") -> None:
+        """Take in another that holds none of its ids."""
+        self.items += more.items
+        self.losers |= more.losers
+        self.all += more.all
+
+
+def resolve(items: list[Item[R]], trigger: Trigger) -> Batch[R]:
+    """Make a batch in which every id stands once: the highest version, in order of arrival where that says nothing."""
+    if len({item.record.id for item in items}) == len(items):
+        return Batch(items, trigger)
+    versions = by_id(items)
+    losers = {record_id: same for record_id, same in versions.items() if len(same) > 1}
+    winners = [same[0] if len(same) == 1 else take_winner(same) for same in versions.values()]
+    return Batch(winners, trigger, losers)
+
+
+def runs_of(items: Sequence[Item[R]], *, size: int, max_bytes: int) -> Iterator[list[Item[R]]]:
+    """Cut into runs whose ids fit a batch, in their order; an id that is larger by itself is a run of its own.
+
+    All versions of an id are in one run: were the first one suspected, a later one could be stored before it.
+    """
+    run: list[Item[R]] = []
+    ids = held = 0
+    for same in by_id(items).values():
+        weight = sum(len(item.delivery.body) for item in same)
+        if run and (ids == size or held + weight > max_bytes):
+            yield run
+            run, ids, held = [], 0, 0
+        run += same
+        ids += 1
+        held += weight
+    if run:
+        yield run
+
+
+def by_id(items: Iterable[Item[R]]) -> dict[str, list[Item[R]]]:
+    """Group by id; the ids, and of each its versions, in their order."""
+    versions: dict[str, list[Item[R]]] = {}
+    for item in items:
+        versions.setdefault(item.record.id, []).append(item)
+    return versions
+
+
+def take_winner(same: list[Item[R]]) -> Item[R]:
+    """Remove and return the one of several records of one id that counts."""
+    best = 0
+    for position in range(1, len(same)):
+        if not _older(same[position].record.version, same[best].record.version):
+            best = position
+    return same.pop(best)
+
+
+def _older(version: str | None, other: str | None) -> bool:
+    return version is not None and other is not None and version < other
+
+
+def deliveries(items: Sequence[Item[R] | Barrier]) -> list[Delivery]:
+    """The deliveries behind items."""
+    return [item.delivery for item in items]

@@ -1,0 +1,45 @@
+"""The envelope that every message shares, and the control messages.
+
+Full records belong to the services: the runtime decodes no more than it needs.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from common.delivery import Delivery
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """What is read of every message. A foreign producer may write `id` twice (the last counts) and leave out a hash."""
+
+    type: Any = None
+    id: Any = None
+    sha256: Any = None
+
+
+class FileComplete(msgspec.Struct, frozen=True):
+    """All records of one kind's file have been published. Never evidence that a load is complete."""
+
+    data_type: str
+    timestamp: str = ""
+    total_processed: int = 0
+    file: str = ""
+
+
+class ExtractionComplete(msgspec.Struct, frozen=True):
+    """Every kind of a dump has been published. Its counts may include records that were never published."""
+
+    version: str
+    timestamp: str = ""
+    started_at: str = ""
+    record_counts: dict[str, int] = {}
+
+
+Control = FileComplete | ExtractionComplete
+
+R = TypeVar("R")
+
+Projection = Callable[[Envelope, Delivery, str], R]
+"""From the envelope, the delivery and the usable id to what a sink writes. Whatever it raises is the record's fault."""

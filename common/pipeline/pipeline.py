@@ -1,0 +1,131 @@
+"""One kind's way from the broker to its store: a reader, a batcher, writers, and those who watch over them."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import Generic
+
+from common.batching.batch import BatchLimits
+from common.batching.batch_size import BatchSize
+from common.batching.batcher import Batcher
+from common.dead_letters import DeadLetter, DeadLetters
+from common.delivery import Source
+from common.envelope import Projection
+from common.pipeline.decoding import MESSAGE_MAX_BYTES
+from common.pipeline.hold_limit import HoldLimit
+from common.pipeline.reader import Reader
+from common.pipeline.settling import Settling
+from common.pipeline.writers import Writers
+from common.sink import R, Sink
+from common.storing.breaker import Breaker
+from common.storing.store_writer import StoreWriter
+from common.telemetry.metrics import KindMetrics
+
+DRAIN_REFUSED = 2.0  # seconds that a drain waits for what was refused: a write under way, and confirms
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """Durations in seconds; `writers` is the number of batches at a time, at the most."""
+
+    limits: BatchLimits
+    writers: int
+    hold_limit: float = 900.0
+    drain_limit: float = 8.0
+    allow_flood: bool = False
+    message_max_bytes: int = MESSAGE_MAX_BYTES
+
+
+class Pipeline(Generic[R]):
+    """One kind of one service. `slots`: those that its writers share with other kinds, where they do."""
+
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        *,
+        source: Source,
+        project: Projection[R],
+        sink: Sink[R],
+        outage: Breaker,
+        dead_letters: DeadLetters,
+        metrics: KindMetrics,
+        slots: contextlib.AbstractAsyncContextManager[None] | None = None,
+    ) -> None:
+        limits, self._writer_count = settings.limits, settings.writers
+        self._source, self._dead_letters, self._metrics = source, dead_letters, metrics
+        size = BatchSize(limits.size, target=limits.target)
+        metrics.batch_size_limit(size.records)
+        self._batcher: Batcher[R] = Batcher(
+            limits,
+            unsettled=lambda: source.unsettled,
+            on_expired=metrics.expired,
+            size=size,
+            saturated_at=(settings.writers + 1) * limits.size,  # the least prefetch there may be
+        )
+        self._writer = writer = StoreWriter(sink, outage, metrics, slots=slots or asyncio.Semaphore(settings.writers))
+        self._writers: Writers[R] = Writers(
+            limits,
+            size=size,
+            batcher=self._batcher,
+            writer=writer,
+            settling=Settling(source=source, batcher=self._batcher, metrics=metrics),
+            outage=outage,
+            dead_letters=dead_letters,
+            metrics=metrics,
+            allow_flood=settings.allow_flood,
+        )
+        self._reader: Reader[R] = Reader(
+            source=source,
+            project=project,
+            batcher=self._batcher,
+            judgement=self._writers.judgement,
+            metrics=metrics,
+            drain_limit=settings.drain_limit,
+            on_end=self._writers.give_up_on_loose_ends,
+            on_late=writer.begin_no_more,
+            message_max_bytes=settings.message_max_bytes,
+        )
+        self._hold_limit: HoldLimit[R] = HoldLimit(
+            settings.hold_limit,
+            source=source,
+            outage=outage,
+            batcher=self._batcher,
+            writer=writer,
+            metrics=metrics,
+            oldest_record=lambda: self._writers.oldest_record,
+            judgement=self._writers.judgement,
+        )
+
+    async def run(self) -> None:
+        """Carry records until the source is stopped and everything that had arrived is settled or released."""
+        kind = self._metrics.kind
+        async with asyncio.TaskGroup() as around:
+            around.create_task(self._source.run(), name=f"{kind} source")
+            watching = (
+                around.create_task(self._writers.judgement.run(), name=f"{kind} judgement"),
+                around.create_task(self._writers.suspects.run(), name=f"{kind} suspects"),
+                around.create_task(self._hold_limit.run(), name=f"{kind} hold limit"),
+            )
+            async with asyncio.TaskGroup() as flow:
+                flow.create_task(self._reader.run(), name=f"{kind} reader")
+                for number in range(self._writer_count):
+                    flow.create_task(self._writers.run(), name=f"{kind} writer {number}")
+            await self._drain_refused()
+            for task in watching:
+                task.cancel()
+            await self._source.close()
+
+    def confirmed(self, letter: DeadLetter) -> None:
+        """Settle a delivery whose dead letter the broker has confirmed."""
+        if letter.delivery.expired:
+            self._metrics.expired(1)
+        else:
+            self._source.settle([letter.delivery])
+            self._metrics.dead_lettered(letter.reason)
+        self._batcher.recheck()  # a barrier may have waited for just this one
+
+    async def _drain_refused(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_REFUSED):
+                await self._writer.finish()
+                await self._dead_letters.drained()

@@ -1,0 +1,270 @@
+"""One epoch: a channel that consumes a queue, what it has received, and what may be acknowledged.
+
+Everything here dies with the channel. The source begins the next one.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from common.delivery import Delivery, Epoch, load_of
+from common.errors import BrokerUnavailable
+from common.rabbitmq.channel import Channel, Properties
+from common.rabbitmq.condition import Condition
+from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors
+from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
+from common.rabbitmq.properties import is_number, translated
+
+PAUSE_LIMIT = 10.0
+"""Seconds for which the socket may stay unread. A broker that can't write for 30 s drops the connection, and heartbeats
+arrive unread all the while: aiormq gives up after three of them."""
+
+GAP_LIMIT = 1.0
+"""Seconds after which it is seen what settled ones still wait for one before them; then each gets its own frame."""
+
+APPLIED = 0.25
+"""Seconds that a channel stays open after single acknowledgements: of more than 32 on their way into a quorum queue
+RabbitMQ keeps the rest with the channel, and loses it with it (seen on 3.10, 4.0 and 4.3: of 400, up to 366)."""
+
+
+class Subscription:
+    """A channel's life as a consumer."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        channel: Channel,
+        epoch: Epoch,
+        *,
+        prefetch: int,
+        max_bytes: int,
+        condition: Condition,
+    ) -> None:
+        self.epoch = epoch
+        self.end_reason: str | None = None
+        """Why it is over; None while it isn't."""
+        self.was_ended = False
+        """Whether it was the source that ended it, before anything else did."""
+        self.overfull: int | None = None
+        """The prefetch to begin the next one with, where this one had to end because too many bytes were waiting."""
+        self._connection, self._channel = connection, channel
+        self._prefetch, self._max_bytes = prefetch, max_bytes
+        self._condition = condition
+        self._ledger = AckLedger(prefetch=prefetch)
+        self._burst: list[Delivery] = []
+        self._burst_at = 0.0
+        self._bytes = 0
+        self._consumer_tag = ""
+        self._settled = asyncio.Event()
+        self._gap_timer: asyncio.TimerHandle | None = None
+        self._is_singly_due = False
+        self._singly_at = -APPLIED
+        self._unsent: deque[Ack] = deque()
+        self._acknowledging = asyncio.Lock()
+        self._finishing = asyncio.Lock()
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._may_pause = prefetch > 1
+        channel.on_delivery = self._arrive
+        channel.on_end(self.end)
+        channel.on_consumer_cancel_callbacks.add(lambda _: self.break_off("consumer cancelled by the broker"))
+
+    @property
+    def unsettled(self) -> int:
+        """How many deliveries await their answer."""
+        return 0 if self.epoch.ended else self._ledger.unsettled + len(self._burst)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest of them arrived."""
+        if self.epoch.ended:
+            return None
+        oldest = self._ledger.oldest
+        return self._burst_at if oldest is None and self._burst else oldest
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries have arrived and were not taken yet."""
+        return len(self._burst)
+
+    async def start(self, queue: str, arguments: dict[str, Any]) -> None:
+        """Begin to consume."""
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            await self._channel.basic_qos(prefetch_count=self._prefetch)
+            answer = await self._channel.basic_consume(queue, _unused, arguments=arguments)
+        self._consumer_tag = answer.consumer_tag or ""
+
+    def take(self) -> list[Delivery]:
+        """Everything that has arrived since the last time; nothing once it has expired."""
+        if self.epoch.ended:
+            return []
+        burst, self._burst = self._burst, []
+        if burst:
+            self._ledger.receive(burst[-1].tag, self._burst_at)
+        return burst
+
+    def settle(self, deliveries: Iterable[Delivery]) -> None:
+        """Mark those of this epoch as finished; the acknowledgement goes out at the end of this turn of the loop."""
+        if self.epoch.ended:
+            return
+        ours = [delivery for delivery in deliveries if delivery.epoch is self.epoch]
+        self._ledger.settle([delivery.tag for delivery in ours])
+        self._bytes -= sum(len(delivery.body) for delivery in ours)
+        if self._giving_up and self._bytes <= self._max_bytes:
+            self._read_on()
+        self._watch_gap()
+        self._acknowledge_soon()
+
+    async def acknowledge(self) -> None:
+        """Send what is due whenever something was settled: one multiple acknowledgement per turn, at most."""
+        try:
+            with broker_errors(self._connection.address):
+                while True:
+                    await self._settled.wait()
+                    self._settled.clear()
+                    await self._send(self._due)
+        except BrokerUnavailable as error:
+            self.break_off(str(error))
+
+    async def cancel(self) -> None:
+        """Ask the broker for no more; what it had sent before its answer has arrived when this returns."""
+        # The answer stands behind all of that: unread bytes would keep it from us for as long as the store is away.
+        self._may_pause = False
+        self._read_on()
+        tag, self._consumer_tag = self._consumer_tag, ""
+        try:
+            with broker_errors(self._connection.address):
+                async with asyncio.timeout(ANSWER_TIMEOUT):
+                    await self._channel.basic_cancel(tag)
+        except BrokerUnavailable as error:
+            self.break_off(str(error))
+
+    def break_off(self, reason: str) -> None:
+        """Have the source end this epoch: the channel is of no use any more, but still there."""
+        self.end_reason = self.end_reason or reason
+        self._condition.notify()
+
+    async def finish(self) -> None:
+        """Acknowledge all that is settled, close the channel and end the epoch, in bounded time whatever happens."""
+        try:
+            with suppress(BrokerUnavailable), broker_errors(self._connection.address):
+                async with asyncio.timeout(CLOSE_TIMEOUT), self._finishing:
+                    if self.epoch.ended:
+                        return
+                    self.was_ended = self.end_reason is None
+                    # First of all no more: the acknowledgements would have the broker fill the prefetch once more, and
+                    # each of those messages would return with its count of deliveries raised for nothing.
+                    if self._consumer_tag:
+                        await self._channel.basic_cancel(self._consumer_tag, nowait=True)
+                    self._is_singly_due = True
+                    await self._send(self._due)
+                    # From here on deliveries are dropped unread: the broker's answer comes after all it had sent.
+                    self.end("closed")
+                    await asyncio.sleep(self._singly_at + APPLIED - asyncio.get_running_loop().time())
+                    await self._channel.close()
+        finally:
+            self.end("closed")
+
+    def end(self, reason: str) -> None:
+        """Let everything of this epoch expire."""
+        self.end_reason = self.end_reason or reason
+        self.epoch.ended = True
+        if self._gap_timer is not None:
+            self._gap_timer.cancel()
+        self._read_on()
+        self._condition.notify()
+
+    def _arrive(self, tag: int, properties: Properties, body: bytes) -> None:
+        if self.epoch.ended:
+            return
+        if not self._burst:
+            self._burst_at = time.monotonic()
+            self._condition.notify()
+        self._burst.append(_delivery(tag, self.epoch, body, self._burst_at, properties))
+        self._add_bytes(len(body))
+
+    def _add_bytes(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > self._max_bytes and self._may_pause:
+            self._pause()
+
+    def _pause(self) -> None:
+        """Leave the rest in the socket until there is room.
+
+        Stopping the consumer instead would not do: the broker sends the whole prefetch nevertheless.
+        """
+        self._connection.pause_reading()
+        if self._giving_up is None:
+            limit = min(PAUSE_LIMIT, float(self._connection.heartbeat_timeout or PAUSE_LIMIT))
+            self._giving_up = asyncio.get_running_loop().call_later(limit, self._give_up)
+
+    def _read_on(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
+            self._connection.resume_reading()
+
+    def _give_up(self) -> None:
+        """Begin again with a prefetch that fits: nothing is settled, and the socket can't stay unread any longer."""
+        waiting = self.unsettled
+        fitting = self._max_bytes * waiting // max(self._bytes, 1)
+        self.overfull = max(1, min(self._prefetch // 2, fitting))
+        self.break_off("more bytes wait than may")
+
+    def _acknowledge_soon(self) -> None:
+        self._settled.set()
+
+    def _watch_gap(self) -> None:
+        if self._gap_timer is None and self._ledger.waiting is not None:
+            loop = asyncio.get_running_loop()
+            self._gap_timer = loop.call_later(GAP_LIMIT, self._look_at_gap, self._ledger.waiting)
+
+    def _look_at_gap(self, waited: int) -> None:
+        self._gap_timer = None
+        if self._ledger.prefix < waited:
+            self._is_singly_due = True
+            self._acknowledge_soon()
+        else:
+            self._watch_gap()
+
+    def _due(self) -> list[Ack]:
+        acks = self._ledger.take()
+        if self._is_singly_due:
+            self._is_singly_due = False
+            acks += self._ledger.take_singly()
+        return acks
+
+    def _note(self, ack: Ack) -> None:
+        if not ack.multiple:
+            self._singly_at = asyncio.get_running_loop().time()
+
+    async def _send(self, due: Callable[[], list[Ack]]) -> None:
+        # One at a time: a lower tag sent after a higher one that covers it would close the channel.
+        async with self._acknowledging:
+            self._unsent.extend(due())
+            while self._unsent:  # kept here, for whoever goes on if this is cancelled
+                await self._channel.basic_ack(self._unsent[0].tag, multiple=self._unsent[0].multiple, wait=False)
+                self._note(self._unsent.popleft())
+
+
+def _delivery(tag: int, epoch: Epoch, body: bytes, received: float, properties: Properties) -> Delivery:
+    headers = properties.headers or {}
+    published = headers.get("timestamp_in_ms")
+    count = headers.get("x-delivery-count")
+    return Delivery(
+        tag,
+        epoch,
+        body,
+        received,
+        load_of(headers.get("load")),
+        published if is_number(published) else None,
+        count if is_number(count) else 0,
+        partial(translated, properties),
+    )
+
+
+async def _unused(_: object) -> None:
+    """Stand in for aiormq's callback per message, which the channel does without."""

@@ -1,0 +1,82 @@
+"""Count each record of a batch once and rightly, also where the answer to a commit was lost.
+
+When the connection breaks during a commit, the batch may be stored or not, and it is written again. What then looks
+unchanged was stored by the first commit, and is counted as it was decided then.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from common.sink import Outcome, Outcomes, Record
+
+WORK: Final = (Outcome.NEW, Outcome.CHANGED)
+"""What is to be written."""
+
+# More than the largest batch (32,767), and many times what a kind has in flight. Beyond it the oldest doubt is dropped:
+# one record counted as unchanged that was new, never one lost.
+MOST_DOUBTS: Final = 50_000
+
+
+class HashedRecord(Record, Protocol):
+    """A record with its content's hash, empty where the producer gave none."""
+
+    @property
+    def hash(self) -> str:
+        """The hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    hash: str
+    version: str | None
+    outcome: Outcome
+
+
+class LostCommits:
+    """The records of one kind whose commit may have happened: the server was asked, and has not said all is well."""
+
+    def __init__(self, *, most: int = MOST_DOUBTS) -> None:
+        self._most = most
+        self._doubts: dict[str, _Doubt] = {}
+
+    def __len__(self) -> int:
+        return len(self._doubts)
+
+    def remember(self, records: Sequence[HashedRecord], outcomes: Sequence[Outcome]) -> None:
+        """Note what was decided about a batch; a first decision is never replaced by a second."""
+        for record, outcome in zip(records, outcomes, strict=True):
+            if outcome in WORK and self._about(record) is None:
+                self._doubts.pop(record.id, None)
+                self._doubts[record.id] = _Doubt(record.hash, record.version, outcome)
+        while len(self._doubts) > self._most:
+            del self._doubts[next(iter(self._doubts))]
+
+    def settle(self, records: Sequence[HashedRecord], found: Sequence[Outcome]) -> list[Outcome]:
+        """What to count records as whose commit has been answered, given what was decided now; then forget them."""
+        if not self._doubts:
+            return list(found)
+        return [self._settle(record, outcome) for record, outcome in zip(records, found, strict=True)]
+
+    def _settle(self, record: HashedRecord, found: Outcome) -> Outcome:
+        doubt = self._about(record)
+        self._doubts.pop(record.id, None)
+        # A record without hash is never found unchanged: it is found changed, by itself.
+        was_stored = found is Outcome.UNCHANGED or (found is Outcome.CHANGED and not record.hash)
+        return doubt.outcome if doubt is not None and was_stored else found
+
+    def _about(self, record: HashedRecord) -> _Doubt | None:
+        doubt = self._doubts.get(record.id)
+        return doubt if doubt is not None and (doubt.hash, doubt.version) == (record.hash, record.version) else None
+
+
+def count(outcomes: Iterable[Outcome]) -> Outcomes:
+    """Count a batch's outcomes."""
+    counted = Counter(outcomes)
+    return Outcomes(
+        new=counted[Outcome.NEW],
+        changed=counted[Outcome.CHANGED],
+        unchanged=counted[Outcome.UNCHANGED],
+        stale=counted[Outcome.STALE],
+    )

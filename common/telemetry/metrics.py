@@ -1,0 +1,262 @@
+"""Every Prometheus metric of the services, declared once.
+
+Counters move after the commit they count. Label values come from fixed sets: services, kinds, outcomes, reasons.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+
+from common.delivery import Source
+from common.errors import Reason
+from common.sink import Outcome, Outcomes
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)  # memory, CPU, open files, and when it began: restarts are told by that
+
+_SIZES = (1, 5, 10, 25, 50, 100, 200, 300, 400, 450, 475, 500, 750, 1000, 2000, 5000, 10000)
+_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+_BY_KIND = ("service", "kind")
+
+
+class Result(StrEnum):
+    """How a transaction of a sink ended."""
+
+    STORED = "stored"
+    REFUSED = "refused"
+    TOO_LARGE = "too_large"
+    CONFLICT = "conflict"
+    UNAVAILABLE = "unavailable"
+
+
+RECORDS = Counter(
+    "spindle_records", "Records settled, by what became of them", [*_BY_KIND, "outcome"], registry=REGISTRY
+)
+DEAD_LETTERS = Counter(
+    "spindle_dead_letters", "Records dead-lettered and confirmed, by reason", [*_BY_KIND, "reason"], registry=REGISTRY
+)
+DEAD_LETTERS_UNCONFIRMED = Gauge(
+    "spindle_dead_letters_unconfirmed",
+    "Dead letters that the broker has not confirmed yet",
+    ["service"],
+    registry=REGISTRY,
+)
+PUBLISHING_BLOCKED = Gauge(
+    "spindle_publishing_blocked",
+    "1 while the broker blocks publishers (memory or disk alarm)",
+    ["service"],
+    registry=REGISTRY,
+)
+EXPIRED = Counter(
+    "spindle_expired_deliveries", "Deliveries whose channel ended before they were settled", _BY_KIND, registry=REGISTRY
+)
+CONTROL_MESSAGES = Counter(
+    "spindle_control_messages", "Control messages handled", [*_BY_KIND, "type"], registry=REGISTRY
+)
+RECORDS_PER_SECOND = Gauge(
+    "spindle_records_per_second", "Records settled per second over the last ten seconds", _BY_KIND, registry=REGISTRY
+)
+BATCH_SIZE = Histogram(
+    "spindle_batch_size_records",
+    "Records per batch, by what closed it",
+    [*_BY_KIND, "trigger"],
+    buckets=_SIZES,
+    registry=REGISTRY,
+)
+BATCH_ROOM = Counter(
+    "spindle_batch_room_records",
+    "What all batches could have held, by the batch size in use; spindle_batch_size_records_sum is what they held",
+    _BY_KIND,
+    registry=REGISTRY,
+)
+BATCH_SIZE_LIMIT = Gauge("spindle_batch_size_limit_records", "The batch size in use", _BY_KIND, registry=REGISTRY)
+BATCH_DURATION = Histogram(
+    "spindle_batch_duration_seconds",
+    "Seconds in which a batch was written, all its transactions together, without waiting for a turn or for the store",
+    _BY_KIND,
+    buckets=_DURATIONS,
+    registry=REGISTRY,
+)
+TRANSACTIONS = Counter(
+    "spindle_transactions",
+    "Transactions tried against the store, by how they ended",
+    [*_BY_KIND, "result"],
+    registry=REGISTRY,
+)
+TRANSACTION_DURATION = Histogram(
+    "spindle_transaction_duration_seconds",
+    "One transaction of the store, without waiting for a turn, whatever its end",
+    _BY_KIND,
+    buckets=_DURATIONS,
+    registry=REGISTRY,
+)
+WRITERS = Gauge(
+    "spindle_writers", "Transactions at a time that a kind may have at the most", _BY_KIND, registry=REGISTRY
+)
+LATENCY = Histogram(
+    "spindle_publish_to_commit_seconds",
+    "From the header timestamp_in_ms to the commit, sampled evenly within each batch",
+    _BY_KIND,
+    buckets=_LATENCIES,
+    registry=REGISTRY,
+)
+UNACKNOWLEDGED = Gauge(
+    "spindle_unacknowledged_deliveries", "Deliveries that the broker awaits an answer for", _BY_KIND, registry=REGISTRY
+)
+OLDEST = Gauge(
+    "spindle_oldest_unacknowledged_seconds",
+    "Age of the oldest unsettled delivery, since it arrived",
+    _BY_KIND,
+    registry=REGISTRY,
+)
+CONSUMER_TIMEOUT = Gauge(
+    "spindle_consumer_timeout_seconds",
+    "For how long the broker is asked to await an answer",
+    _BY_KIND,
+    registry=REGISTRY,
+)
+SUSPECTS = Gauge(
+    "spindle_suspects",
+    "Records refused with an unknown error, held until the evidence is in",
+    _BY_KIND,
+    registry=REGISTRY,
+)
+FLOODED = Gauge(
+    "spindle_refusing_everything",
+    "1 while everything of a kind is refused: held by the flood guard, or handed back",
+    _BY_KIND,
+    registry=REGISTRY,
+)
+HANDED_BACK = Gauge(
+    "spindle_handed_back",
+    "1 while a kind's deliveries are back with the broker because of a long hold",
+    _BY_KIND,
+    registry=REGISTRY,
+)
+BREAKER_OPEN = Gauge(
+    "spindle_store_breaker_open", "1 while the store is held to be unavailable", ["service", "store"], registry=REGISTRY
+)
+STORE_ALARM = Gauge(
+    "spindle_store_alarm",
+    "1 while the store needs a person (schema, privilege, login, disk)",
+    ["service", "store"],
+    registry=REGISTRY,
+)
+POOL_IN_USE = Gauge("spindle_pool_in_use_connections", "Store connections in use", ["service"], registry=REGISTRY)
+POOL_SIZE = Gauge("spindle_pool_size_connections", "Store connections at the most", ["service"], registry=REGISTRY)
+BROKER_CONNECTED = Gauge("spindle_broker_connected", "1 while a kind's source can receive", _BY_KIND, registry=REGISTRY)
+RECONNECTS = Counter(
+    "spindle_broker_reconnects", "Connections or channels that were lost and begun again", _BY_KIND, registry=REGISTRY
+)
+LOOP_LAG = Gauge(
+    "spindle_event_loop_lag_seconds",
+    "The longest delay of the event loop in the last ten seconds",
+    ["service"],
+    registry=REGISTRY,
+)
+BUILD = Info("spindle_build", "Version of the running program", ["service"], registry=REGISTRY)
+
+
+@dataclass(frozen=True, slots=True)
+class KindMetrics:
+    """One kind's metrics with their labels bound, so that the hot path looks nothing up."""
+
+    service: str
+    kind: str
+
+    def settled(self, outcomes: Outcomes, *, superseded: int) -> None:
+        """Count records that are stored and settled."""
+        for outcome, count in (
+            (Outcome.NEW, outcomes.new),
+            (Outcome.CHANGED, outcomes.changed),
+            (Outcome.UNCHANGED, outcomes.unchanged),
+            (Outcome.STALE, outcomes.stale),
+            (Outcome.SUPERSEDED, superseded),
+        ):
+            if count:
+                RECORDS.labels(self.service, self.kind, outcome).inc(count)
+
+    def dead_lettered(self, reason: Reason) -> None:
+        """Count one record whose dead letter is confirmed."""
+        RECORDS.labels(self.service, self.kind, Outcome.DEAD_LETTERED).inc()
+        DEAD_LETTERS.labels(self.service, self.kind, reason).inc()
+
+    def expired(self, count: int) -> None:
+        """Count deliveries that the broker will give out again."""
+        if count:
+            EXPIRED.labels(self.service, self.kind).inc(count)
+
+    def control(self, message_type: str) -> None:
+        """Count a control message that has been handled."""
+        CONTROL_MESSAGES.labels(self.service, self.kind, message_type).inc()
+
+    def batch(self, *, size: int, trigger: str, limit: int) -> None:
+        """Note a batch as it was taken, and the batch size in use then."""
+        BATCH_SIZE.labels(self.service, self.kind, trigger).observe(size)
+        BATCH_ROOM.labels(self.service, self.kind).inc(limit)
+
+    def batch_done(self, seconds: float) -> None:
+        """Note how long writing a batch took."""
+        BATCH_DURATION.labels(self.service, self.kind).observe(seconds)
+
+    def latency(self, seconds: float) -> None:
+        """Note one record's way from publish to commit."""
+        LATENCY.labels(self.service, self.kind).observe(seconds)
+
+    def transaction(self, result: Result, seconds: float) -> None:
+        """Count one transaction that was tried, and note how long it took."""
+        TRANSACTIONS.labels(self.service, self.kind, result).inc()
+        TRANSACTION_DURATION.labels(self.service, self.kind).observe(seconds)
+
+    def reconnected(self) -> None:
+        """Count one connection or channel begun again."""
+        RECONNECTS.labels(self.service, self.kind).inc()
+
+    def flooded(self, held: bool) -> None:
+        """Say whether everything is refused."""
+        FLOODED.labels(self.service, self.kind).set(held)
+
+    def suspects(self, count: int) -> None:
+        """Say how many records await the evidence."""
+        SUSPECTS.labels(self.service, self.kind).set(count)
+
+    def handed_back(self, away: bool) -> None:
+        """Say whether the deliveries are back with the broker."""
+        HANDED_BACK.labels(self.service, self.kind).set(away)
+
+    def batch_size_limit(self, records: int) -> None:
+        """Say which batch size is in use."""
+        BATCH_SIZE_LIMIT.labels(self.service, self.kind).set(records)
+
+    def begin(self, *, writers: int, consumer_timeout: float) -> None:
+        """Say the limits, and show at 0 what counts troubles: of a series that begins at 1 no increase is ever seen."""
+        WRITERS.labels(self.service, self.kind).set(writers)
+        CONSUMER_TIMEOUT.labels(self.service, self.kind).set(consumer_timeout)
+        for counter in (EXPIRED, RECONNECTS):
+            counter.labels(self.service, self.kind)
+        for gauge in (SUSPECTS, FLOODED, HANDED_BACK):
+            gauge.labels(self.service, self.kind)
+        for reason in Reason:
+            DEAD_LETTERS.labels(self.service, self.kind, reason)
+        for result in Result:
+            TRANSACTIONS.labels(self.service, self.kind, result)
+
+    def watch(self, source: Source) -> None:
+        """Read the source's state whenever somebody scrapes."""
+        UNACKNOWLEDGED.labels(self.service, self.kind).set_function(lambda: source.unsettled)
+        BROKER_CONNECTED.labels(self.service, self.kind).set_function(lambda: source.connected)
+        OLDEST.labels(self.service, self.kind).set_function(lambda: _age(source.oldest))
+
+
+def watch_store(service: str, *, in_use: Callable[[], int], size: int) -> None:
+    """Read the pool's state whenever somebody scrapes."""
+    POOL_IN_USE.labels(service).set_function(in_use)
+    POOL_SIZE.labels(service).set(size)
+
+
+def _age(since: float | None) -> float:
+    return 0.0 if since is None else max(0.0, time.monotonic() - since)
