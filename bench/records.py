@@ -7,7 +7,7 @@ import msgspec
 
 from extractor.loads import messages
 from extractor.message import Message, to_message
-from extractor.synthetic import SHARES, SyntheticLoad
+from extractor.synthetic.synthetic import SHARES, SyntheticLoad
 
 CHANGED_EVERY = 20
 

@@ -15,8 +15,8 @@ from bench.stage import Stage
 from bench.tables import Tables
 from bench.warming import warm
 from common.kinds import KINDS, Service
-from extractor.synthetic import SyntheticLoad
-from graphinator.reading import open_reader
+from extractor.synthetic.synthetic import SyntheticLoad
+from graphinator.ops.reader import open_reader
 from graphinator.settings import Neo4jSettings
 from spindle.verification.expectation import Expectation
 from spindle.verification.findings import StoreFindings

@@ -9,7 +9,7 @@ from common.errors import StartRefused
 from common.kinds import KINDS
 from extractor.dumps import is_date
 from extractor.loads import DumpLoad, Load, SyntheticLoad, only, open_files, open_folder
-from extractor.synthetic import SHARES
+from extractor.synthetic.synthetic import SHARES
 
 # Doubled: argparse formats its help with %.
 _PROPORTIONS = ", ".join(f"{share * 100:g} %% {kind}" for kind, share in SHARES.items())

@@ -10,7 +10,7 @@ from extractor.message import Message, Record, to_message
 from extractor.reading import BrokenRecord, Skip, guess_id, read_record
 from extractor.splitting import split
 from extractor.streams import DumpStream
-from extractor.synthetic import SyntheticLoad, indices, synthetic_record
+from extractor.synthetic.synthetic import SyntheticLoad, indices, synthetic_record
 from extractor.tally import Tally
 
 __all__ = [

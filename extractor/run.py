@@ -9,13 +9,13 @@ import structlog
 from common.errors import SpindleError
 from common.rabbitmq.publishing.publisher import Publisher
 from extractor.control import extraction_complete, timestamp
-from extractor.crew import Crew
 from extractor.loads import Load
 from extractor.publishing import Job
 from extractor.queues import wait_for_queues
 from extractor.report import KindReport, Report
 from extractor.settings import ExtractorSettings
 from extractor.worker import Update
+from extractor.workers import Crew
 
 log = structlog.get_logger()
 

@@ -14,12 +14,12 @@ from common.envelope import Projection
 from common.errors import StartRefused, StoreUnavailable
 from common.settings.certificates import settings_context, what_is_wrong
 from graphinator.classification import PEER, classify
+from graphinator.kind_lock import KindLock
 from graphinator.projection import DecodedRecord, projection_of
 from graphinator.schema import check_version, create_schema
 from graphinator.settings import GraphinatorSettings, Neo4jSettings
 from graphinator.sink import GraphSink
 from graphinator.transactions import Transactions
-from graphinator.turns import Turns
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ class GraphStore:
     def __init__(self, transactions: Transactions, *, writers: int) -> None:
         self._transactions = transactions
         self.pool_size = writers
-        self._turns = Turns(writers)
+        self._turns = KindLock(writers)
 
     def pool_in_use(self) -> int:
         """Transactions that run now; each has a connection of its own."""

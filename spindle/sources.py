@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.kinds import KINDS
 from extractor.loads import DumpLoad, Load, only, open_folder
-from extractor.synthetic import SyntheticLoad
+from extractor.synthetic.synthetic import SyntheticLoad
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import asyncpg
 
 from common.errors import BatchTooLarge, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
 from common.settings.certificates import Peer, speaks_no_tls, what_is_wrong
-from tableinator.meanings import ALARMS, Meaning, meaning
 from tableinator.settings import PostgresSettings
+from tableinator.sqlstates import ALARMS, Meaning, meaning
 
 PEER: Final = Peer(PostgresSettings.store_name, "POSTGRES", "POSTGRES_DSN")
 

@@ -6,7 +6,7 @@ import asyncpg
 
 from common.sink import Outcome
 from tableinator.classification import ERRORS, classify
-from tableinator.deciding import StoredState, by_id, decide, positions
+from tableinator.decision import StoredState, by_id, decide, positions
 from tableinator.model import Row
 from tableinator.statements import COLUMNS, Statements
 from tableinator.transaction import Transaction

@@ -20,7 +20,7 @@ from common.delivery import Delivery, Epoch, Properties
 from common.envelope import Projection
 from common.kinds import Service
 from common.pipeline.decoding import decode
-from extractor.synthetic import SyntheticLoad
+from extractor.synthetic.synthetic import SyntheticLoad
 from graphinator.store import open_store as open_graph
 from tableinator.store import open_store as open_tables
 from tests.e2e.broker import Broker

@@ -20,12 +20,12 @@ from spindle.dead_letters.choosing import Choice, choice_of
 from spindle.dead_letters.exporting import STANDARD_OUTPUT, exporting_to, with_body
 from spindle.dead_letters.letter import Letter, as_data
 from spindle.dead_letters.loads import newest_in_stores
-from spindle.dead_letters.passing import Passage
 from spindle.dead_letters.progress import following
 from spindle.dead_letters.replaying import Replay
 from spindle.dead_letters.reporting import list_data, replay_data, show_list, show_replay
 from spindle.dead_letters.showing import letters_table, show_letters
 from spindle.dead_letters.summary import Summary
+from spindle.dead_letters.sweep import Passage
 from spindle.environments import environment_of
 from spindle.output import wide_console
 
@@ -39,7 +39,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def run(arguments: argparse.Namespace) -> int:
     """Do one action; return the exit code."""
     environ = environment_of(arguments)
-    desk = Desk(arguments, environ, choice_of(arguments))
+    desk = Actions(arguments, environ, choice_of(arguments))
     action = {"list": desk.list, "show": desk.show, "export": desk.export, "replay": desk.replay, "drop": desk.drop}
     try:
         return asyncio.run(action[arguments.action]())
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Actions:
     """One action on the chosen letters."""
 
     arguments: argparse.Namespace

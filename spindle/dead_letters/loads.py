@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from common.errors import SpindleError
 from common.kinds import Service
 from common.settings.environment import load as load_settings
-from graphinator.newest import newest_load as newest_in_graph
+from graphinator.ops.newest_load import newest_load as newest_in_graph
 from graphinator.settings import Neo4jSettings
 from spindle.dead_letters.choosing import Choice
-from tableinator.newest import newest_load as newest_in_tables
+from tableinator.ops.newest_load import newest_load as newest_in_tables
 from tableinator.settings import PostgresSettings
 
 

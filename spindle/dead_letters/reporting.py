@@ -4,10 +4,10 @@ from typing import Any
 
 from rich.console import Console
 
-from spindle.dead_letters.passing import Passage
 from spindle.dead_letters.replaying import Replay
 from spindle.dead_letters.showing import groups_table
 from spindle.dead_letters.summary import Summary
+from spindle.dead_letters.sweep import Passage
 
 
 def list_data(summary: Summary, passage: Passage) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from common.rabbitmq.ops.permissions import Login
 from common.settings.environment import Settings, load
 from extractor.loads import Load
 from extractor.settings import ExtractorSettings
-from graphinator.checking import check_graph
+from graphinator.ops.doctor import check_graph
 from graphinator.settings import GraphinatorSettings
 from spindle.doctor.configuration import settings_checks
 from spindle.doctor.disks import broker_disk, common_disk, store_disk
 from spindle.doctor.needs import Need, need_of
 from spindle.management import Management, NoManagement
 from spindle.settings import OperatorSettings
-from tableinator.checking import check_tables
+from tableinator.ops.doctor import check_tables
 from tableinator.settings import TableinatorSettings
 
 S = TypeVar("S", bound=Settings)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from common.kinds import Service
 from extractor.loads import DumpLoad, Load
-from extractor.synthetic import indices
+from extractor.synthetic.synthetic import indices
 
 MESSAGE_BYTES: Mapping[str, int] = {"artists": 227, "labels": 171, "masters": 894, "releases": 3119}
 """The mean of real messages by kind, over a stratified sample of a whole dump."""

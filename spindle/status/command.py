@@ -11,9 +11,9 @@ from common.settings.environment import load as load_settings
 from spindle.environments import add_stack_argument, environment_of
 from spindle.output import readers_may_leave, wide_console
 from spindle.settings import OperatorSettings
-from spindle.status.judging import Verdict, judge
-from spindle.status.looking import Watcher
-from spindle.status.showing import as_data, as_screen
+from spindle.status.assess import Verdict, judge
+from spindle.status.collect import Watcher
+from spindle.status.render import as_data, as_screen
 
 INTERVAL = 2.0
 """Seconds between two looks; the services' own rates change once a second."""

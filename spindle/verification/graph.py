@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from graphinator.model import Edge, edges_of, node_of
-from graphinator.reading import GraphReader, StoredRecord
+from graphinator.ops.reader import GraphReader, StoredRecord
 from spindle.verification.expectation import Expectation, Roll, node_digest
 from spindle.verification.expected_graph import OWNED, EdgeName, Far, GraphNode
 from spindle.verification.findings import EdgeCount, Finding, GraphFindings, edge_text

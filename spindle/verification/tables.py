@@ -6,7 +6,7 @@ import msgspec
 
 from spindle.verification.expectation import Expectation, Roll, content_digest
 from spindle.verification.findings import StoreFindings
-from tableinator.reading import read_rows
+from tableinator.ops.reader import read_rows
 from tableinator.settings import PostgresSettings
 
 STORE = "postgresql"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from extractor.loads import Load
-from graphinator.reading import open_reader
+from graphinator.ops.reader import open_reader
 from graphinator.settings import Neo4jSettings
 from spindle.verification.expectation import Expectation
 from spindle.verification.expected_graph import EdgeName

@@ -12,7 +12,7 @@ from common.kinds import KINDS, Names
 from common.rabbitmq.publishing.publisher import Outgoing, Publisher, PublishFailed
 from extractor.control import file_complete, headers
 from extractor.loads import messages
-from extractor.synthetic import SyntheticLoad
+from extractor.synthetic.synthetic import SyntheticLoad
 from tests.amqp import settings
 from tests.chaos.drawing import SECONDS, Story
 from tests.chaos.planted import Planted, plant

@@ -5,7 +5,7 @@ from functools import cache
 from common.kinds import Service
 from extractor.loads import Load, messages
 from extractor.message import Message
-from extractor.synthetic import SyntheticLoad
+from extractor.synthetic.synthetic import SyntheticLoad
 from spindle.verification.expectation import Expectation
 
 LOADS = {

@@ -9,12 +9,12 @@ from pydantic import SecretStr
 from common.errors import StoreUnavailable, WriteConflict
 from common.kinds import KINDS, Service
 from extractor.loads import Load
-from graphinator.reading import open_reader
+from graphinator.ops.reader import open_reader
 from graphinator.settings import Neo4jSettings
 from spindle.verification.findings import StoreFindings
 from spindle.verification.graph import compare_graph
 from spindle.verification.tables import compare_table
-from tableinator.reading import count_rows
+from tableinator.ops.reader import count_rows
 from tableinator.settings import PostgresSettings
 from tests.e2e.loads import expectation_of
 from tests.integration import graphs, tables

@@ -5,7 +5,7 @@ from collections import Counter
 from aiormq.abc import DeliveredMessage
 
 from common.kinds import KINDS
-from extractor.synthetic import SyntheticLoad
+from extractor.synthetic.synthetic import SyntheticLoad
 from tests.e2e.bad_input import Odd, odd_messages
 from tests.e2e.broker import Broker
 from tests.e2e.loads import LOADS

@@ -9,7 +9,7 @@ from lxml import etree
 
 from common.kinds import Service
 from extractor.loads import Load, open_files
-from extractor.synthetic import SyntheticLoad
+from extractor.synthetic.synthetic import SyntheticLoad
 from spindle.verification.verifying import verify
 from tests.e2e.broker import Broker
 from tests.e2e.loads import LOADS, messages_of

@@ -20,7 +20,7 @@ from tests.e2e.thousand_letters import (
     MENDED,
     NEVER,
     SETTINGS,
-    Desk,
+    Actions,
     expected_ids,
     ids,
     mend,
@@ -38,7 +38,7 @@ RATE = "100"  # letters a second: a replay of a thousand takes ten seconds, and 
 class Office:
     """Two services, a thousand letters of theirs, and the desk."""
 
-    desk: Desk
+    desk: Actions
     broker: Broker
     tables: Tables
     graph: Graph
@@ -95,7 +95,7 @@ class Office:
 @pytest.fixture
 async def office(broker: Broker, tables: Tables, graph: Graph, services: Services) -> AsyncIterator[Office]:
     """Real services have refused what they can't take; everything else is stored."""
-    desk = Desk(broker.environment | tables.environment | graph.environment)
+    desk = Actions(broker.environment | tables.environment | graph.environment)
     office = Office(desk, broker, tables, graph, services, {})
     for service in Service:
         await broker.declare(service)

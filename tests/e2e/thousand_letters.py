@@ -113,7 +113,7 @@ async def mend(tables_: Tables, graph: Graph) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Actions:
     """Where an operator types `spindle dead-letters …`."""
 
     environment: Mapping[str, str]

@@ -13,7 +13,7 @@ from common.kinds import KINDS, Service
 from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from extractor.control import headers
 from extractor.loads import messages
-from extractor.synthetic import SyntheticLoad
+from extractor.synthetic.synthetic import SyntheticLoad
 from tests.amqp import Peer, peer_of, settings
 from tests.e2e.broker import Broker
 

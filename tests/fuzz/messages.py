@@ -13,7 +13,7 @@ from common.errors import DecodeError
 from common.kinds import KINDS
 from common.pipeline.decoding import decode
 from extractor.message import to_message
-from extractor.synthetic import SyntheticLoad, synthetic_record
+from extractor.synthetic.synthetic import SyntheticLoad, synthetic_record
 from graphinator.model import edges_of, node_of
 from graphinator.projection import DecodedRecord, GraphRecord, projection_of, read
 from tableinator.model import Row, project

@@ -24,7 +24,7 @@ ORIGINAL = Properties(content_type="application/json", message_id="artists:1", h
 
 
 @dataclass
-class Desk:
+class Actions:
     """What is put in and what comes out."""
 
     publisher: DeadLetterPublisher
@@ -33,14 +33,14 @@ class Desk:
 
 
 @asynccontextmanager
-async def publishing(url: str, names: Names) -> AsyncIterator[Desk]:
+async def publishing(url: str, names: Names) -> AsyncIterator[Actions]:
     """Run a publisher for as long as the block lasts."""
-    desk: Desk
+    desk: Actions
 
     def confirm(letter: DeadLetter) -> None:
         (desk.expired if letter.delivery.expired else desk.confirmed).append(letter)
 
-    desk = Desk(DeadLetterPublisher(settings(url, heartbeat=2), names, SERVICE, on_confirmed=confirm))
+    desk = Actions(DeadLetterPublisher(settings(url, heartbeat=2), names, SERVICE, on_confirmed=confirm))
     async with asyncio.timeout(60.0), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(desk.publisher.run())
         yield desk

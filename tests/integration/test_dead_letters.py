@@ -17,8 +17,8 @@ from common.rabbitmq.ops.rotation import Fate, Keep
 from common.rabbitmq.topology import declare
 from spindle.dead_letters.choosing import Choice
 from spindle.dead_letters.letter import Letter
-from spindle.dead_letters.passing import Passage
 from spindle.dead_letters.replaying import Replay
+from spindle.dead_letters.sweep import Passage
 from tests.amqp import Peer, new_names, peer_of, proxied, settings
 from tests.brokers import Broker
 from tests.integration.test_doctor import user_with

@@ -38,7 +38,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Actions:
     """A dead-letter queue, and an operator beside it."""
 
     url: str
@@ -81,14 +81,14 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(rabbitmq: RabbitMQ) -> AsyncIterator[Desk]:
+async def desk(rabbitmq: RabbitMQ) -> AsyncIterator[Actions]:
     async with peer_of(rabbitmq.url) as peer:
         names = new_names()
         await declare(peer.connection, names, SERVICE, KIND)
-        yield Desk(rabbitmq.url, names, peer)
+        yield Actions(rabbitmq.url, names, peer)
 
 
-async def test_a_list_counts_letters_by_reason_and_shows_no_payload(desk: Desk) -> None:
+async def test_a_list_counts_letters_by_reason_and_shows_no_payload(desk: Actions) -> None:
     await desk.set_aside(1, 2)
     await desk.set_aside(3, reason="not_json")
 
@@ -104,7 +104,7 @@ async def test_a_list_counts_letters_by_reason_and_shows_no_payload(desk: Desk) 
     assert await desk.left() == 3
 
 
-async def test_a_letter_is_shown_with_its_payload_and_none_is_exit_code_1(desk: Desk) -> None:
+async def test_a_letter_is_shown_with_its_payload_and_none_is_exit_code_1(desk: Actions) -> None:
     await desk.set_aside(1, 2)
 
     shown, nothing = await desk.run("show", "--id", "2", "--json"), await desk.run("show", "--id", "5")
@@ -114,7 +114,7 @@ async def test_a_letter_is_shown_with_its_payload_and_none_is_exit_code_1(desk: 
     assert nothing.out == "no such letter\n"
 
 
-async def test_letters_are_exported_to_a_file_or_to_standard_output_and_stay(desk: Desk, tmp_path: Path) -> None:
+async def test_letters_are_exported_to_a_file_or_to_standard_output_and_stay(desk: Actions, tmp_path: Path) -> None:
     await desk.set_aside(1, 2)
     path = tmp_path / "letters.jsonl"
 
@@ -128,7 +128,7 @@ async def test_letters_are_exported_to_a_file_or_to_standard_output_and_stay(des
     assert await desk.left() == 2
 
 
-async def test_letters_are_dropped_only_with_a_yes(desk: Desk) -> None:
+async def test_letters_are_dropped_only_with_a_yes(desk: Actions) -> None:
     await desk.set_aside(1, 2, 3)
     await desk.set_aside(4, reason="not_json")
 
@@ -144,7 +144,7 @@ async def test_letters_are_dropped_only_with_a_yes(desk: Desk) -> None:
     assert [letter["id"] for letter in (await desk.run("list", "--each", "--json")).data] == ["3", "4"]
 
 
-async def test_letters_that_others_gave_one_number_are_not_taken_for_copies(desk: Desk) -> None:
+async def test_letters_that_others_gave_one_number_are_not_taken_for_copies(desk: Actions) -> None:
     await desk.set_aside(1, 2, 2, number="abc")
     await desk.set_aside(3, 4, number="")
 
@@ -160,7 +160,7 @@ async def test_letters_that_others_gave_one_number_are_not_taken_for_copies(desk
     ids=["yes", "yes-without-numbers", "no", "Ctrl-D"],
 )
 async def test_a_drop_asks_and_takes_nothing_that_came_after_the_question(
-    desk: Desk, answer: bytes, left: int, number: str | None
+    desk: Actions, answer: bytes, left: int, number: str | None
 ) -> None:
     await declare(desk.peer.connection, desk.names, Service.GRAPHINATOR, KIND)
     await desk.set_aside(1, 2, number=number)

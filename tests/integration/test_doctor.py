@@ -15,11 +15,11 @@ from common.rabbitmq.connection import connected
 from common.rabbitmq.ops.doctor import check_broker
 from common.rabbitmq.topology import declare
 from common.settings.programs import BrokerSettings
-from graphinator.checking import check_graph
 from graphinator.model import NODES
+from graphinator.ops.doctor import check_graph
 from graphinator.schema import statement_of
 from spindle.cli import main
-from tableinator.checking import check_tables
+from tableinator.ops.doctor import check_tables
 from tests import servers
 from tests.integration import graphs, tables
 

@@ -14,9 +14,9 @@ from common.errors import SpindleError, StartRefused
 from common.kinds import KINDS
 from common.ops.checks import State
 from common.sink import Outcomes
-from tableinator.checking import check_tables
-from tableinator.newest import newest_load
-from tableinator.reading import count_rows
+from tableinator.ops.doctor import check_tables
+from tableinator.ops.newest_load import newest_load
+from tableinator.ops.reader import count_rows
 from tableinator.store import open_store
 from tests import grants, servers
 from tests.grants import Logins
@@ -24,7 +24,7 @@ from tests.integration import tables
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Actions:
     """A database with the shipped logins."""
 
     admin: str
@@ -60,7 +60,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def granted(server: servers.Postgres, cut: str = "", left: str = "") -> AsyncIterator[Desk]:
+async def granted(server: servers.Postgres, cut: str = "", left: str = "") -> AsyncIterator[Actions]:
     """A database as of PostgreSQL 14, where everybody may do much, with the shipped grants.
 
     `left` stands in for the statement `cut`.
@@ -77,13 +77,13 @@ async def granted(server: servers.Postgres, cut: str = "", left: str = "") -> As
         try:
             await tables.run(database.dsn, *filter(None, statements))
             await tables.run(database.dsn, *(f"ALTER ROLE {role} PASSWORD '{grants.PASSWORD}'" for role in roles))
-            yield Desk(database.dsn, logins)
+            yield Actions(database.dsn, logins)
         finally:
             await tables.run(database.dsn, *(f"DROP OWNED BY {role}" for role in roles))
             await tables.run(database.dsn, *(f"DROP ROLE {role}" for role in roles))
 
 
-async def beyond(desk: Desk) -> list[str]:
+async def beyond(desk: Actions) -> list[str]:
     """What a login may do that it must not."""
     stranger = desk.logins.of("stranger")
     await tables.run(

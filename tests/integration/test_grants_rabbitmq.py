@@ -46,7 +46,7 @@ LOOKING = {("extractor", "write", "graphinator"), ("extractor", "write", "tablei
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Actions:
     """A vhost, names of this test's own in it, and the shipped logins."""
 
     broker: servers.RabbitMQ
@@ -89,21 +89,21 @@ def users(each_rabbitmq: servers.RabbitMQ) -> Iterator[tuple[servers.RabbitMQ, L
 
 
 @pytest.fixture
-def desk(users: tuple[servers.RabbitMQ, Logins]) -> Desk:
+def desk(users: tuple[servers.RabbitMQ, Logins]) -> Actions:
     broker, logins = users
-    return Desk(broker, logins, new_names())
+    return Actions(broker, logins, new_names())
 
 
 # ---- the work of each login; what is refused raises ----
 
 
-async def first_start(desk: Desk) -> None:
+async def first_start(desk: Actions) -> None:
     async with peer_of(desk.url("setup")) as peer:
         for service in Service:
             await declare(peer.connection, desk.names, service, KIND)
 
 
-async def consuming(desk: Desk) -> None:
+async def consuming(desk: Actions) -> None:
     await desk.make()
     await desk.publish(desk.names.exchange(KIND))
     async with peer_of(desk.url("services")) as peer:
@@ -114,7 +114,7 @@ async def consuming(desk: Desk) -> None:
             assert await peer.ready(desk.names.dead_letter_queue(service, KIND)) == 1
 
 
-async def extracting(desk: Desk) -> None:
+async def extracting(desk: Actions) -> None:
     await desk.make()
     broker = settings(desk.url("extractor"))
     assert await declare_exchanges(broker, desk.names, [KIND]) == []
@@ -125,7 +125,7 @@ async def extracting(desk: Desk) -> None:
     assert await queue_lengths(broker, queues) == dict.fromkeys(queues, 1)
 
 
-async def working_on_letters(desk: Desk) -> None:
+async def working_on_letters(desk: Actions) -> None:
     await desk.make()
     broker = settings(desk.url("operator"))
     for service in Service:
@@ -141,13 +141,13 @@ def _fated(fate: Fate, _: StoredLetter) -> Fate:
     return fate
 
 
-async def watching(desk: Desk) -> None:
+async def watching(desk: Actions) -> None:
     await desk.make()
     queues = [name(service, KIND) for name in (desk.names.queue, desk.names.dead_letter_queue) for service in Service]
     assert await queue_lengths(settings(desk.url("monitoring")), queues) == dict.fromkeys(queues, 0)
 
 
-WORK: dict[str, Callable[[Desk], Awaitable[None]]] = {
+WORK: dict[str, Callable[[Actions], Awaitable[None]]] = {
     "setup": first_start,
     "services": consuming,
     "extractor": extracting,
@@ -157,7 +157,7 @@ WORK: dict[str, Callable[[Desk], Awaitable[None]]] = {
 
 
 @pytest.mark.parametrize("role", WORK)
-async def test_with_the_shipped_permissions_each_login_does_its_work(desk: Desk, role: str) -> None:
+async def test_with_the_shipped_permissions_each_login_does_its_work(desk: Actions, role: str) -> None:
     desk.grant()
 
     await WORK[role](desk)
@@ -174,7 +174,7 @@ def cuts() -> Iterator[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("role", "right", "part"), list(cuts()))
 async def test_without_any_part_of_its_permissions_a_login_is_refused(
-    desk: Desk, role: str, right: str, part: str
+    desk: Actions, role: str, right: str, part: str
 ) -> None:
     if (role == "monitoring" or (role, right, part) in LOOKING) and not desk.looks_are_checked:
         pytest.skip("this broker lets everybody look whether a queue exists")
@@ -227,7 +227,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("role", ALLOWED)
-async def test_a_login_may_do_these_things_and_no_other(desk: Desk, role: str) -> None:
+async def test_a_login_may_do_these_things_and_no_other(desk: Actions, role: str) -> None:
     desk.grant()
     await desk.make()
 
@@ -246,7 +246,7 @@ async def test_a_login_may_do_these_things_and_no_other(desk: Desk, role: str) -
 # ---- what doctor and status see with these logins ----
 
 
-async def test_doctor_finds_each_login_in_order_and_names_the_shipped_file_to_another(desk: Desk) -> None:
+async def test_doctor_finds_each_login_in_order_and_names_the_shipped_file_to_another(desk: Actions) -> None:
     desk.grant()
 
     async def permissions(role: str, login_of: Login, name: str = "permissions") -> tuple[State, str]:
@@ -267,7 +267,7 @@ async def test_doctor_finds_each_login_in_order_and_names_the_shipped_file_to_an
     assert "does not say how they were made" in (await permissions("services", Login.SERVICES, "queues"))[1]
 
 
-async def test_a_refused_start_and_a_refused_turn_name_the_shipped_file(desk: Desk) -> None:
+async def test_a_refused_start_and_a_refused_turn_name_the_shipped_file(desk: Actions) -> None:
     desk.grant()
 
     async with peer_of(desk.url("services")) as peer:
@@ -278,7 +278,7 @@ async def test_a_refused_start_and_a_refused_turn_name_the_shipped_file(desk: De
         await turn(settings(desk.url("services")), _letters(desk.names), lambda _: Drop())
 
 
-async def test_monitoring_sees_queues_and_alarms_by_its_tag_and_its_place_in_the_vhost(desk: Desk) -> None:
+async def test_monitoring_sees_queues_and_alarms_by_its_tag_and_its_place_in_the_vhost(desk: Actions) -> None:
     desk.grant()
     vhost = desk.broker.url.rpartition("/")[2]
     management = Management(

@@ -11,8 +11,8 @@ from lxml import etree
 from common.kinds import KINDS
 from common.sink import Outcomes
 from extractor import loads
+from graphinator.ops.reader import open_reader
 from graphinator.projection import GraphRecord
-from graphinator.reading import open_reader
 from tests.integration.graphs import opened, project, settings
 from tests.servers import Neo4j
 

@@ -4,8 +4,8 @@ import pytest
 
 from common.errors import StoreUnavailable
 from graphinator.model import node_of
+from graphinator.ops.reader import StoredRecord, open_reader
 from graphinator.projection import GraphRecord
-from graphinator.reading import StoredRecord, open_reader
 from tests.integration.graphs import fetch, opened, record, settings
 from tests.servers import Neo4j
 

@@ -5,9 +5,9 @@ from neo4j import GraphDatabase
 
 from common.kinds import KINDS
 from common.settings.environment import load
-from graphinator.newest import newest_load as newest_in_graph
+from graphinator.ops.newest_load import newest_load as newest_in_graph
 from graphinator.settings import Neo4jSettings
-from tableinator.newest import newest_load as newest_in_tables
+from tableinator.ops.newest_load import newest_load as newest_in_tables
 from tableinator.settings import PostgresSettings
 from tests import servers
 from tests.servers import Neo4j, Postgres

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from common.kinds import Service
-from extractor.synthetic import SyntheticLoad
+from extractor.synthetic.synthetic import SyntheticLoad
 from tests import servers
 from tests.e2e.broker import Broker
 from tests.e2e.fixtures import empty_tables, fresh_broker, services_of_a_test  # noqa: F401  (fixtures)

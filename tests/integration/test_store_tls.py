@@ -14,9 +14,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.errors import StartRefused
-from graphinator.checking import check_graph
+from graphinator.ops.doctor import check_graph
 from graphinator.store import open_store as open_graph
-from tableinator.checking import check_tables
+from tableinator.ops.doctor import check_tables
 from tableinator.store import open_store as open_tables
 from tests.integration import graphs, tables
 from tests.native import OwnPostgres

@@ -9,7 +9,7 @@ import pytest
 
 from common.sink import Outcomes
 from tableinator.connections import Connections
-from tableinator.deciding import StoredState, by_id, decide
+from tableinator.decision import StoredState, by_id, decide
 from tableinator.model import Row
 from tableinator.sink import TableSink
 from tableinator.statements import Statements

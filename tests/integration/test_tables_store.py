@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from common.errors import StartRefused, StoreUnavailable
 from common.sink import Outcomes
 from tableinator.model import Row
-from tableinator.reading import StoredRow, count_rows, read_rows
+from tableinator.ops.reader import StoredRow, count_rows, read_rows
 from tableinator.store import TableStore, open_store
 from tests.contract.cancelling import cancel_at
 from tests.contract.proxy import Proxy, cuttable_proxy

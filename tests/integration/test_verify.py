@@ -11,7 +11,7 @@ from common.delivery import Delivery, Epoch, Properties
 from common.kinds import KINDS
 from common.pipeline.decoding import decode
 from extractor.loads import Load, messages
-from extractor.synthetic import SyntheticLoad
+from extractor.synthetic.synthetic import SyntheticLoad
 from graphinator.store import open_store as open_graph
 from spindle.verification.findings import GraphFindings, Verification, as_data
 from spindle.verification.verifying import verify

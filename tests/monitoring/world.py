@@ -14,7 +14,7 @@ import yaml
 
 from common.errors import Reason
 from common.kinds import Service
-from extractor.synthetic import SyntheticLoad
+from extractor.synthetic.synthetic import SyntheticLoad
 from monitoring.__main__ import HERE
 from monitoring.signals import JOBS
 from spindle.stack.ports import LOOPBACK, choose

@@ -9,13 +9,13 @@ from common.ops.checks import MOST_OFFSET, Check, Findings, State
 from common.rabbitmq.ops import doctor as rabbitmq
 from extractor.dumps import DumpFile
 from extractor.loads import DumpLoad
-from extractor.synthetic import SyntheticLoad
-from graphinator import checking as neo4j
+from extractor.synthetic.synthetic import SyntheticLoad
+from graphinator.ops import doctor as neo4j
 from spindle.doctor.command import as_data, verdict
 from spindle.doctor.configuration import settings_checks
 from spindle.doctor.disks import broker_disk, common_disk, shared_disk, store_disk
 from spindle.doctor.needs import LOG_BYTES, in_words, need_of
-from tableinator import checking as postgres
+from tableinator.ops import doctor as postgres
 
 FOUND = Findings("A server")
 NODE = {"name": "a node", "disk_free": 50_000_000_000, "disk_free_limit": 2_000_000_000}

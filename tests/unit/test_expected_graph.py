@@ -4,7 +4,7 @@ import pytest
 
 from common.kinds import KINDS
 from extractor.loads import records
-from extractor.synthetic import SyntheticLoad
+from extractor.synthetic.synthetic import SyntheticLoad
 from spindle.verification.expected_graph import OWNED, EdgeName, Far, Record, expected_node
 
 

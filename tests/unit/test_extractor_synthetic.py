@@ -13,7 +13,7 @@ import pytest
 from common.kinds import KINDS
 from extractor.loads import SyntheticLoad, messages, records
 from extractor.message import Record, canonical_json
-from extractor.synthetic import HUGE_FIRST, base_counts, indices, synthetic_record
+from extractor.synthetic.synthetic import HUGE_FIRST, base_counts, indices, synthetic_record
 
 SEED = 20260301
 LOAD = SyntheticLoad(count=35_715, seed=SEED)  # 20,000 releases

@@ -7,9 +7,9 @@ import pytest
 
 from common.kinds import KINDS
 from graphinator.model import EDGES, MODEL_VERSION, NODES, edges_of, node_of, targets_of
+from graphinator.ops.reader import page_statement
 from graphinator.parameters import Ends, forced, identities, rows
 from graphinator.projection import GraphRecord
-from graphinator.reading import page_statement
 from graphinator.statements import statements_of
 
 # Changed the tables? Then raise MODEL_VERSION, or what is stored will never be rewritten; and put the new digest here.

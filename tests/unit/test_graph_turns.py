@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from graphinator.turns import Turns
+from graphinator.kind_lock import KindLock
 
 pytestmark = pytest.mark.timeout(10)
 
@@ -15,7 +15,7 @@ class Visitors:
     """Transactions that end when they are told to; `inside` are the kinds of those that have begun, in order."""
 
     def __init__(self, writers: int) -> None:
-        self.turns = Turns(writers)
+        self.turns = KindLock(writers)
         self.inside: list[str] = []
         self._ends: dict[asyncio.Task[None], asyncio.Event] = {}
 

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
 from tableinator.classification import ERRORS, classify
-from tableinator.meanings import ALARMS, BY_CLASS, BY_CODE, Meaning, meaning
+from tableinator.sqlstates import ALARMS, BY_CLASS, BY_CODE, Meaning, meaning
 
 R, O, T, D, U = Meaning.RETRY, Meaning.OUTAGE, Meaning.TOO_LARGE, Meaning.DATA, Meaning.UNKNOWN  # noqa: E741 - a table
 

@@ -19,12 +19,12 @@ from common.settings.environment import load
 from common.telemetry.health import Health, StoreState
 from common.telemetry.metrics import REGISTRY
 from spindle.settings import OperatorSettings
+from spindle.status.assess import STILL, Verdict, judge
 from spindle.status.broker import BrokerState, QueueState, Told, combined, our_queues
-from spindle.status.judging import STILL, Verdict, judge
-from spindle.status.picture import Picture, histograms, paint
 from spindle.status.quantiles import WINDOW, Recent, latency_of, quantile
+from spindle.status.render import as_data, as_screen
 from spindle.status.replicas import Replica, missing
-from spindle.status.showing import as_data, as_screen
+from spindle.status.snapshot import Picture, histograms, paint
 
 NAMES = Names()
 GRAPH, TABLE = Service.GRAPHINATOR, Service.TABLEINATOR

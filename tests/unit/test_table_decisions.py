@@ -11,7 +11,7 @@ from common.envelope import Envelope
 from common.kinds import KINDS
 from common.sink import Outcome
 from common.storing.lost_commits import count
-from tableinator.deciding import StoredState, by_id, decide
+from tableinator.decision import StoredState, by_id, decide
 from tableinator.model import Row, project
 from tableinator.statements import Statements
 from tableinator.tables import COLUMNS, PRIVILEGES, FoundColumn, FoundTable, creation, differences

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from graphinator.model import edges_of, node_of
 
 
-class Turns:
+class KindLock:
     """Turns of all kinds, given in the order in which they were asked for. `writers`: transactions at a time."""
 
     def __init__(self, writers: int) -> None:
@@ -68,7 +68,7 @@ class Turns:
 
 
 class _Turn(AbstractAsyncContextManager[None]):
-    def __init__(self, turns: Turns, kind: str) -> None:
+    def __init__(self, turns: KindLock, kind: str) -> None:
         self._turns, self._kind = turns, kind
 
     async def __aenter__(self) -> None:

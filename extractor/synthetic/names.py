@@ -5,13 +5,13 @@ Where only share and mean were measured for the whole, the percentiles are those
 
 from typing import Any
 
-from extractor.dice import Dice, References, Space, artist_name, label_name
 from extractor.message import Record
-from extractor.quantiles import counts, weighted
-from extractor.synthetic_media import videos
-from extractor.synthetic_releases import track_artist
-from extractor.texts import POOLS
-from extractor.vocabulary import GENRES, JOINS, NAME_QUALITIES
+from extractor.synthetic.media import videos
+from extractor.synthetic.quantiles import counts, weighted
+from extractor.synthetic.releases import track_artist
+from extractor.synthetic.sampling import Dice, References, Space, artist_name, label_name
+from extractor.synthetic.texts import POOLS
+from extractor.synthetic.vocabulary import GENRES, JOINS, NAME_QUALITIES
 
 NAME_LINK = 0.75
 """How much of an artist or label goes together: most have nothing, a few have everything."""

@@ -6,9 +6,9 @@ months before it having been written.
 
 from random import Random
 
-from extractor.dice import Dice, Space, artist_name
 from extractor.message import Record
-from extractor.texts import POOLS
+from extractor.synthetic.sampling import Dice, Space, artist_name
+from extractor.synthetic.texts import POOLS
 
 CHANGED, GONE, NEW = 0.05, 0.001, 0.005
 """Shares per month. Of 3,267 real masters 4.6% changed from one month to the next."""

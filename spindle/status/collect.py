@@ -5,9 +5,9 @@ import time
 
 from spindle.settings import OperatorSettings
 from spindle.status.broker import look_at_broker
-from spindle.status.picture import Picture, histograms, paint
 from spindle.status.quantiles import Recent
 from spindle.status.replicas import look_at_replicas
+from spindle.status.snapshot import Picture, histograms, paint
 
 
 class Watcher:

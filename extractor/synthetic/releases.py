@@ -6,11 +6,11 @@ measured, is said beside each number that is made up.
 
 from typing import Any
 
-from extractor.dice import NOT_ON_LABEL, VARIOUS, Dice, Space, artist_name, label_name
 from extractor.message import Record
-from extractor.quantiles import counts, weighted
-from extractor.texts import POOLS
-from extractor.vocabulary import COUNTRIES, DESCRIPTIONS, FORMATS, GENRES, JOINS, QUALITIES
+from extractor.synthetic.quantiles import counts, weighted
+from extractor.synthetic.sampling import NOT_ON_LABEL, VARIOUS, Dice, Space, artist_name, label_name
+from extractor.synthetic.texts import POOLS
+from extractor.synthetic.vocabulary import COUNTRIES, DESCRIPTIONS, FORMATS, GENRES, JOINS, QUALITIES
 
 LINK = 0.45
 """How much the counts of one release move together: fitted so that message sizes have the measured p10 and p99."""

@@ -3,8 +3,8 @@
 Everything here can be stored: no NUL, no lone surrogate. What can't be stored is for tests of dead letters to make.
 """
 
-from extractor.dice import Dice
 from extractor.message import Record
+from extractor.synthetic.sampling import Dice
 
 SHARE = 0.01
 

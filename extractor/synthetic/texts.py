@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from random import Random
 
-from extractor.quantiles import lengths, weighted
-from extractor.vocabulary import ACCENTED, OTHER_SCRIPTS, ROLE_DETAILS, ROLES, STYLES, WORDS
+from extractor.synthetic.quantiles import lengths, weighted
+from extractor.synthetic.vocabulary import ACCENTED, OTHER_SCRIPTS, ROLE_DETAILS, ROLES, STYLES, WORDS
 
 Draw = Callable[[], float]
 """Even numbers from 0 to 1."""

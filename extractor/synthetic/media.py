@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from extractor.dice import Dice, Space, label_name
 from extractor.message import Record
-from extractor.quantiles import counts, weighted
-from extractor.synthetic_releases import credit, track_artist
-from extractor.texts import POOLS
-from extractor.vocabulary import COMPANY_ROLES, IDENTIFIER_NOTES, IDENTIFIERS
+from extractor.synthetic.quantiles import counts, weighted
+from extractor.synthetic.releases import credit, track_artist
+from extractor.synthetic.sampling import Dice, Space, label_name
+from extractor.synthetic.texts import POOLS
+from extractor.synthetic.vocabulary import COMPANY_ROLES, IDENTIFIER_NOTES, IDENTIFIERS
 
 TRACKS = counts(share=1.0, mean=9.18, percentiles=(8, 16, 20, 46, 267))
 TRACK_ARTISTS = counts(share=0.10, mean=1.71, percentiles=(0, 2, 14, 24, 129))

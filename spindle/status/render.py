@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from spindle.status.judging import Verdict
-from spindle.status.picture import KindState, Picture, ServiceState
+from spindle.status.assess import Verdict
 from spindle.status.quantiles import Latency
+from spindle.status.snapshot import KindState, Picture, ServiceState
 
 _COLOURS = {Verdict.HEALTHY: "green", Verdict.DEGRADED: "yellow", Verdict.UNREACHABLE: "bold red"}
 

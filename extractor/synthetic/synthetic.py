@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from common.kinds import KINDS
-from extractor import synthetic_months as months
-from extractor.dice import Dice, References, Space
-from extractor.hard_cases import harden
 from extractor.message import Record
-from extractor.synthetic_media import add_media
-from extractor.synthetic_names import MASTER_LINK, NAME_LINK, artist, label, master
-from extractor.synthetic_releases import LINK, release
+from extractor.synthetic import months as months
+from extractor.synthetic.hard_cases import harden
+from extractor.synthetic.media import add_media
+from extractor.synthetic.names import MASTER_LINK, NAME_LINK, artist, label, master
+from extractor.synthetic.releases import LINK, release
+from extractor.synthetic.sampling import Dice, References, Space
 
 SHARES = {"artists": 0.295, "labels": 0.07, "masters": 0.075, "releases": 0.56}
 """Of a load's records: as in the whole dump of 2026-09 (10.2 M, 2.42 M, 2.59 M and 19.4 M of 34.6 M)."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 
 from common.kinds import Names
-from spindle.status.picture import KindState, Picture, ServiceState
+from spindle.status.snapshot import KindState, Picture, ServiceState
 
 STILL = 30.0
 """Seconds for which a delivery may wait while its service settles nothing at all: several batches of a slow store."""

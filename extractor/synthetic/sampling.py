@@ -8,7 +8,7 @@ from math import exp, log
 from random import Random
 from typing import Any, TypeVar
 
-from extractor.texts import POOLS
+from extractor.synthetic.texts import POOLS
 
 V = TypeVar("V")
 
