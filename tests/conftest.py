@@ -14,10 +14,10 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from spindle.stack.native import NativeStack
-from tests import brokers, containers, native, servers
 from tests.commands import stop_on_sigterm
-from tests.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
-from tests.tls import Certificates
+from tests.servers import brokers, containers, native, servers
+from tests.servers.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
+from tests.servers.tls import Certificates
 
 
 def pytest_configure() -> None:

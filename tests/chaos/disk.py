@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common.kinds import KINDS
 from tests.integration import tables
-from tests.native import OwnPostgres
+from tests.servers.native import OwnPostgres
 
 _SIZE = 384 * 2**20
 """Bytes: of a run with as many bad records as good ones, each attempt leaves rows behind that were rolled back."""

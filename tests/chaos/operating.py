@@ -7,11 +7,11 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 
 from common.kinds import Service
-from tests.amqp import memory_alarm, peer_of
 from tests.chaos.drawing import Fault
 from tests.chaos.scene import Scene, Skipped
 from tests.chaos.world import ROLE, USER
 from tests.integration import tables
+from tests.servers.amqp import memory_alarm, peer_of
 
 _EMPTY = 25.0
 """Seconds for a service to empty its queues, so that what is deleted holds nothing."""

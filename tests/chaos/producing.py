@@ -13,9 +13,9 @@ from common.rabbitmq.publishing.publisher import Outgoing, Publisher, PublishFai
 from extractor.control import file_complete, headers
 from extractor.loads import messages
 from extractor.synthetic.synthetic import SyntheticLoad
-from tests.amqp import settings
 from tests.chaos.drawing import SECONDS, Story
 from tests.chaos.planted import Planted, plant
+from tests.servers.amqp import settings
 
 MARK = "planted-secret-text"
 """In every bad record."""

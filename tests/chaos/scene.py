@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from common.errors import SpindleError
 from common.kinds import Service
-from tests.amqp import peer_of
 from tests.chaos.producing import Material, Producer
 from tests.chaos.supervising import Supervised
 from tests.chaos.world import Place, World
+from tests.servers.amqp import peer_of
 
 _LOOK = 0.2
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from common import VERSION
 from spindle.stack.native import SERVERS
-from tests import native
-from tests.brokers import version_of
 from tests.chaos.world import World
 from tests.integration import graphs, tables
-from tests.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
+from tests.servers import native
+from tests.servers.brokers import version_of
+from tests.servers.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from tests.chaos.drawing import Kind, Story, draw, warm_up
 from tests.chaos.running import leaks, perform
 from tests.chaos.totals import complaints, line
 from tests.chaos.world import world_of
-from tests.native import OwnNeo4j, OwnPostgres, OwnRabbitMQ
+from tests.servers.native import OwnNeo4j, OwnPostgres, OwnRabbitMQ
 
 SEED = 5
 _QUICK = set(Kind) - {Kind.SERVER_KILLED, Kind.SERVER_RESTARTED, Kind.HALF_OPEN}

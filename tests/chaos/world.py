@@ -9,17 +9,17 @@ from urllib.parse import quote, urlsplit
 
 from common.kinds import KINDS, Service
 from tableinator.store import open_store
-from tests import grants
-from tests.brokers import native_broker
 from tests.chaos.disk import Disk, small_disk
 from tests.chaos.proxy import Weather, weather_before
 from tests.chaos.redeliveries import Redeliveries
 from tests.e2e.broker import Broker
 from tests.e2e.sides import Graph, Tables
-from tests.grants import Logins
 from tests.integration import graphs, tables
-from tests.native import OwnNeo4j, OwnPostgres, OwnRabbitMQ, OwnServer
-from tests.servers import Neo4j, RabbitMQ
+from tests.servers import grants
+from tests.servers.brokers import native_broker
+from tests.servers.grants import Logins
+from tests.servers.native import OwnNeo4j, OwnPostgres, OwnRabbitMQ, OwnServer
+from tests.servers.servers import Neo4j, RabbitMQ
 
 LOGINS = Logins("chaos_")
 """The shipped logins (deploy/grants), with which the services run: these can be revoked."""

@@ -16,8 +16,6 @@ from common.kinds import Names, Service
 from common.rabbitmq.consuming.source import RabbitSource
 from common.rabbitmq.publishing.confirms import Message, open_confirmed
 from common.telemetry.metrics import REGISTRY, KindMetrics
-from tests.amqp import Peer, new_names, peer_of, proxied, settings
-from tests.brokers import Broker, version_of
 from tests.contract.proxy import Proxy
 from tests.contract.source import (
     PATIENCE,
@@ -30,8 +28,10 @@ from tests.contract.source import (
     take,
     until,
 )
-from tests.native import OwnRabbitMQ
-from tests.servers import RabbitMQ
+from tests.servers.amqp import Peer, new_names, peer_of, proxied, settings
+from tests.servers.brokers import Broker, version_of
+from tests.servers.native import OwnRabbitMQ
+from tests.servers.servers import RabbitMQ
 
 KIND, SERVICE = "artists", Service.TABLEINATOR
 

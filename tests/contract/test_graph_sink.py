@@ -10,7 +10,7 @@ from graphinator.store import GraphStore
 from tests.contract.proxy import Proxy, cuttable_proxy
 from tests.contract.sink import SinkContract, SinkHarness, Stored
 from tests.integration.graphs import address, fetch, opened
-from tests.servers import Neo4j
+from tests.servers.servers import Neo4j
 
 # Beyond what an index entry can hold: the server refuses the record, not the transaction's size.
 TOO_LARGE_TO_INDEX = "x" * 40_000

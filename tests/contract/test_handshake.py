@@ -8,7 +8,7 @@ from yarl import URL
 
 from common.errors import BrokerUnavailable
 from common.rabbitmq.connection import Connection, Transports, connected
-from tests.amqp import settings, until
+from tests.servers.amqp import settings, until
 
 
 class _Unhurried(Transports):

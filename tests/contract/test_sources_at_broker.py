@@ -12,12 +12,12 @@ from structlog.testing import capture_logs
 from common.delivery import Properties
 from common.rabbitmq.consuming.fast.source import FastSource
 from common.rabbitmq.consuming.source import RabbitSource
-from tests.amqp import peer_of
-from tests.brokers import Broker
 from tests.contract import test_aio_pika_source as other
 from tests.contract.source import becomes_ready, bodies, messages, running, take, until
 from tests.contract.test_aio_pika_source import AioPikaHarness, eval_at, harness, publish_raw
-from tests.servers import RabbitMQ
+from tests.servers.amqp import peer_of
+from tests.servers.brokers import Broker
+from tests.servers.servers import RabbitMQ
 
 __all__ = ["harness"]
 

@@ -12,7 +12,7 @@ from tableinator.store import TableStore, open_store
 from tests.contract.proxy import Proxy, cuttable_proxy
 from tests.contract.sink import SinkContract, SinkHarness, Stored
 from tests.integration.tables import at, fetch, own_schema, settings
-from tests.servers import Postgres
+from tests.servers.servers import Postgres
 
 
 class TableHarness(SinkHarness):

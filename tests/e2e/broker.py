@@ -11,9 +11,9 @@ from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from common.rabbitmq.topology import declare
 from extractor.control import file_complete, headers
 from extractor.loads import Load
-from tests.amqp import Peer, new_names, peer_of, settings
 from tests.e2e.loads import messages_of
 from tests.e2e.services import Running
+from tests.servers.amqp import Peer, new_names, peer_of, settings
 
 _CHUNK = 500
 _LOOK = 0.3  # seconds between two looks at a queue

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
 from tests.e2e.broker import Broker
 from tests.e2e.services import Services
 from tests.e2e.sides import Graph, Side, Tables
-from tests.native import OwnServer
+from tests.servers import servers
+from tests.servers.native import OwnServer
 
 
 @pytest.fixture(name="services")

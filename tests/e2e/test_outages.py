@@ -13,7 +13,7 @@ from tests.e2e.broker import Broker
 from tests.e2e.loads import LOADS
 from tests.e2e.services import Services, in_words
 from tests.e2e.sides import Side, problems
-from tests.native import OwnRabbitMQ, OwnServer
+from tests.servers.native import OwnRabbitMQ, OwnServer
 
 OUTAGE = float(os.environ.get("SPINDLE_OUTAGE_SECONDS", "15"))
 RESUMPTION = 5.0  # seconds

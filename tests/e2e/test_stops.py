@@ -4,7 +4,7 @@ from tests.e2e.broker import Broker
 from tests.e2e.loads import LOADS
 from tests.e2e.services import Services, in_words
 from tests.e2e.sides import Side, problems
-from tests.native import OwnServer
+from tests.servers.native import OwnServer
 
 STOP_LIMIT = 10.0  # seconds: what an operator's `docker stop` waits for
 AT_ONCE = 4.0  # seconds: nothing is written, a few connections are closed; it might take a minute

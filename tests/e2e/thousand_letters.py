@@ -18,10 +18,10 @@ from typing import Any
 from common.kinds import Service
 from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from extractor.control import headers
-from tests.amqp import settings
 from tests.e2e.broker import Broker
 from tests.e2e.sides import Graph, Tables
 from tests.integration import graphs, tables
+from tests.servers.amqp import settings
 
 LOAD = "20260301"
 KINDS = ("artists", "labels")

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests import servers
 from tests.chaos.servers import own_servers
 from tests.commands import end_with
 from tests.e2e.sides import Graph, Tables
 from tests.endurance.running import Pair, load, pair_of
+from tests.servers import servers
 
 RESTARTS = 20
 LONGEST, SHORTEST = 180.0, 15.0  # seconds between two restarts

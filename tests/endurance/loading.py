@@ -14,8 +14,8 @@ from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from extractor.control import headers
 from extractor.loads import messages
 from extractor.synthetic.synthetic import SyntheticLoad
-from tests.amqp import Peer, peer_of, settings
 from tests.e2e.broker import Broker
+from tests.servers.amqp import Peer, peer_of, settings
 
 _SLICE = 1000
 _LOOK = 0.1

@@ -12,9 +12,9 @@ from common.rabbitmq.consuming.fast.source import FastSource
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import KindMetrics
-from tests.amqp import Peer, new_names, peer_of, proxied, settings
 from tests.contract.proxy import Proxy
 from tests.fakes import FakeRecord, FakeSink, project
+from tests.servers.amqp import Peer, new_names, peer_of, proxied, settings
 
 SERVICE, KIND = Service.TABLEINATOR, "artists"
 BATCH, WRITERS = 10, 2

@@ -13,13 +13,13 @@ from structlog.testing import capture_logs
 
 from common.delivery import Delivery
 from common.errors import StoreUnavailable
-from tests.amqp import peer_of
-from tests.brokers import Broker, version_of
 from tests.contract.source import running as running_source
 from tests.contract.source import take
 from tests.fakes import body
 from tests.faults.line import KIND, PREFETCH, SERVICE, Place, place_at, running, until
-from tests.servers import RabbitMQ
+from tests.servers.amqp import peer_of
+from tests.servers.brokers import Broker, version_of
+from tests.servers.servers import RabbitMQ
 
 CRASHES = 30
 FLAPS = 100

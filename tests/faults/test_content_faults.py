@@ -9,7 +9,7 @@ from common.pipeline.decoding import decode
 from tableinator.model import Row, project
 from tableinator.store import open_store
 from tests.integration.tables import fetch, own_schema, settings
-from tests.servers import Postgres
+from tests.servers.servers import Postgres
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from common.errors import StoreUnavailable
 from tests.fakes import body
 from tests.faults.line import Place, place_at, running, until
-from tests.servers import RabbitMQ
+from tests.servers.servers import RabbitMQ
 
 FILE_COMPLETE = b'{"type":"file_complete","data_type":"artists"}'
 LOAD_COMPLETE = b'{"type":"extraction_complete","version":"20260301"}'

@@ -7,7 +7,7 @@ import pytest
 from common.errors import SinkError, StoreUnavailable, WriteConflict
 from tests.fakes import FakeRecord, body
 from tests.faults.line import Place, place_at, running, until
-from tests.servers import RabbitMQ
+from tests.servers.servers import RabbitMQ
 
 
 @pytest.fixture

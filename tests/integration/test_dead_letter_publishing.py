@@ -14,9 +14,9 @@ from common.kinds import Names, Service
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.rabbitmq.topology import declare, declare_dead_letters
 from common.telemetry.metrics import REGISTRY
-from tests.amqp import Peer, memory_alarm, new_names, peer_of, proxied, settings, until
-from tests.native import OwnRabbitMQ
-from tests.servers import RabbitMQ
+from tests.servers.amqp import Peer, memory_alarm, new_names, peer_of, proxied, settings, until
+from tests.servers.native import OwnRabbitMQ
+from tests.servers.servers import RabbitMQ
 
 SERVICE, KIND = Service.GRAPHINATOR, "artists"
 EPOCH = Epoch(1)

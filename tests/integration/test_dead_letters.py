@@ -19,10 +19,10 @@ from spindle.dead_letters.choosing import Choice
 from spindle.dead_letters.letter import Letter
 from spindle.dead_letters.replaying import Replay
 from spindle.dead_letters.sweep import Passage
-from tests.amqp import Peer, new_names, peer_of, proxied, settings
-from tests.brokers import Broker
 from tests.integration.test_doctor import user_with
-from tests.servers import RabbitMQ
+from tests.servers.amqp import Peer, new_names, peer_of, proxied, settings
+from tests.servers.brokers import Broker
+from tests.servers.servers import RabbitMQ
 
 SERVICE, KIND = Service.TABLEINATOR, "artists"
 CHOICE = Choice(services=(SERVICE,), kinds=(KIND,))

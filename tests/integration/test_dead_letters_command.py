@@ -15,8 +15,8 @@ import pytest
 
 from common.kinds import Names, Service
 from common.rabbitmq.topology import declare
-from tests.amqp import Peer, new_names, peer_of
-from tests.servers import RabbitMQ
+from tests.servers.amqp import Peer, new_names, peer_of
+from tests.servers.servers import RabbitMQ
 
 SERVICE, KIND = Service.TABLEINATOR, "labels"
 PAYLOAD = "what-the-record-says"

@@ -20,8 +20,8 @@ from graphinator.ops.doctor import check_graph
 from graphinator.schema import statement_of
 from spindle.cli import main
 from tableinator.ops.doctor import check_tables
-from tests import servers
 from tests.integration import graphs, tables
+from tests.servers import servers
 
 NAMES = Names()
 QUEUE = NAMES.queue(Service.TABLEINATOR, "artists")

@@ -24,9 +24,9 @@ from common.kinds import KINDS, Names, Service
 from common.rabbitmq.topology import declare
 from extractor.loads import SyntheticLoad, messages
 from extractor.message import canonical_json
-from tests.amqp import Peer, memory_alarm, new_names, peer_of
-from tests.native import OwnRabbitMQ
-from tests.servers import RabbitMQ
+from tests.servers.amqp import Peer, memory_alarm, new_names, peer_of
+from tests.servers.native import OwnRabbitMQ
+from tests.servers.servers import RabbitMQ
 
 FRAGMENTS = Path(__file__).parents[3] / "shared/data/discogs"
 ARTIST = b"<artist><id>%d</id><name>A name that is long enough</name></artist>"

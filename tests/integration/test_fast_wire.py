@@ -14,9 +14,9 @@ from common.errors import StartRefused
 from common.kinds import Names, Service
 from common.rabbitmq.consuming.fast.source import FastSource
 from common.telemetry.metrics import KindMetrics
-from tests.amqp import new_names, peer_of, proxied, settings
 from tests.contract.source import PATIENCE, messages, running, take, until
-from tests.servers import RabbitMQ
+from tests.servers.amqp import new_names, peer_of, proxied, settings
+from tests.servers.servers import RabbitMQ
 
 KIND, SERVICE = "labels", Service.TABLEINATOR
 

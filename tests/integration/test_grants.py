@@ -14,14 +14,14 @@ import pytest
 from neo4j.exceptions import Neo4jError
 
 from common.kinds import Service
-from tests import grants, servers
-from tests.amqp import peer_of
 from tests.e2e.broker import Broker
 from tests.e2e.fixtures import fresh_broker, services_of_a_test  # noqa: F401  (fixtures)
 from tests.e2e.services import ROOT, Running, Services
-from tests.grants import Logins
 from tests.integration import graphs, tables
 from tests.integration.test_grants_postgresql import granted
+from tests.servers import grants, servers
+from tests.servers.amqp import peer_of
+from tests.servers.grants import Logins
 
 RECORDS = 100
 STORES = {Service.GRAPHINATOR: "graph", Service.TABLEINATOR: "tables_"}

@@ -18,9 +18,9 @@ from tableinator.ops.doctor import check_tables
 from tableinator.ops.newest_load import newest_load
 from tableinator.ops.reader import count_rows
 from tableinator.store import open_store
-from tests import grants, servers
-from tests.grants import Logins
 from tests.integration import tables
+from tests.servers import grants, servers
+from tests.servers.grants import Logins
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from common.rabbitmq.topology import declare, declare_exchanges, queue_lengths
 from common.settings.tls import TlsSettings
 from spindle.management import Management, NoManagement
-from tests import grants, servers
-from tests.amqp import Peer, new_names, peer_of, settings
-from tests.brokers import version_of
-from tests.grants import Logins
+from tests.servers import grants, servers
+from tests.servers.amqp import Peer, new_names, peer_of, settings
+from tests.servers.brokers import version_of
+from tests.servers.grants import Logins
 
 KIND = "artists"
 PARTS = {

@@ -9,7 +9,7 @@ from common.sink import Outcomes
 from graphinator.projection import GraphRecord, stored_hash
 from graphinator.store import GraphStore
 from tests.integration.graphs import edges, fetch, nodes, opened, record
-from tests.servers import Neo4j
+from tests.servers.servers import Neo4j
 
 RELEASE: dict[str, Any] = {
     "title": "A title",

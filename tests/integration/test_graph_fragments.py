@@ -14,7 +14,7 @@ from extractor import loads
 from graphinator.ops.reader import open_reader
 from graphinator.projection import GraphRecord
 from tests.integration.graphs import opened, project, settings
-from tests.servers import Neo4j
+from tests.servers.servers import Neo4j
 
 FRAGMENTS = Path(__file__).parents[3] / "shared/data/discogs"
 FOLDERS = ["2020-08-stratified", "2025-11", "2015-01", "2017-04", "2025-09-indented", "hardcases"]

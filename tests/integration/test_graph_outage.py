@@ -11,7 +11,7 @@ from graphinator.projection import GraphRecord
 from graphinator.sink import GraphSink
 from spindle.stack import neo4j as recipe
 from tests.integration.graphs import edges, opened, record
-from tests.native import OwnNeo4j
+from tests.servers.native import OwnNeo4j
 
 
 def artists(count: int, title: str = "first", groups: int = 1) -> list[GraphRecord]:

@@ -16,7 +16,7 @@ from graphinator.steps import Steps
 from tests.contract.proxy import cuttable_proxy
 from tests.contract.sink import write_until_done
 from tests.integration.graphs import address, driver, edges, fetch, graph_sink, opened, record
-from tests.servers import Neo4j
+from tests.servers.servers import Neo4j
 
 COMMIT = b"\x00\x02\xb0\x12\x00\x00"  # Bolt: a chunk of two bytes, an empty structure of COMMIT's kind, the end
 

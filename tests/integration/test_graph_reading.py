@@ -7,7 +7,7 @@ from graphinator.model import node_of
 from graphinator.ops.reader import StoredRecord, open_reader
 from graphinator.projection import GraphRecord
 from tests.integration.graphs import fetch, opened, record, settings
-from tests.servers import Neo4j
+from tests.servers.servers import Neo4j
 
 RELEASES = [
     record(

@@ -16,7 +16,7 @@ from graphinator.statements import statements_of
 from graphinator.transactions import Transactions
 from tests.contract.proxy import cuttable_proxy
 from tests.integration.graphs import address, driver, edges, fetch, graph_sink, opened, record
-from tests.servers import Neo4j
+from tests.servers.servers import Neo4j
 
 
 @pytest.fixture

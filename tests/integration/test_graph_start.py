@@ -17,7 +17,7 @@ from graphinator.statements import statements_of
 from graphinator.store import open_store
 from tests.contract.proxy import cuttable_proxy
 from tests.integration.graphs import address, driver, fetch, opened, record, settings
-from tests.servers import Neo4j
+from tests.servers.servers import Neo4j
 
 CONSTRAINTS = (
     "SHOW CONSTRAINTS YIELD name, labelsOrTypes, properties RETURN name, labelsOrTypes[0] + '.' + properties[0]"

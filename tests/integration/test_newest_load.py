@@ -9,8 +9,8 @@ from graphinator.ops.newest_load import newest_load as newest_in_graph
 from graphinator.settings import Neo4jSettings
 from tableinator.ops.newest_load import newest_load as newest_in_tables
 from tableinator.settings import PostgresSettings
-from tests import servers
-from tests.servers import Neo4j, Postgres
+from tests.servers import servers
+from tests.servers.servers import Neo4j, Postgres
 
 
 async def test_the_tables_tell_their_newest_load(postgres: Postgres) -> None:

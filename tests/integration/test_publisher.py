@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 
 from common.kinds import Names
 from common.rabbitmq.publishing.publisher import Outgoing, Publisher, PublishFailed
-from tests.amqp import Peer, memory_alarm, new_names, peer_of, proxied, settings, until
-from tests.native import OwnRabbitMQ
-from tests.servers import RabbitMQ
+from tests.servers.amqp import Peer, memory_alarm, new_names, peer_of, proxied, settings, until
+from tests.servers.native import OwnRabbitMQ
+from tests.servers.servers import RabbitMQ
 
 HEADERS = {"load": "20260301", "timestamp_in_ms": 1_772_323_200_000}
 

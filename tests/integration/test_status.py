@@ -16,12 +16,12 @@ import pytest
 
 from common.kinds import Service
 from extractor.synthetic.synthetic import SyntheticLoad
-from tests import servers
 from tests.e2e.broker import Broker
 from tests.e2e.fixtures import empty_tables, fresh_broker, services_of_a_test  # noqa: F401  (fixtures)
 from tests.e2e.services import ROOT, Running, Services
 from tests.e2e.sides import Tables
 from tests.integration import tables as database
+from tests.servers import servers
 
 LOAD = SyntheticLoad(400, seed=3)
 

@@ -19,9 +19,9 @@ from graphinator.store import open_store as open_graph
 from tableinator.ops.doctor import check_tables
 from tableinator.store import open_store as open_tables
 from tests.integration import graphs, tables
-from tests.native import OwnPostgres
-from tests.servers import Neo4j
-from tests.tls import Certificates
+from tests.servers.native import OwnPostgres
+from tests.servers.servers import Neo4j
+from tests.servers.tls import Certificates
 
 Settings = dict[str, Any]
 

@@ -11,7 +11,7 @@ from tableinator.model import Row, project
 from tableinator.store import open_store
 from tests.fakes import FakeDeadLetters, FakeSource, body
 from tests.integration.tables import fetch, own_schema, run, settings
-from tests.servers import Postgres
+from tests.servers.servers import Postgres
 
 SLOW_ROWS = """
 CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.004); RETURN NEW; END';

@@ -13,7 +13,7 @@ from tableinator.model import Row
 from tableinator.sink import TableSink
 from tableinator.store import open_store
 from tests.integration.tables import at, fetch, own_schema, row, run, settings, wait_until_blocked
-from tests.servers import Postgres
+from tests.servers.servers import Postgres
 
 NUL = rb'{"name": "\u0000"}'
 

@@ -16,7 +16,7 @@ from tableinator.statements import Statements
 from tableinator.store import open_store
 from tableinator.writing import upsert
 from tests.integration.tables import fetch, own_schema, row, run, settings, wait_until_blocked
-from tests.servers import Postgres
+from tests.servers.servers import Postgres
 
 OLDER, VERSION, NEWER = "20250101", "20250201", "20250301"
 

@@ -11,7 +11,7 @@ from common.sink import Outcomes
 from tableinator.store import open_store
 from tableinator.tables import creation
 from tests.integration.tables import KINDS, at, fetch, own_schema, row, run, settings
-from tests.servers import Postgres
+from tests.servers.servers import Postgres
 
 
 @pytest.fixture

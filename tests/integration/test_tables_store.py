@@ -19,8 +19,8 @@ from tableinator.store import TableStore, open_store
 from tests.contract.cancelling import cancel_at
 from tests.contract.proxy import Proxy, cuttable_proxy
 from tests.integration.tables import KINDS, at, fetch, own_schema, row, run, settings, wait_until_blocked
-from tests.native import OwnPostgres
-from tests.servers import Postgres
+from tests.servers.native import OwnPostgres
+from tests.servers.servers import Postgres
 
 
 @pytest.fixture

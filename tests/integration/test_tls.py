@@ -17,11 +17,11 @@ from common.kinds import Names, Service
 from common.rabbitmq.consuming.fast.source import FastSource
 from common.rabbitmq.consuming.source import RabbitSource
 from common.telemetry.metrics import KindMetrics
-from tests.amqp import new_names, peer_of, settings
-from tests.brokers import Broker
 from tests.contract.source import PATIENCE, bodies, messages, running, take, until
-from tests.servers import RabbitMQ
-from tests.tls import CLIENT, Certificates, handshakes, listen
+from tests.servers.amqp import new_names, peer_of, settings
+from tests.servers.brokers import Broker
+from tests.servers.servers import RabbitMQ
+from tests.servers.tls import CLIENT, Certificates, handshakes, listen
 
 KIND, SERVICE = "masters", Service.TABLEINATOR
 

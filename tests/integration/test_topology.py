@@ -15,8 +15,8 @@ from common.kinds import KINDS, Names, Service
 from common.rabbitmq.connection import connect, connected
 from common.rabbitmq.topology import declare, declare_exchanges, queue_lengths
 from common.settings.programs import BrokerSettings
-from tests.amqp import Peer, new_names, peer_of, proxied, settings
-from tests.servers import RabbitMQ
+from tests.servers.amqp import Peer, new_names, peer_of, proxied, settings
+from tests.servers.servers import RabbitMQ
 
 SERVICE, KIND = Service.GRAPHINATOR, "artists"
 

@@ -24,7 +24,7 @@ from tableinator.store import open_store
 from tableinator.transaction import Transaction
 from tests.contract.sink import write_until_done
 from tests.integration import graphs, tables
-from tests.servers import Neo4j, Postgres
+from tests.servers.servers import Neo4j, Postgres
 
 T = TypeVar("T")
 

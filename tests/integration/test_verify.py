@@ -17,7 +17,7 @@ from spindle.verification.findings import GraphFindings, Verification, as_data
 from spindle.verification.verifying import verify
 from tableinator.store import open_store as open_tables
 from tests.integration import graphs, tables
-from tests.servers import Neo4j, Postgres
+from tests.servers.servers import Neo4j, Postgres
 
 LOAD = SyntheticLoad(300, seed=7)
 

@@ -19,7 +19,7 @@ import pytest
 
 from spindle.stack.ports import LOOPBACK, choose
 from spindle.stack.processes import identify
-from tests import containers
+from tests.servers import containers
 
 _READY_LIMIT = 30.0  # seconds
 _OTHERWISE = "neither an engine with the image nor an installed one (Debian: prometheus)"

@@ -11,11 +11,11 @@ import pytest_asyncio
 
 from common.kinds import Service
 from monitoring.signals import JOBS
-from tests import servers
 from tests.monitoring import queries
 from tests.monitoring.proof import EMPTY, OF_THE_MACHINE, ask, everything, unexpected, write
 from tests.monitoring.world import BAD, LITTLE, World, watched
-from tests.native import NativeRun, reason_against_native
+from tests.servers import servers
+from tests.servers.native import NativeRun, reason_against_native
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from extractor.synthetic.synthetic import SyntheticLoad
 from monitoring.__main__ import HERE
 from monitoring.signals import JOBS
 from spindle.stack.ports import LOOPBACK, choose
-from tests import servers
 from tests.e2e.bad_input import odd_messages
 from tests.e2e.broker import Broker
 from tests.e2e.services import Running, Services
@@ -26,7 +25,8 @@ from tests.e2e.sides import Graph, Side, Tables
 from tests.monitoring import prometheus
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.queries import copy_quickened
-from tests.native import NativeRun, OwnPostgres, postgres_at, rabbitmq_at
+from tests.servers import servers
+from tests.servers.native import NativeRun, OwnPostgres, postgres_at, rabbitmq_at
 
 TIMES = 5
 """How much faster than the rule files their copies run here."""

@@ -1,0 +1,192 @@
+"""The compose stack with a project, ports and secrets of a test run's own: a developer's stack and .env are left alone.
+
+Of the environment only the images (`RABBITMQ_IMAGE` and so on) and what docker itself reads count.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from common.settings.environment import Settings, variables
+from common.settings.programs import ProgramSettings
+from extractor.settings import ExtractorSettings
+from graphinator.settings import GraphinatorSettings
+from spindle.settings import OperatorSettings
+from spindle.stack import ports
+from tableinator.settings import TableinatorSettings
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS: dict[str, type[ProgramSettings]] = {
+    "graphinator": GraphinatorSettings,
+    "tableinator": TableinatorSettings,
+    "extractor": ExtractorSettings,
+    "spindle": OperatorSettings,
+}
+_FURTHER: dict[str, tuple[type[Settings], ...]] = {
+    "spindle": (GraphinatorSettings, TableinatorSettings, ExtractorSettings)
+}
+OWN = {
+    r"(RABBITMQ|POSTGRES|NEO4J)_(HOST|PORT|USERNAME|PASSWORD|URL|DSN|URI)": "the stack's servers and their passwords",
+    r"RABBITMQ_VHOST|(POSTGRES|NEO4J)_DATABASE": "those servers have no other",
+    r"RABBITMQ_MANAGEMENT_URL|STATUS_\w+": "on this machine the addresses are others than within the network",
+    r"METRICS_(HOST|PORT)": "Prometheus and the published port lead there",
+    r"DOCTOR_DISK": "a folder in the container",
+}
+"""Settings (as patterns) that compose passes on to none of our programs, whatever the environment says, and why."""
+PORTS = (
+    "RABBITMQ_PORT",
+    "RABBITMQ_MANAGEMENT_PORT",
+    "POSTGRES_PORT",
+    "NEO4J_PORT",
+    "NEO4J_HTTP_PORT",
+    "PROMETHEUS_PORT",
+)
+_BUILT = ("--profile", "load", "--profile", "tools")  # (the images of other profiles can't be had everywhere)
+
+
+_VARIABLES = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text()))
+_IMAGES = {name: os.environ[name] for name in _VARIABLES if name.endswith("_IMAGE") and os.environ.get(name)}
+
+
+class ComposeFailed(Exception):
+    """A command of docker's failed; the text is what it said."""
+
+
+def settings_of(service: str) -> set[str]:
+    """Name the variables that a program of ours reads."""
+    models = (PROGRAMS[service], *_FURTHER.get(service, ()))
+    return {name for model in models for name, _ in variables(model)}
+
+
+def adjustable(service: str) -> set[str]:
+    """Name those of them that compose passes on."""
+    return {setting for setting in settings_of(service) if not any(re.fullmatch(own, setting) for own in OWN)}
+
+
+def config(environ: Mapping[str, str] | None = None, profiles: tuple[str, ...] = ("--profile", "*")) -> dict[str, Any]:
+    """Return docker-compose.yml as compose understands it, with these variables set."""
+    said = _run("compose", "--env-file", os.devnull, *profiles, "config", "--format", "json", environ=environ)
+    resolved: dict[str, Any] = json.loads(said)
+    return resolved
+
+
+def reason_against_config() -> str | None:
+    """Return why the file can't be read here, or None if it can."""
+    try:
+        _run("compose", "version")
+    except ComposeFailed as failure:
+        return f"no docker compose: {failure}"
+    return None
+
+
+@cache
+def reason_against_containers() -> str | None:
+    """Return why the stack can't run here, or None if it can."""
+    if os.environ.get("TEST_SERVERS") == "native":
+        return "TEST_SERVERS=native forbids containers"
+    try:
+        _run("version")
+        for image in _images():
+            _have(image)
+    except ComposeFailed as failure:
+        return str(failure)
+    return None
+
+
+class ComposeStack:
+    """One project; `close` removes its containers, volumes and images."""
+
+    def __init__(self, name: str, secrets: Path) -> None:
+        self.name = name
+        self.secrets = secrets
+        self.ports = ports.choose(PORTS, {})
+        ports_by_name = {name: str(port) for name, port in self.ports.items()}
+        self._environ = {"SPINDLE_SECRETS": str(secrets), **ports_by_name, **_IMAGES}
+        _run_program(str(ROOT / "deploy/secrets.sh"), str(secrets), timeout=10.0)
+
+    def compose(self, *arguments: str, timeout: float = 180.0) -> str:
+        """Run a command of compose and return what it printed."""
+        options = ("compose", "--project-name", self.name, "--env-file", os.devnull)
+        return _run(*options, *arguments, environ=self._environ, timeout=timeout)
+
+    def inspect(self) -> list[dict[str, Any]]:
+        """Describe the containers, stopped ones too."""
+        ids = self.compose("ps", "--all", "--quiet").split()
+        described: list[dict[str, Any]] = json.loads(_run("inspect", *ids))
+        return described
+
+    def docker(self, *arguments: str, timeout: float = 60.0) -> str:
+        """Run a command of the engine's and return what it printed."""
+        return _run(*arguments, timeout=timeout)
+
+    def spindle(self, *arguments: str, timeout: float = 900.0) -> str:
+        """Run the operator's command on this machine, for this project, and return what it printed."""
+        project = {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_ENV_FILES": os.devnull}
+        command = (sys.executable, "-m", "spindle", *arguments)
+        return _run_program(*command, environ={**self._environ, **project}, timeout=timeout)
+
+    def images(self) -> dict[str, dict[str, Any]]:
+        """Describe the images that were built for this project, by service."""
+        names = [f"{self.name}-{program}" for program in PROGRAMS]
+        described: list[dict[str, Any]] = json.loads(_run("image", "inspect", *names))
+        return dict(zip(PROGRAMS, described, strict=True))
+
+    def password(self, server: str) -> str:
+        """Return a server's password."""
+        return (self.secrets / f"{server}_password").read_text().strip()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.compose("--profile", "*", "down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "2")
+
+
+def service_of(container: dict[str, Any]) -> str:
+    """Name the service of an inspected container."""
+    return str(container["Config"]["Labels"]["com.docker.compose.service"])
+
+
+def _images() -> list[str]:
+    services = config(_IMAGES, _BUILT)["services"].values()
+    bases = {service["build"]["args"]["PYTHON_IMAGE"] for service in services if "build" in service}
+    return sorted(bases | {service["image"] for service in services if "image" in service})
+
+
+def inherited() -> dict[str, str]:
+    """This process's environment without what compose or our own settings would take from it."""
+    ours = _VARIABLES.union(*map(settings_of, PROGRAMS))
+    return {name: value for name, value in os.environ.items() if name not in ours and not name.startswith("COMPOSE_")}
+
+
+def _have(image: str) -> None:
+    try:
+        _run("image", "inspect", image)
+    except ComposeFailed:
+        _run("pull", "--quiet", image, timeout=600.0)
+
+
+def _run(*arguments: str, environ: Mapping[str, str] | None = None, timeout: float = 60.0) -> str:
+    return _run_program("docker", *arguments, environ=environ, timeout=timeout)
+
+
+def _run_program(*argv: str, environ: Mapping[str, str] | None = None, timeout: float) -> str:
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=ROOT,
+            env={**inherited(), **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ComposeFailed(str(error)) from error
+    if done.returncode != 0:
+        raise ComposeFailed(f"{' '.join(argv[:4])} … exit {done.returncode}: {done.stderr.strip()[-2000:]}")
+    return done.stdout

@@ -1,0 +1,323 @@
+"""The native stack, by its command and by its API, with real servers."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+import psutil
+import pytest
+from msgspec import structs
+from neo4j import GraphDatabase
+
+from spindle.stack import ports, processes
+from spindle.stack.member import Condition, Member
+from spindle.stack.native import SERVERS, SERVICES, NativeStack
+from spindle.stack.processes import ProcessRef, is_running
+from spindle.stack.recipe import StackFailed
+from spindle.stack.service import Service
+from tests.servers import native
+from tests.servers.native import NativeRun
+from tests.servers.servers import in_thread
+
+_T = TypeVar("_T")
+RABBITMQ_AND_POSTGRES = ("rabbitmq", "postgres")  # where Neo4j's seconds would add nothing
+
+
+def spindle(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "spindle", "stack", *arguments, "--home", str(home)]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def stack(native_run: NativeRun) -> Iterator[NativeStack]:
+    """A stack with its three servers, started by the command. Each test leaves them running."""
+    missing = [reason for name in SERVERS if (reason := native.reason_against_native(name))]
+    if missing:
+        pytest.skip(missing[0])
+    stack = native_run.stack("by-command")
+    started = spindle("up", "--no-services", "--json", home=stack.home)
+    assert started.returncode == 0, started.stderr
+    yield stack
+    stack.kill()
+
+
+def test_a_second_up_starts_nothing_and_says_so(stack: NativeStack) -> None:
+    before = pids(stack)
+
+    again = spindle("up", "--no-services", home=stack.home)
+
+    assert (again.returncode, pids(stack)) == (0, before)
+    assert "already running" in again.stderr
+
+
+def test_status_names_every_server_for_a_program(stack: NativeStack) -> None:
+    status = spindle("status", "--json", home=stack.home)
+
+    members = json.loads(status.stdout)["members"]
+    assert status.returncode == 0
+    assert {member["name"]: member["pid"] for member in members} == pids(stack)
+    assert {member["state"] for member in members} == {"running"}
+
+
+def test_env_prints_lines_that_a_shell_takes(stack: NativeStack) -> None:
+    lines = spindle("env", home=stack.home).stdout
+
+    told = subprocess.run(["env", "-i", "sh", "-c", f"{lines}\nenv"], capture_output=True, text=True, check=True).stdout
+
+    assert {f"{name}={value}" for name, value in stack.environment().items()} <= set(told.splitlines())
+
+
+def test_everything_listens_on_the_loopback_only(stack: NativeStack) -> None:
+    known = {port for name in SERVERS for port in stack.member(name).place.ports.values()}
+    owned = {pid for name in SERVERS for ref in stack.state.member(name).processes.values() for pid in family(ref)}
+
+    sockets = [found for found in psutil.net_connections("inet") if found.status == psutil.CONN_LISTEN]
+    listening = [found.laddr for found in sockets if found.pid in owned or found.laddr.port in known]
+
+    assert {address.port for address in listening} == known
+    assert [address for address in listening if not _is_loopback(ip_address(address.ip))] == []
+
+
+def test_secrets_are_in_private_files_and_on_no_command_line(stack: NativeStack) -> None:
+    passwords = [stack.member(name).place.password for name in SERVERS]
+
+    readable = [path for path in stack.home.rglob("*") if _others_can_read(path, stack.home)]
+    told = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
+
+    assert readable == []
+    assert not [line for line in told for password in passwords if password in " ".join(line or ())]
+
+
+def test_a_killed_server_is_noticed_and_the_next_up_starts_only_that_one(stack: NativeStack) -> None:
+    before = pids(stack)
+    os.kill(before["postgres"], signal.SIGKILL)
+    _until(10, lambda: stack.member("postgres").condition() is Condition.DEAD or None)
+
+    degraded = spindle("status", "--json", home=stack.home)
+    mended = spindle("up", "--no-services", home=stack.home)
+
+    assert (degraded.returncode, mended.returncode) == (1, 0)
+    assert {row["name"]: row["state"] for row in json.loads(degraded.stdout)["members"]}["postgres"] == "dead"
+    assert {name for name, pid in pids(stack).items() if before[name] != pid} == {"postgres"}
+
+
+def test_a_silent_server_is_not_called_running(stack: NativeStack) -> None:
+    member = stack.member("postgres")
+
+    member.freeze()
+    frozen = member.condition()
+    member.thaw()
+
+    assert (frozen, member.condition()) == (Condition.UNREADY, Condition.RUNNING)
+
+
+def test_data_passwords_and_ports_survive_down_and_up_and_nothing_is_left_in_between(stack: NativeStack) -> None:
+    environment = stack.environment()
+    running = [ref for name in SERVERS for ref in stack.state.member(name).processes.values()]
+    _leave_a_trace(stack)
+
+    down = spindle("down", home=stack.home)
+    status = spindle("status", home=stack.home)
+    left = [ref for ref in running if is_running(ref)]
+    up = spindle("up", "--no-services", home=stack.home)
+
+    assert (down.returncode, status.returncode, up.returncode) == (0, 2, 0)
+    assert (len(running), left) == (4, [])  # RabbitMQ's name server is one of them
+    assert stack.environment() == environment
+    assert _find_the_trace(stack) == ("here", ["here"], ["here"])
+
+
+def test_services_run_beside_their_servers_and_a_killed_one_comes_back(stack: NativeStack) -> None:
+    stack.up(SERVERS, SERVICES)
+    tableinator = stack.member("tableinator")
+    assert tableinator.process is not None
+    first = processes.descendants(tableinator.process)
+
+    processes.kill(first[0])
+    _until(30, lambda: tableinator.condition() is Condition.UNREADY or None)
+    _until(60, lambda: tableinator.condition() is Condition.RUNNING or None)
+    for name in SERVICES:
+        stack.member(name).stop()
+
+    assert "restart 1 of 10" in tableinator.place.log("tableinator").read_text()
+    assert "exit_code=0" in tableinator.place.log("tableinator").read_text()
+
+
+def test_two_stacks_live_side_by_side(stack: NativeStack, private_stack: NativeStack) -> None:
+    before = pids(stack)
+
+    private_stack.up(RABBITMQ_AND_POSTGRES)
+    private_stack.down()
+
+    assert pids(stack) == before
+    assert stack.member("rabbitmq").condition() is Condition.RUNNING
+
+
+def test_a_failing_start_stops_the_rest_and_shows_the_servers_own_words(private_stack: NativeStack) -> None:
+    folder = private_stack.home / "postgres" / "data"
+    private_stack.home.mkdir()
+    folder.mkdir(parents=True)
+    (folder / "PG_VERSION").write_text("9.6\n")
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", "postgres:", folder.parent], check=True)
+    folder.chmod(0o700)
+
+    with pytest.raises(StackFailed, match=r"postgres ended with exit code 2[\s\S]*postgresql\.conf"):
+        private_stack.up(RABBITMQ_AND_POSTGRES)
+
+    assert conditions(private_stack) <= {Condition.STOPPED, Condition.ABSENT}
+
+
+def test_an_up_that_is_told_to_end_leaves_nothing_behind(private_stack: NativeStack) -> None:
+    command = [sys.executable, "-m", "spindle", "stack", "up", "--no-services", "--home", str(private_stack.home)]
+    up = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    started = _until(30, lambda: private_stack.member("rabbitmq").process)
+
+    up.send_signal(signal.SIGTERM)
+
+    assert up.wait(timeout=60) == 130
+    assert not is_running(started)
+    assert conditions(private_stack) <= {Condition.STOPPED, Condition.ABSENT}
+
+
+def test_a_process_that_took_over_an_old_id_is_never_signalled(private_stack: NativeStack) -> None:
+    private_stack.up({"postgres"})
+    private_stack.member("postgres").kill()
+    stranger = subprocess.Popen(["sleep", "60"])
+    recycled = ProcessRef(stranger.pid, "another-boot:1")
+    private_stack.state.change("postgres", lambda known: structs.replace(known, processes={"postgres": recycled}))
+
+    private_stack.down()
+
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
+def test_a_taken_port_is_replaced(private_stack: NativeStack) -> None:
+    private_stack.up({"postgres"})
+    port = private_stack.member("postgres").place.ports["sql"]
+    private_stack.down()
+
+    with socket.create_server((ports.LOOPBACK, port)):
+        private_stack.up({"postgres"})
+
+    assert private_stack.member("postgres").place.ports["sql"] != port
+
+
+def test_a_service_gets_addresses_is_restarted_and_ends_with_its_killed_supervisor(
+    private_stack: NativeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "standin.py").write_text(STANDIN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("RABBITMQ_URL", "amqp://elsewhere")
+    monkeypatch.setenv("POSTGRES_BATCH_SIZE", "7")
+    private_stack.home.mkdir()
+    service = Service("standin", lambda: {"RABBITMQ_HOST": "here"})
+    member = Member(service, private_stack.home, private_stack.state)
+
+    member.start()
+    supervisor = member.process
+    assert supervisor is not None
+    first = processes.descendants(supervisor)[0]
+    processes.kill(first)
+    second = _until(10, lambda: next((ref for ref in processes.descendants(supervisor) if ref != first), None))
+    _until(10, lambda: member.condition() is Condition.RUNNING or None)
+    told = json.loads((tmp_path / "environment.json").read_text())
+    supervised = member.worker()
+    os.kill(supervisor.pid, signal.SIGKILL)
+    _until(10, lambda: not is_running(supervisor) or None)
+    orphan, condition = member.worker(), member.condition()
+    member.stop()
+
+    assert told == {"RABBITMQ_HOST": "here", "POSTGRES_BATCH_SIZE": "7"}
+    assert supervised == orphan == second
+    assert condition is Condition.PARTLY
+    assert not is_running(second)
+    assert (member.worker(), member.condition()) == (None, Condition.STOPPED)
+
+
+STANDIN = """
+import http.server, json, os, pathlib
+names = [n for n in os.environ if n.startswith(("RABBITMQ_", "POSTGRES_BATCH"))]
+told = {n: os.environ[n] for n in names}
+pathlib.Path(__file__).with_name("environment.json").write_text(json.dumps(told))
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer((os.environ["METRICS_HOST"], int(os.environ["METRICS_PORT"])), Ready).serve_forever()
+"""
+
+
+def family(ref: ProcessRef) -> list[int]:
+    return [ref.pid, *(child.pid for child in processes.descendants(ref))]
+
+
+def conditions(stack: NativeStack) -> set[Condition]:
+    return {member.condition() for member in stack.members.values()}
+
+
+def pids(stack: NativeStack) -> dict[str, int]:
+    return {name: process.pid for name in SERVERS if (process := stack.member(name).process) is not None}
+
+
+def _is_loopback(address: IPv4Address | IPv6Address) -> bool:
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _others_can_read(path: Path, home: Path) -> bool:
+    """Tell whether the way to this file, or folder, and itself are open to everybody."""
+    way = [folder for folder in path.parents if folder.is_relative_to(home)]
+    return all(folder.stat().st_mode & 0o001 for folder in way) and bool(path.stat().st_mode & 0o044)
+
+
+def _leave_a_trace(stack: NativeStack) -> None:
+    in_thread(_execute(stack, "CREATE TABLE trace AS SELECT 'here' AS said"))
+    broker = native.rabbitmq_at(stack.member("rabbitmq").place)
+    broker.api("PUT", "queues/%2F/trace", {"durable": True, "arguments": {"x-queue-type": "quorum"}})
+    message = {"properties": {"delivery_mode": 2}, "routing_key": "trace", "payload": "here"}
+    broker.api("POST", "exchanges/%2F/amq.default/publish", {**message, "payload_encoding": "string"})
+    _cypher(stack, "CREATE (:Trace {said: 'here'})")
+
+
+def _find_the_trace(stack: NativeStack) -> tuple[object, ...]:
+    broker = native.rabbitmq_at(stack.member("rabbitmq").place)
+    asked = {"count": 10, "ackmode": "ack_requeue_true", "encoding": "auto"}
+    return (
+        in_thread(_execute(stack, "SELECT said FROM trace")),
+        [message["payload"] for message in broker.api("POST", "queues/%2F/trace/get", asked)],
+        _cypher(stack, "MATCH (n:Trace) RETURN n.said"),
+    )
+
+
+async def _execute(stack: NativeStack, statement: str) -> object:
+    connection = await asyncpg.connect(native.postgres_at(stack.member("postgres").place).dsn, timeout=10.0)
+    try:
+        return await connection.fetchval(statement, timeout=10.0)
+    finally:
+        await connection.close(timeout=10.0)
+
+
+def _cypher(stack: NativeStack, statement: str) -> list[str]:
+    server = native.neo4j_at(stack.member("neo4j").place)
+    with GraphDatabase.driver(server.uri, auth=(server.username, server.password)) as driver:
+        return [str(record[0]) for record in driver.execute_query(statement).records]
+
+
+def _until(seconds: float, found: Callable[[], _T | None]) -> _T:
+    deadline = time.monotonic() + seconds
+    while (value := found()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return value
