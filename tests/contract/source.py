@@ -126,7 +126,7 @@ class SourceContract:
     async def test_tags_count_up_without_a_hole(self, harness: SourceHarness) -> None:
         async with running(harness.make(prefetch=50)) as source:
             await harness.publish(*messages(120))
-            deliveries = []
+            deliveries: list[Delivery] = []
             while len(deliveries) < 120:
                 burst = await take(source, 1)
                 source.settle(burst)
@@ -372,7 +372,7 @@ class SourceContract:
             await source.hand_back()
             await becomes_ready(harness, 31)
             await source.resume()
-            counts = []
+            counts: list[int] = []
             while len(counts) < 31:
                 burst = await take(source, 1)
                 counts.extend(delivery.delivery_count for delivery in burst)

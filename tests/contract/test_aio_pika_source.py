@@ -193,7 +193,7 @@ async def test_above_the_byte_limit_the_rest_stays_with_the_broker_until_there_i
 ) -> None:
     async with running(slow_harness.make(prefetch=500, max_bytes=2**20)) as source:
         await slow_harness.publish(*(bytes([number]) * 100_000 for number in range(250)))
-        deliveries = []
+        deliveries: list[Delivery] = []
         most = 0
         while len(deliveries) < 250:
             burst = await take(source, 1)

@@ -148,7 +148,7 @@ async def test_a_broker_that_blocks_publishers_goes_on_delivering(harness: AioPi
     async with running(harness.make(prefetch=10)) as source:
         await harness.publish(*messages(50))
         await asyncio.to_thread(broker.rabbitmqctl, "set_vm_memory_high_watermark", "0.00001")
-        received = []
+        received: list[bytes] = []
         try:
             while len(received) < 50:
                 burst = await take(source, 1)

@@ -71,12 +71,10 @@ class Office:
     async def stored(self, service: Service, kind: str) -> list[str]:
         """The ids that a store holds, each as often as it does."""
         if service is Service.TABLEINATOR:
-            found = await tables.fetch(self.tables.dsn, f"SELECT data_id FROM {kind}")
-        else:
-            label = kind.removesuffix("s").capitalize()
-            statement = f"MATCH (n:{label}) WHERE n.hash IS NOT NULL RETURN n.id"
-            found = await graphs.fetch(self.graph.server, statement)
-        return [row[0] for row in found]
+            return [row[0] for row in await tables.fetch(self.tables.dsn, f"SELECT data_id FROM {kind}")]
+        label = kind.removesuffix("s").capitalize()
+        statement = f"MATCH (n:{label}) WHERE n.hash IS NOT NULL RETURN n.id"
+        return [row[0] for row in await graphs.fetch(self.graph.server, statement)]
 
     async def assert_all_stored(self) -> None:
         """Both stores hold all that can be stored, once, and nothing else."""

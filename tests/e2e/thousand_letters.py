@@ -46,7 +46,7 @@ NEVER = {
     place: count for place, count in LETTERS.items() if place[2] in ("not_json", "no_usable_id", "projection_failed")
 }
 
-STORED = {
+STORED: dict[Service, dict[str, tuple[str, ...]]] = {
     Service.TABLEINATOR: {"artists": ("good", "mended"), "labels": ("good", "long", "shapeless")},
     Service.GRAPHINATOR: {"artists": ("good", "mended"), "labels": ("good", "long")},
 }

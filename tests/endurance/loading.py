@@ -35,11 +35,11 @@ class Stream:
         """`backlog`: how many records wait for the service at the least."""
         self.broker, self.service, self._backlog = broker, service, backlog
         load = SyntheticLoad(records, seed=8)
-        self._bodies = [
-            (kind, message.id, *message.body.split(message.sha256.encode(), 1), message.sha256[8:].encode())
-            for kind in KINDS
-            for message in messages(load, kind)
-        ]
+        self._bodies: list[tuple[str, str, bytes, bytes, bytes]] = []
+        for kind in KINDS:
+            for message in messages(load, kind):
+                before, after = message.body.split(message.sha256.encode(), 1)
+                self._bodies.append((kind, message.id, before, after, message.sha256[8:].encode()))
         random.Random(8).shuffle(self._bodies)
         self.published = 0
 

@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -273,7 +274,7 @@ async def _run(server: servers.Neo4j, *statements: str) -> None:
             await (await session.run(statement)).consume()
 
 
-async def graph_checks(server: servers.Neo4j, **changed: str) -> list[Check]:
+async def graph_checks(server: servers.Neo4j, **changed: Any) -> list[Check]:
     return await check_graph(graphs.settings(server, **changed).neo4j, KINDS)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from neo4j import AsyncDriver, AsyncTransaction
@@ -37,7 +38,11 @@ async def direct(empty_neo4j: Neo4j) -> AsyncIterator[AsyncDriver]:
 
 
 def releases(count: int, title: str, **fields: object) -> list[GraphRecord]:
-    given = {"artists": [{"id": "194"}], "genres": ["Rock"], "labels": [{"id": "5", "catno": "C"}]} | fields
+    given: dict[str, Any] = {
+        "artists": [{"id": "194"}],
+        "genres": ["Rock"],
+        "labels": [{"id": "5", "catno": "C"}],
+    } | fields
     return [record("releases", f"{number:03}", title=title, **given) for number in range(count)]
 
 

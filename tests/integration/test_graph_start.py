@@ -17,6 +17,7 @@ from graphinator.statements import statements_of
 from graphinator.store import open_store
 from tests.contract.proxy import cuttable_proxy
 from tests.integration.graphs import address, driver, fetch, opened, record, settings
+from tests.logged import setting
 from tests.servers.servers import Neo4j
 
 CONSTRAINTS = (
@@ -56,8 +57,8 @@ async def test_planned_on_an_empty_graph_no_statement_looks_at_every_node(empty_
     async with opened(empty_neo4j), driver(empty_neo4j) as direct:
         for statement in (statements.look_up, statements.store, statements.hold):
             _, summary, _ = await direct.execute_query("EXPLAIN " + statement, batch={}, id="1")
-            assert _operators(summary.plan) & {"AllNodesScan", "NodeByLabelScan", "NodeIndexScan"} == set()
-            assert "NodeUniqueIndexSeek" in " ".join(_operators(summary.plan))
+            assert _operators(summary.plan or {}) & {"AllNodesScan", "NodeByLabelScan", "NodeIndexScan"} == set()
+            assert "NodeUniqueIndexSeek" in " ".join(_operators(summary.plan or {}))
 
 
 def _operators(plan: dict[str, Any]) -> set[str]:
@@ -142,7 +143,7 @@ async def test_a_server_that_is_not_up_yet_is_waited_for_and_the_log_says_so(emp
     async with cuttable_proxy(*address(empty_neo4j)) as proxy:
         proxy.cut()
         waiting = asyncio.Event()
-        with capture_logs(processors=[lambda logger, name, line: waiting.set() or line]) as logs:
+        with capture_logs(processors=[setting(waiting)]) as logs:
             async with asyncio.TaskGroup() as group:
                 opening = group.create_task(_open_and_write(empty_neo4j, proxy.port))
                 await waiting.wait()
@@ -159,7 +160,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_waited_for_too(empty_ne
     async with cuttable_proxy(*address(empty_neo4j)) as proxy:
         proxy.freeze()
         waiting = asyncio.Event()
-        with capture_logs(processors=[lambda logger, name, line: waiting.set() or line]):
+        with capture_logs(processors=[setting(waiting)]):
             async with asyncio.TaskGroup() as group:
                 group.create_task(_open_and_write(empty_neo4j, proxy.port, connect_timeout=1.0))
                 await waiting.wait()

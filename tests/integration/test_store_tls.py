@@ -19,6 +19,7 @@ from graphinator.store import open_store as open_graph
 from tableinator.ops.doctor import check_tables
 from tableinator.store import open_store as open_tables
 from tests.integration import graphs, tables
+from tests.logged import setting
 from tests.servers.native import OwnPostgres
 from tests.servers.servers import Neo4j
 from tests.servers.tls import Certificates
@@ -194,7 +195,7 @@ async def test_a_neo4j_that_speaks_no_tls_is_waited_for_with_a_hint(neo4j: Neo4j
         async with open_graph(graphs.settings(neo4j, **trusting(certificates))):
             pass
 
-    with capture_logs(processors=[lambda _logger, _name, line: said.set() or line]) as lines:
+    with capture_logs(processors=[setting(said)]) as lines:
         async with asyncio.timeout(30.0), asyncio.TaskGroup() as group:
             opening = group.create_task(open_it())
             await said.wait()

@@ -290,8 +290,8 @@ async def test_a_password_of_any_characters_logs_in(rabbitmq: RabbitMQ) -> None:
     address, _, vhost = rabbitmq.url.rpartition("@")[2].partition("/")
     host, _, port = address.partition(":")
     with user_of(rabbitmq, password) as user:
-        parts = {"host": host, "port": int(port), "username": user, "vhost": vhost}
-        async with connected(BrokerSettings(password=SecretStr(password), **parts), name="test") as connection:
+        settings = BrokerSettings(host=host, port=int(port), username=user, password=SecretStr(password), vhost=vhost)
+        async with connected(settings, name="test") as connection:
             assert connection.is_opened
 
 

@@ -138,9 +138,13 @@ async def graph_sinks(empty_neo4j: Neo4j, crossing: Crossing) -> AsyncIterator[l
         store = await stack.enter_async_context(graphs.opened(empty_neo4j))
         for number in KNOWN:
             await store.sink("releases").write(releases(number, FIRST))
-        limits = {"database": empty_neo4j.database, "connect_timeout": 10.0, "transaction_timeout": 30.0}
         replicas = [
-            CrossingTransactions(await stack.enter_async_context(graphs.driver(empty_neo4j)), **limits)
+            CrossingTransactions(
+                await stack.enter_async_context(graphs.driver(empty_neo4j)),
+                database=empty_neo4j.database,
+                connect_timeout=10.0,
+                transaction_timeout=30.0,
+            )
             for _ in range(2)
         ]
         for replica in replicas:

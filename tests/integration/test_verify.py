@@ -36,7 +36,7 @@ class Stores:
             for store in (rows, nodes):
                 for kind in load.kinds:
                     project: Any = store.projection(kind)
-                    read = [decode(delivery, project) for delivery in deliveries(load, kind)]
+                    read: list[Any] = [decode(delivery, project) for delivery in deliveries(load, kind)]
                     await store.sink(kind).write(read)
 
     async def verify(self, load: Load = LOAD) -> Verification:

@@ -107,12 +107,13 @@ def test_what_counts_troubles_is_there_at_0_before_the_first() -> None:
 
     KindMetrics(**labels).begin(writers=1, consumer_timeout=1.0)
 
-    for name, more in (
-        *(("spindle_dead_letters_total", {"reason": reason}) for reason in Reason),
-        *(("spindle_transactions_total", {"result": result}) for result in Result),
+    series: list[tuple[str, dict[str, str]]] = [
+        *(("spindle_dead_letters_total", {"reason": str(reason)}) for reason in Reason),
+        *(("spindle_transactions_total", {"result": str(result)}) for result in Result),
         ("spindle_broker_reconnects_total", {}),
         ("spindle_expired_deliveries_total", {}),
-    ):
+    ]
+    for name, more in series:
         assert REGISTRY.get_sample_value(name, labels | more) == 0, (name, more)
 
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 from common.kinds import Service
 from monitoring.signals import JOBS
 from tests.monitoring import queries
-from tests.monitoring.proof import EMPTY, OF_THE_MACHINE, ask, everything, unexpected, write
+from tests.monitoring.proof import EMPTY, OF_THE_MACHINE, Answer, ask, everything, unexpected, write
 from tests.monitoring.world import BAD, LITTLE, World, watched
 from tests.servers import servers
 from tests.servers.native import NativeRun, reason_against_native
@@ -46,7 +46,7 @@ async def world(
 
 async def test_every_expression_returns_what_it_should(world: World) -> None:
     assert EMPTY.keys() | OF_THE_MACHINE <= {found.place for found in everything()}
-    answers = []
+    answers: list[Answer] = []
 
     def is_answered() -> bool:
         answers[:] = ask(world.prometheus, bad_records=True)

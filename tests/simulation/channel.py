@@ -12,6 +12,7 @@ from aiormq.exceptions import AMQPConnectionError, ChannelInvalidStateError
 
 from tests.simulation.messages import Message
 from tests.simulation.queues import Back, Consumer, Waiting
+from tests.simulation.wire import answered
 
 if TYPE_CHECKING:
     from tests.simulation.connection import ModelConnection
@@ -116,7 +117,7 @@ class ModelChannel:
 
     def _obey(self, act: Callable[[], None], answer: "asyncio.Future[Any]", then: Callable[[], None]) -> None:
         act()
-        self.connection.to_client.send(lambda: answer.done() or answer.set_result(None))
+        self.connection.to_client.send(answered, answer)
         then()
 
     def _consume(self, queue: str, arguments: dict[str, Any]) -> None:

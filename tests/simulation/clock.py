@@ -42,10 +42,11 @@ class SimulationLoop(VirtualTimeLoop):
     """A loop for one simulation."""
 
     def __init__(self) -> None:
-        self._jumping = _Silent()  # type: ignore[assignment]
-        asyncio.SelectorEventLoop.__init__(self, self._jumping)
+        self._silent = _Silent()
+        self._jumping = self._silent  # type: ignore[assignment]
+        asyncio.SelectorEventLoop.__init__(self, self._silent)
 
     @property
     def turns(self) -> int:
         """How often it has turned."""
-        return self._jumping.turns  # type: ignore[attr-defined]
+        return self._silent.turns

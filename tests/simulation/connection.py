@@ -9,7 +9,7 @@ from common.rabbitmq.consuming.fast.connection import FastConnection
 from common.rabbitmq.consuming.subscription import PAUSE_LIMIT
 from tests.simulation.channel import ModelChannel
 from tests.simulation.fast_end import FastEnd
-from tests.simulation.wire import Wire
+from tests.simulation.wire import Wire, answered
 
 if TYPE_CHECKING:
     from tests.simulation.broker import Broker
@@ -114,7 +114,7 @@ class ModelConnection:
 
     def _goodbye(self, gone: "asyncio.Future[None]") -> None:
         self.forget()
-        self.to_client.send(lambda: gone.done() or gone.set_result(None))
+        self.to_client.send(answered, gone)
 
 
 async def connect(life: "Life", *, name: str, make: type = object) -> ModelConnection:

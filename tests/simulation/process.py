@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter, defaultdict
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from common.consumer import Consumer
@@ -75,7 +76,7 @@ class Process:
         self._world.checks.tell(f"{name} begins")
         self._world.checks.calm()
         self.life = Life(self._world, name, self._settings)
-        self.life.task.add_done_callback(lambda task, life=self.life: self._ended(life, task))
+        self.life.task.add_done_callback(partial(self._ended, self.life))
 
     def stop(self) -> None:
         """Send SIGTERM."""

@@ -75,7 +75,8 @@ class Story:
 
 
 def _odd(step: Step) -> Iterable[tuple[str, Any]]:
-    return step.values[0].items()
+    odd: dict[str, Any] = step.values[0]
+    return odd.items()
 
 
 def _brief(message: Message) -> str:

@@ -6,6 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 
+def answered(answer: "asyncio.Future[None]") -> None:
+    """The other end has answered: the one who asked goes on, if still there."""
+    if not answer.done():
+        answer.set_result(None)
+
+
 class Wire:
     """What is sent arrives in the order of sending, after the wire's latency, unless the wire is cut by then."""
 

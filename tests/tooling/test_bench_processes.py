@@ -48,7 +48,8 @@ def test_a_listener_is_found_by_its_port() -> None:
 
 
 def test_a_watch_counts_what_was_used_between_its_start_and_its_stop() -> None:
-    burner = subprocess.Popen([sys.executable, "-c", f"{BURN}print(flush=True); input()"], **_PIPES)
+    command = [sys.executable, "-c", f"{BURN}print(flush=True); input()"]
+    burner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert burner.stdout is not None
         burner.stdout.readline()
@@ -73,6 +74,3 @@ def test_a_profile_counts_who_was_at_the_top_of_the_stack() -> None:
     raw = "main (a.py:1);read (b.py:7) 3\nmain (a.py:2) 1\nmain (a.py:1);read (b.py:9) 2\n"
 
     assert shares(raw) == {"read (b.py": 5, "main (a.py": 1}
-
-
-_PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
 import pytest
 import yaml
 
@@ -278,7 +278,7 @@ def test_the_jobs_of_the_alerts_are_what_is_scraped() -> None:
 def test_one_name_stands_for_every_replica(service: Service) -> None:
     # As `spindle status` asks them: also those that are not ready.
     spec = of_kind("Service")[service]["spec"]
-    [place] = OperatorSettings().places[service]
+    [place] = OperatorSettings(doctor_disk="").places[service]
 
     assert spec["clusterIP"] == "None"
     assert spec["publishNotReadyAddresses"] is True

@@ -81,7 +81,8 @@ def test_everything_listens_on_the_loopback_only(stack: NativeStack) -> None:
     owned = {pid for name in SERVERS for ref in stack.state.member(name).processes.values() for pid in family(ref)}
 
     sockets = [found for found in psutil.net_connections("inet") if found.status == psutil.CONN_LISTEN]
-    listening = [found.laddr for found in sockets if found.pid in owned or found.laddr.port in known]
+    addresses = [(found.pid, found.laddr) for found in sockets if found.laddr]
+    listening = [address for pid, address in addresses if pid in owned or address.port in known]
 
     assert {address.port for address in listening} == known
     assert [address for address in listening if not _is_loopback(ip_address(address.ip))] == []

@@ -44,8 +44,10 @@ def test_what_is_told_to_stop_leaves_no_process(tmp_path: Path) -> None:
         assert process.wait(30) != 0
         assert not psutil.wait_procs(children, 10)[1]
     finally:
-        for each in (*psutil.Process(process.pid).children(recursive=True), process) if process.poll() is None else ():
-            each.kill()
+        if process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
 
 
 def fail_beside(folder: Path, fails: bool) -> None:

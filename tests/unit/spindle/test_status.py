@@ -30,6 +30,8 @@ NAMES = Names()
 GRAPH, TABLE = Service.GRAPHINATOR, Service.TABLEINATOR
 BOUNDS = (0.1, 0.5, 1.0, math.inf)
 
+ADDRESS = "10.0.0.1:8002"
+
 
 def said(service: Service, kinds: tuple[str, ...] = KINDS, **values: float) -> Samples:
     """What a healthy process says; `values` by the metric's name without `spindle_`, the same for every kind."""
@@ -43,9 +45,9 @@ def said(service: Service, kinds: tuple[str, ...] = KINDS, **values: float) -> S
     return Samples.parse("\n".join(lines) + "\n")
 
 
-def replica(service: Service = TABLE, address: str = "10.0.0.1:8002", **values: float) -> Replica:
+def replica(service: Service = TABLE, address: str = ADDRESS, **values: float) -> Replica:
     """One that answers and is ready."""
-    return Replica(service, address, said(service, **values))
+    return Replica(service, address, said(service, KINDS, **values))
 
 
 def broker(**lengths: QueueState) -> BrokerState:
@@ -130,7 +132,7 @@ def test_what_can_not_be_asked_is_unreachable(painted: Picture) -> None:
     ],
 )
 def test_what_holds_a_kind_up_is_said(values: dict[str, float], sentence: str) -> None:
-    verdict, wrong = judged(picture(replica(**values)))
+    verdict, wrong = judged(picture(replica(TABLE, ADDRESS, **values)))
 
     assert verdict is Verdict.DEGRADED
     assert len(wrong) == len(KINDS)
