@@ -67,8 +67,6 @@ class Batch(Generic[R]):
     items: list[Item[R]]
     trigger: Trigger
     losers: dict[str, list[Item[R]]] = field(default_factory=dict)
-    is_alone: bool = False
-    """Whether nothing else may be written with it."""
     all: list[Item[R]] = field(init=False)
     """Everything that it took from the stream."""
 
@@ -79,12 +77,6 @@ class Batch(Generic[R]):
     def size(self) -> int:
         """How many records it took from the stream."""
         return len(self.all)
-
-    def add(self, more: "Batch[R]") -> None:
-        """Take in another that holds none of its ids."""
-        self.items += more.items
-        self.losers |= more.losers
-        self.all += more.all
 
 
 def resolve(items: list[Item[R]], trigger: Trigger) -> Batch[R]:

@@ -73,30 +73,33 @@ class Batcher(Generic[R]):
         self._waiters.wake_all()
         return left
 
-    async def take(self) -> Batch[R] | Barrier | None:
-        """The next work for a free writer; None once the stream has ended and nothing of it is left."""
-        loop = asyncio.get_running_loop()
+    async def wait(self) -> bool:
+        """Wait until work is due. Returns: False once the stream has ended and nothing of it is left."""
         while True:
-            work = self._cut(loop.time())
-            if work is not None:
-                self.recheck()
-                return work
+            self._drop_expired()
+            now = asyncio.get_running_loop().time()
+            due = self._due(now)
+            if due is not None and due <= now:
+                return True
             if self._finished():
                 self._waiters.wake_all()
-                return None
+                return False
             await self._waiters.wait()
 
-    def fill(self, batch: Batch[R]) -> None:
-        """Add what has come while a batch waited for its turn to be written, as far as there is room."""
-        if batch.is_alone:
-            return
+    def take_barrier(self) -> Barrier | None:
+        """Take the control message that everything waits for, if there is one."""
         self._drop_expired()
-        room = self._size.records - batch.size
-        weight = self._limits.max_bytes - sum(len(item.delivery.body) for item in batch.all)
-        if self._stream and room > 0 and len(self._stream.head.delivery.body) <= weight:
-            run, _ = self._stream.take_run(size=room, max_bytes=weight)
-            batch.add(resolve(run, batch.trigger))
+        if self._stream and isinstance(head := self._stream.head, Barrier) and not self._blocked():
+            self._stream.drop_head()
             self.recheck()
+            return head
+        return None
+
+    def cut(self) -> Batch[R] | None:
+        """Cut the next batch; None if another writer was faster. Call it with a slot in hand: it is fullest then."""
+        batch = self._cut(asyncio.get_running_loop().time())
+        self.recheck()
+        return batch
 
     def take_ahead(self) -> Item[R] | None:
         """Where the stream is blocked, the first record that has nothing of its id before it. Give it to `done`."""
@@ -169,19 +172,15 @@ class Batcher(Generic[R]):
 
     # Cutting
 
-    def _cut(self, now: float) -> Batch[R] | Barrier | None:
-        """Take the next work off the stream, if it is due."""
+    def _cut(self, now: float) -> Batch[R] | None:
+        """Take the next batch off the stream, if it is due."""
         self._drop_expired()
         item = self._next_alone()
         if item is not None and self._is_overdue(item, now):  # or it would wait for as long as a backlog lasts
             return self._cut_alone(item)
         if self._stream and not self._blocked():
-            head = self._stream.head
-            if isinstance(head, Barrier):
-                self._stream.drop_head()
-                return head
-            trigger = self._flush_policy.trigger(self._stream, now)
-            if trigger is not None:
+            is_record = not isinstance(self._stream.head, Barrier)
+            if is_record and (trigger := self._flush_policy.trigger(self._stream, now)) is not None:
                 return self._cut_run(trigger)
         elif item is not None:
             return self._cut_alone(item)
@@ -197,7 +196,7 @@ class Batcher(Generic[R]):
     def _cut_alone(self, item: Item[R]) -> Batch[R]:
         self._alone.remove(item)
         self._stream.begin([item])
-        return Batch([item], Trigger.IDLE, is_alone=True)
+        return Batch([item], Trigger.IDLE)
 
     def _drop_expired(self) -> None:
         if self._alone or (self._stream and self._stream.head.delivery.expired):

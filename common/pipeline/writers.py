@@ -6,7 +6,7 @@ from typing import Generic
 
 import structlog
 
-from common.batching.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve, runs_of, take_winner
+from common.batching.batch import Batch, BatchLimits, Item, Trigger, resolve, runs_of, take_winner
 from common.batching.batch_size import BatchSize
 from common.batching.batcher import Batcher
 from common.dead_letters import DeadLetters
@@ -18,7 +18,7 @@ from common.quarantine.suspects import Suspects
 from common.sink import Outcomes, R
 from common.storing.breaker import Breaker, Released
 from common.storing.isolation import Refused, Stored, Suspected, Verdict, isolate
-from common.storing.store_writer import StoreWriter, WriteStats
+from common.storing.store_writer import StoreWriter, Turn
 from common.telemetry.metrics import KindMetrics, Result
 
 log = structlog.get_logger()
@@ -64,11 +64,21 @@ class Writers(Generic[R]):
 
     async def run(self) -> None:
         """Be one writer, until the stream has ended."""
-        while (work := await self._batcher.take()) is not None:
-            if isinstance(work, Barrier):
-                self._settling.handle(work)
+        while await self._batcher.wait():
+            if (barrier := self._batcher.take_barrier()) is not None:
+                self._settling.handle(barrier)
             else:
-                await self._deliver(work)
+                await self._take_turn()
+
+    async def _take_turn(self) -> None:
+        """Wait for a slot, then cut a batch: what has come in the meantime goes along."""
+        turn = self._writer.turn()
+        await turn.take_slot()
+        try:
+            if (batch := self._batcher.cut()) is not None:
+                await self._deliver(batch, turn)
+        finally:
+            await turn.give_slot_back()
 
     @property
     def oldest_record(self) -> R | None:
@@ -80,22 +90,15 @@ class Writers(Generic[R]):
         if self._settling.has_loose_ends or self.judgement.is_open or self.suspects.is_open:
             self._batcher.give_up()
 
-    async def _deliver(self, batch: Batch[R]) -> None:
-        room = 0
-
-        def begin() -> None:
-            nonlocal room
-            self._batcher.fill(batch)
-            room = max(self._size.records, batch.size)
-            self._metrics.batch(size=batch.size, trigger=batch.trigger, limit=room)
-
-        effort = WriteStats(begin)
+    async def _deliver(self, batch: Batch[R], turn: Turn) -> None:
+        room = self._size.records
+        self._metrics.batch(size=batch.size, trigger=batch.trigger, limit=room)
         self._warn_of(batch.items[0].delivery)
-        is_done = await self._store(batch, effort)
+        is_done = await self._store(batch, turn)
         if batch.size == room or batch.trigger is Trigger.BYTES:
-            self._learn(batch.size, effort)
+            self._learn(batch.size, turn)
         if is_done:
-            self._report(batch.size, effort.seconds)
+            self._report(batch.size, turn.seconds)
 
     def _warn_of(self, delivery: Delivery) -> None:
         """Say it before the write: there may be no afterwards."""
@@ -116,25 +119,25 @@ class Writers(Generic[R]):
             records_per_sec=round(size / max(seconds, 0.001)),
         )
 
-    def _learn(self, records: int, effort: WriteStats) -> None:
+    def _learn(self, records: int, turn: Turn) -> None:
         """See what a full batch says of the batch size: its first attempt says something, with all of it."""
         was_reduced = self._size.is_reduced
-        if effort.first is Result.TOO_LARGE:
+        if turn.first is Result.TOO_LARGE:
             self._size.too_large(records)
-        elif effort.first is Result.STORED and effort.transactions == 1:
-            self._size.stored(records, seconds=effort.seconds)
+        elif turn.first is Result.STORED and turn.transactions == 1:
+            self._size.stored(records, seconds=turn.seconds)
         self._metrics.batch_size_limit(self._size.records)
         if self._size.is_reduced != was_reduced:
             event = "Batch size restored" if was_reduced else "Batch size reduced: the store is slow"
             log.info(event, data_type=self._metrics.kind, batch_size=self._size.records)
 
-    async def _store(self, batch: Batch[R], effort: WriteStats) -> bool:
+    async def _store(self, batch: Batch[R], turn: Turn) -> bool:
         """Store and settle what the store takes; hand the rest to judgement. Returns: False where a hold was ended."""
         done: set[Item[R]] = set()
         stored = Outcomes()
         refused: list[tuple[Item[R], Reason, Refusal]] = []
         try:
-            async for verdict in self._verdicts(batch, effort):
+            async for verdict in self._verdicts(batch, turn):
                 if isinstance(verdict, Stored):
                     stored += verdict.outcomes
                     done.update(self._settling.settle(verdict.items, verdict.outcomes, losers=batch.losers))
@@ -151,12 +154,12 @@ class Writers(Generic[R]):
         self.give_up_on_loose_ends()
         return len(done) == batch.size
 
-    async def _verdicts(self, batch: Batch[R], effort: WriteStats) -> AsyncIterator[Verdict[Item[R]]]:
+    async def _verdicts(self, batch: Batch[R], turn: Turn) -> AsyncIterator[Verdict[Item[R]]]:
         """A verdict on each record; where a winner is refused, the next version of its id is written."""
         items = batch.items
         while items:
             next_best: list[Item[R]] = []
-            async for verdict in isolate(partial(self._writer.write, effort=effort), items):
+            async for verdict in isolate(partial(self._writer.write, turn=turn), items):
                 yield verdict
                 if isinstance(verdict, Refused) and (same := batch.losers.get(verdict.item.record.id)):
                     next_best.append(take_winner(same))
@@ -167,4 +170,4 @@ class Writers(Generic[R]):
             if run[0].delivery.expired:
                 self._settling.release(run)
             else:
-                await self._store(resolve(run, Trigger.SIZE), WriteStats())
+                await self._store(resolve(run, Trigger.SIZE), self._writer.turn())

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Generic, TypeVar
 
 from common.batching.batch import Item
@@ -23,25 +22,35 @@ _RESULTS: dict[type[SinkError], Result] = {
 }
 
 
-@dataclass(slots=True)
-class WriteStats:
-    """What storing something has cost: how many transactions, and the seconds spent in them, not in waiting.
+class Turn:
+    """A turn at the store: a slot for one transaction after the other, and what these have cost.
 
-    `on_begin` is called when the first one has its slot.
+    The first slot may be taken before there is anything to write. Each transaction gives its slot back, so that a batch
+    that is being halved lets other kinds between its parts.
     """
 
-    on_begin: Callable[[], None] = lambda: None
-    transactions: int = 0
-    seconds: float = 0.0
-    first: Result | None = None
-    """How the first one ended."""
+    def __init__(self, slots: AbstractAsyncContextManager[None]) -> None:
+        self._slots = slots
+        self._slot = AsyncExitStack()
+        self._has_slot = False
+        self.transactions = 0
+        self.seconds = 0.0
+        """Spent in transactions, not in waiting."""
+        self.first: Result | None = None
+        """How the first transaction ended."""
 
-    def begin(self) -> None:
-        """Begin one transaction."""
-        if not self.transactions:
-            self.on_begin()
+    async def take_slot(self) -> None:
+        """Wait for a slot, unless there is one."""
+        if not self._has_slot:
+            await self._slot.enter_async_context(self._slots)
+            self._has_slot = True
 
-    def add(self, result: Result, seconds: float) -> None:
+    async def give_slot_back(self) -> None:
+        """Let others have it."""
+        self._has_slot = False
+        await self._slot.aclose()
+
+    def count(self, result: Result, seconds: float) -> None:
         """Count one transaction."""
         self.transactions += 1
         self.seconds += seconds
@@ -83,26 +92,29 @@ class StoreWriter(Generic[R]):
         """The one that has waited longest of those being written, or held while the store is away."""
         return min(self._asking, key=lambda asking: asking[0], default=(0.0, None))[1]
 
-    async def write(self, items: Sequence[Item[R]], *, effort: WriteStats | None = None) -> Outcomes:
-        """Write items of one channel in one transaction, holding while the store is away; add up the effort.
+    def turn(self) -> Turn:
+        """A turn for something that is written."""
+        return Turn(self._slots)
+
+    async def write(self, items: Sequence[Item[R]], *, turn: Turn | None = None) -> Outcomes:
+        """Write items of one channel in one transaction, holding while the store is away.
 
         Raises: RecordsRefused, BatchTooLarge, Released.
         """
-        first = items[0].delivery
+        turn, first, records = turn or self.turn(), items[0].delivery, [item.record for item in items]
+        if self._outage.is_open:
+            await turn.give_slot_back()  # whoever probes needs one
 
         def gone() -> bool:
             return first.expired
 
         async def attempt() -> Outcomes:
-            # Not listed before there is a slot: the items may grow until then.
-            outcomes = await self._transaction(
-                lambda: self._write([item.record for item in items]), gone=gone, effort=effort
-            )
+            outcomes = await self._transaction(lambda: self._write(records), turn, gone=gone)
             if outcomes.written:
-                self.witness.wrote(items[-1].record, outcomes)
+                self.witness.wrote(records[-1], outcomes)
             return outcomes
 
-        return await self._hold(attempt, items[0].record, since=first.received, gone=gone)
+        return await self._hold(attempt, records[0], since=first.received, gone=gone)
 
     async def _write(self, records: Sequence[R]) -> Outcomes:
         self._writing += 1
@@ -125,7 +137,10 @@ class StoreWriter(Generic[R]):
         now = asyncio.get_running_loop().time()
         try:
             written = await self._hold(
-                lambda: self._transaction(lambda: self._sink.rewrite(record), gone=gone), record, since=now, gone=gone
+                lambda: self._transaction(lambda: self._sink.rewrite(record), self.turn(), gone=gone),
+                record,
+                since=now,
+                gone=gone,
             )
         except (RecordsRefused, BatchTooLarge):
             return False
@@ -142,7 +157,9 @@ class StoreWriter(Generic[R]):
         """
         now = asyncio.get_running_loop().time()
         await self._outage.attempt(
-            lambda: self._transaction(lambda: self._sink.probe(record), gone=_never), since=now, gone=_never
+            lambda: self._transaction(lambda: self._sink.probe(record), self.turn(), gone=_never),
+            since=now,
+            gone=_never,
         )
 
     async def _hold(
@@ -163,32 +180,30 @@ class StoreWriter(Generic[R]):
         finally:
             self._asking.remove(asking)
 
-    async def _transaction(
-        self, action: Callable[[], Awaitable[T]], *, gone: Callable[[], bool], effort: WriteStats | None = None
-    ) -> T:
+    async def _transaction(self, action: Callable[[], Awaitable[T]], turn: Turn, *, gone: Callable[[], bool]) -> T:
         """Run one transaction when it has a slot; measure it from then on.
 
-        Raises: Released where it has become pointless by then.
+        Raises: Released if it has become pointless by then.
         """
         now = asyncio.get_running_loop().time
-        async with self._slots:
+        await turn.take_slot()
+        try:
             if self._is_over or gone():
                 raise Released
-            if effort is not None:
-                effort.begin()
             began = now()
             try:
                 answer = await action()
             except (RecordsRefused, BatchTooLarge, WriteConflict, StoreUnavailable) as error:
-                self._count(_RESULTS[type(error)], now() - began, effort)
+                self._count(_RESULTS[type(error)], now() - began, turn)
                 raise
-            self._count(Result.STORED, now() - began, effort)
+            self._count(Result.STORED, now() - began, turn)
             return answer
+        finally:
+            await turn.give_slot_back()
 
-    def _count(self, result: Result, seconds: float, effort: WriteStats | None) -> None:
+    def _count(self, result: Result, seconds: float, turn: Turn) -> None:
         self._metrics.transaction(result, seconds)
-        if effort is not None:
-            effort.add(result, seconds)
+        turn.count(result, seconds)
 
 
 def _never() -> bool:

@@ -38,9 +38,9 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 def ack_before_commit(patch: pytest.MonkeyPatch) -> None:
     """Settles a batch when it is taken, and writes it then."""
 
-    async def store(self: Any, batch: Batch[Any], effort: Any) -> bool:
+    async def store(self: Any, batch: Batch[Any], turn: Any) -> bool:
         self._settling.settle(batch.items, Outcomes(new=len(batch.items)), losers=batch.losers)
-        async for _ in self._verdicts(batch, effort):
+        async for _ in self._verdicts(batch, turn):
             pass
         return True
 
@@ -51,9 +51,9 @@ def batch_lost_on_cancel(patch: pytest.MonkeyPatch) -> None:
     """A writer that is cancelled puts its batch in order before it goes, and takes it for done."""
     real = Writers._store
 
-    async def store(self: Any, batch: Batch[Any], effort: Any) -> bool:
+    async def store(self: Any, batch: Batch[Any], turn: Any) -> bool:
         try:
-            return await real(self, batch, effort)
+            return await real(self, batch, turn)
         except asyncio.CancelledError:
             with suppress(ValueError):
                 self._settling._source.settle(deliveries(batch.all))
@@ -78,9 +78,9 @@ def requeue_in_outage(patch: pytest.MonkeyPatch) -> None:
     """Gives everything back as soon as the store is away, for the broker to keep."""
     real = Writers._deliver
 
-    async def deliver(self: Any, batch: Batch[Any]) -> None:
+    async def deliver(self: Any, batch: Batch[Any], turn: Any) -> None:
         if not self._writer._outage.is_open:
-            await real(self, batch)
+            await real(self, batch, turn)
             return
         await self._settling._source.hand_back()
         self._batcher.done(batch.all)

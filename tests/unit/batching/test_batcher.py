@@ -50,8 +50,15 @@ class Stream:
         now = asyncio.get_running_loop().time()
         return Delivery(self.tag, self.epoch, b"x" * size, now, None, None, delivery_count, Properties)
 
+    async def work(self) -> Batch[FakeRecord] | Barrier | None:
+        """What a writer does next whose slot is always free; None once the stream has ended."""
+        while await self.batcher.wait():
+            if (work := self.batcher.take_barrier() or self.batcher.cut()) is not None:
+                return work
+        return None
+
     async def take(self) -> Batch[FakeRecord]:
-        batch = await self.batcher.take()
+        batch = await self.work()
         assert isinstance(batch, Batch)
         return batch
 
@@ -175,45 +182,55 @@ def count_rings(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @in_virtual_time
-async def test_a_batch_is_filled_up_to_its_limits_and_no_further() -> None:
+async def test_a_batch_is_cut_to_the_size_in_use_when_its_writer_has_a_slot() -> None:
+    stream = Stream(size=100)
+    stream.put(*numbered(100))
+    await stream.batcher.wait()
+
+    stream.size.too_large(100)
+
+    batch = stream.batcher.cut()
+    assert batch is not None
+    assert batch.size == 50
+
+
+@in_virtual_time
+async def test_what_comes_while_a_writer_waits_for_its_slot_goes_along_up_to_the_limits() -> None:
     stream = Stream(size=4, max_bytes=250)
     stream.put("1", size=100)
-    batch = await stream.take()
+    await stream.batcher.wait()
     stream.put("2", size=100)
     stream.put("3", size=60)
     stream.put("4", size=10)
 
-    for _ in range(2):
-        stream.batcher.fill(batch)
+    batch = stream.batcher.cut()
 
-    assert ids(batch) == ["1", "2"]
-    assert [item.record.id for item in batch.all] == ["1", "2"]
+    assert batch is not None
+    assert ids(batch) == [item.record.id for item in batch.all] == ["1", "2"]
     assert ids(await stream.take()) == ["3", "4"]
 
 
 @in_virtual_time
-async def test_a_batch_is_not_filled_beyond_a_size_in_use_that_has_shrunk() -> None:
-    stream = Stream(size=100)
-    stream.put(*numbered(60))
-    batch = await stream.take()
-    stream.size.too_large(100)
-    stream.put("a")
+async def test_what_may_kill_the_process_is_cut_alone_whatever_has_come_since() -> None:
+    stream = Stream(size=4)
+    stream.put("killer", delivery_count=11)
+    await asyncio.sleep(10)
+    await stream.batcher.wait()
+    stream.put("1")
 
-    stream.batcher.fill(batch)
+    batches = [ids(await stream.take()) for _ in range(2)]
 
-    assert batch.size == 60
+    assert batches == [["killer"], ["1"]]
 
 
 @in_virtual_time
-async def test_what_may_kill_the_process_is_not_filled_up() -> None:
-    stream = Stream(size=4)
-    stream.put("killer", delivery_count=11)
-    batch = await stream.take()
-    stream.put("1")
+async def test_a_writer_that_finds_its_batch_taken_waits_for_the_next() -> None:
+    stream = Stream(size=2)
+    stream.put("1", "2")
+    assert await stream.batcher.wait()
+    await stream.take()
 
-    stream.batcher.fill(batch)
-
-    assert ids(batch) == ["killer"]
+    assert stream.batcher.cut() is None
 
 
 async def refill_after(stream: Stream, *batches: Batch[FakeRecord], pause: float) -> None:
@@ -312,14 +329,14 @@ async def test_closing_flushes_the_last_partial_batch_and_ends_every_writer() ->
 
     batch = await stream.take()
     assert (ids(batch), batch.trigger) == (["1", "2"], Trigger.DRAIN)
-    assert await stream.batcher.take() is None
-    assert await stream.batcher.take() is None
+    assert await stream.work() is None
+    assert await stream.work() is None
 
 
 @in_virtual_time
 async def test_closing_ends_a_writer_that_waits() -> None:
     stream = Stream()
-    waiting = [asyncio.create_task(stream.batcher.take()) for _ in range(3)]
+    waiting = [asyncio.create_task(stream.work()) for _ in range(3)]
     await asyncio.sleep(1)
 
     stream.batcher.close()
@@ -353,7 +370,7 @@ async def test_a_barrier_flushes_what_is_before_it_and_waits_until_that_is_settl
     batch = await stream.take()
     assert (ids(batch), batch.trigger) == (["1", "2"], Trigger.BARRIER)
 
-    waiting = asyncio.create_task(stream.batcher.take())
+    waiting = asyncio.create_task(stream.work())
     await asyncio.sleep(100)
     assert not waiting.done()
     stream.done(batch)
@@ -434,7 +451,7 @@ async def test_a_barrier_does_not_wait_for_what_came_after_it_and_is_written_alo
     stream.put("x")
     stream.put("x", delivery_count=11)
 
-    assert isinstance(await stream.batcher.take(), Barrier)
+    assert isinstance(await stream.work(), Barrier)
 
 
 @in_virtual_time
@@ -472,7 +489,7 @@ async def test_giving_up_leaves_what_is_blocked() -> None:
     stream.put("suspect")
     batch = await stream.take()
     stream.put_barrier()
-    waiting = asyncio.create_task(stream.batcher.take())
+    waiting = asyncio.create_task(stream.work())
     stream.batcher.close()
     await asyncio.sleep(1)
     assert batch.items
