@@ -20,6 +20,7 @@ from common.errors import SettingsError, SpindleError, StartRefused
 from common.settings.environment import load, misspelt
 from common.telemetry import logs
 from extractor.arguments import open_load, parse
+from extractor.loads import remarks
 from extractor.progress import show_progress
 from extractor.report import Report, to_json, to_table
 from extractor.run import check_load, publish_load
@@ -57,11 +58,13 @@ def _run(arguments: argparse.Namespace) -> Report:
     for sentence in misspelt(ExtractorSettings, os.environ):
         log.warning(sentence)
     asked_for = open_load(arguments, settings.kinds)
+    for sentence in remarks(asked_for, settings.kinds if arguments.kinds is None else arguments.kinds):
+        log.warning(sentence)
     if arguments.report is not None:
         _check_writable(arguments.report)  # better now than after hours
     with show_progress() as progress:
         if arguments.only_check:
-            return check_load(asked_for, show=progress.show)
+            return check_load(asked_for, settings, show=progress.show)
         return publish_load(asked_for, settings, patience=arguments.wait, show=progress.show)
 
 

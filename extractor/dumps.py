@@ -12,6 +12,7 @@ from extractor.reading import TAGS
 from extractor.streams import DumpStream, Truncated, is_gzip
 
 _NAME = re.compile(rf"discogs_(\d{{8}})_({'|'.join(KINDS)})\.xml(\.gz)?")
+_LOOKS_LIKE_A_DUMP = re.compile(r"(?!.*CHECKSUM\.txt\Z)(?:discogs_|.*\.xml)", re.IGNORECASE)
 _ENCODING = re.compile(rb"""\A\s*<\?xml[^>]*?encoding\s*=\s*["']([^"']+)["']""")
 _PROLOGUE = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:\s++|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>]*+>)*+", re.DOTALL)
 
@@ -31,20 +32,34 @@ def find_dumps(folder: Path, *, load: str | None = None) -> list[DumpFile]:
 
     Raises: StartRefused.
     """
-    if not folder.is_dir():
-        raise StartRefused(f"{folder} is not a folder with dump files")
-    try:
-        files = [dump for path in sorted(folder.iterdir()) if (dump := _named(path))]
-    except OSError as error:
-        raise StartRefused(f"the folder {folder} can't be read: {error.strerror}") from error
+    files = [dump for path in _listed(folder) if (dump := _named(path))]
     if load:
         files = [file for file in files if file.load == load]
     if not files:
+        there = f"; there is {', '.join(odd)}" if (odd := passed_over(folder)) else ""
         raise StartRefused(
             f"no dump file{f' of {load}' if load else ''} in {folder}: expected names like "
-            f"discogs_20260301_artists.xml.gz, for {', '.join(KINDS)}"
+            f"discogs_20260301_artists.xml.gz, for {', '.join(KINDS)}{there}"
         )
     return files
+
+
+def passed_over(folder: Path) -> list[str]:
+    """The files of a folder that look as if they were meant to be a dump's, and are not named so: unfinished downloads
+    (`.gz.part`), other capitals (`.XML.GZ`), a date that is none.
+
+    Raises: StartRefused.
+    """
+    return [path.name for path in _listed(folder) if _LOOKS_LIKE_A_DUMP.match(path.name) and not _named(path)]
+
+
+def _listed(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise StartRefused(f"{folder} is not a folder with dump files")
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise StartRefused(f"the folder {folder} can't be read: {error.strerror}") from error
 
 
 def name_dumps(paths: Sequence[Path]) -> list[DumpFile]:

@@ -1,11 +1,11 @@
 """A load as messages, without a broker: what the extractor publishes, and what tests and verification compare with."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.errors import StartRefused
-from extractor.dumps import DumpFile, check_dumps, find_dumps, kinds_in_order, name_dumps
+from extractor.dumps import DumpFile, check_dumps, find_dumps, kinds_in_order, name_dumps, passed_over
 from extractor.message import Message, Record, to_message
 from extractor.reading import BrokenRecord, Skip, guess_id, read_record
 from extractor.splitting import split
@@ -22,6 +22,7 @@ __all__ = [
     "open_files",
     "open_folder",
     "records",
+    "remarks",
 ]
 
 
@@ -31,6 +32,8 @@ class DumpLoad:
 
     date: str
     files: tuple[DumpFile, ...]
+    passed_over: tuple[str, ...] = ()
+    """Files of the folder that look like a dump's, and are not named so."""
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -54,7 +57,7 @@ def open_folder(folder: Path, *, date: str | None = None) -> DumpLoad:
 
     Raises: StartRefused.
     """
-    return _checked(find_dumps(folder, load=date))
+    return replace(_checked(find_dumps(folder, load=date)), passed_over=tuple(passed_over(folder)))
 
 
 def open_files(paths: list[Path]) -> DumpLoad:
@@ -73,7 +76,17 @@ def only(load: DumpLoad, kinds: tuple[str, ...]) -> DumpLoad:
     files = tuple(file for file in load.files if file.kind in kinds)
     if not files:
         raise StartRefused(f"no file holds {' or '.join(kinds)}: there is {', '.join(load.kinds)}")
-    return DumpLoad(load.date, files)
+    return replace(load, files=files)
+
+
+def remarks(load: Load, wanted: Sequence[str]) -> Iterator[str]:
+    """What a person should know before `wanted` kinds are loaded from it: what it lacks, and what was not looked at."""
+    if isinstance(load, SyntheticLoad):
+        return
+    for name in load.passed_over:
+        yield f"Passed over: {name} is not named like discogs_20260301_artists.xml.gz"
+    if lacking := [kind for kind in wanted if kind not in load.kinds]:
+        yield f"The load of {load.date} lacks {', '.join(lacking)}: there is only {', '.join(load.kinds)}"
 
 
 def messages(load: Load, kind: str, tally: Tally | None = None) -> Iterator[Message]:

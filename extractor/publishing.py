@@ -10,6 +10,7 @@ from extractor.loads import Load, messages
 from extractor.message import Message
 from extractor.queues import Backlog, required_queues
 from extractor.settings import ExtractorSettings
+from extractor.skip_limit import check_skipped
 from extractor.streams import Truncated
 from extractor.tally import Tally
 
@@ -23,11 +24,12 @@ _CHUNK_BYTES = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One kind to publish; without settings only to read."""
+    """One kind to publish, or only to read."""
 
     kind: str
     load: Load
-    settings: ExtractorSettings | None
+    settings: ExtractorSettings
+    only_check: bool = False
 
 
 Tell = Callable[[str], None]
@@ -37,19 +39,20 @@ Tell = Callable[[str], None]
 def check_kind(job: Job, tally: Tally, tell: Tell) -> None:
     """Read and normalise everything, without a broker.
 
-    Raises: Truncated.
+    Raises: Truncated, TooManySkipped.
     """
     for chunk in _chunks(messages(job.load, job.kind, tally)):
         tally.published += len(chunk)
         tell("reading")
+    check_skipped(tally, max_percent=job.settings.extractor_max_skipped_percent)
 
 
-async def publish_kind(job: Job, settings: ExtractorSettings, tally: Tally, tell: Tell) -> None:
+async def publish_kind(job: Job, tally: Tally, tell: Tell) -> None:
     """Publish everything and, once all of it is confirmed, the control message.
 
-    Raises: Truncated after what could be read is safe; PublishFailed, QueueGone, StartRefused.
+    Raises: Truncated or TooManySkipped after what could be read is safe; PublishFailed, QueueGone, StartRefused.
     """
-    name = f"extractor {job.kind}"
+    settings, name = job.settings, f"extractor {job.kind}"
     queues = required_queues(settings, [job.kind])
     async with (
         Publisher(
@@ -58,7 +61,7 @@ async def publish_kind(job: Job, settings: ExtractorSettings, tally: Tally, tell
         Backlog(settings.broker, queues, limit=settings.extractor_max_backlog, name=f"{name} backlog") as backlog,
     ):
         try:
-            await _publish_records(job, settings, publisher, backlog, tally, tell)
+            await _publish_records(job, publisher, backlog, tally, tell)
         except PublishFailed:
             # A queue that is deleted takes the confirms of what was on its way to it along: that is the better reason.
             await backlog.longest()
@@ -66,6 +69,7 @@ async def publish_kind(job: Job, settings: ExtractorSettings, tally: Tally, tell
         finally:
             tally.published = publisher.confirmed
         await backlog.longest()  # raises if one is gone: the records since then have not reached it
+        check_skipped(tally, max_percent=settings.extractor_max_skipped_percent)
         done = file_complete(
             kind=job.kind,
             load=job.load.date,
@@ -76,10 +80,8 @@ async def publish_kind(job: Job, settings: ExtractorSettings, tally: Tally, tell
         await publisher.flush()
 
 
-async def _publish_records(
-    job: Job, settings: ExtractorSettings, publisher: Publisher, backlog: Backlog, tally: Tally, tell: Tell
-) -> None:
-    exchange = settings.names.exchange(job.kind)
+async def _publish_records(job: Job, publisher: Publisher, backlog: Backlog, tally: Tally, tell: Tell) -> None:
+    exchange = job.settings.names.exchange(job.kind)
     try:
         for chunk in _chunks(messages(job.load, job.kind, tally)):
             await backlog.wait_for_room(lambda: tell("paused"))

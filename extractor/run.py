@@ -40,10 +40,10 @@ def publish_load(load: Load, settings: ExtractorSettings, *, patience: float, sh
     return report
 
 
-def check_load(load: Load, *, show: Show) -> Report:
+def check_load(load: Load, settings: ExtractorSettings, *, show: Show) -> Report:
     """Read and normalise a load without publishing it."""
     begun = time.monotonic()
-    kinds = _run_jobs([Job(kind, load, None) for kind in load.kinds], show)
+    kinds = _run_jobs([Job(kind, load, settings, only_check=True) for kind in load.kinds], show)
     return Report(load.date, kinds, time.monotonic() - begun, checked_only=True)
 
 

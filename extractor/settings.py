@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from common.kinds import Service
-from common.settings.fields import selection, split, whole
+from common.settings.fields import percent, selection, split, whole
 from common.settings.programs import ProgramSettings
 
 
@@ -24,3 +24,5 @@ class ExtractorSettings(ProgramSettings):
     """The services whose queues must exist before the first record is published."""
     extractor_max_backlog: int = whole(200_000, 1, 1_000_000_000)
     extractor_max_unconfirmed: int = whole(4_000, 1, 1_000_000)
+    extractor_max_skipped_percent: float = percent(1.0)
+    """Of a kind's records: with more skipped it has failed, and is not announced (skip_limit.py)."""

@@ -40,10 +40,7 @@ class ParentGone(Exception):
 
 def run_worker(job: Job, pipe: Connection) -> None:
     """Do one job in a process of its own; exit 0 only if it is complete."""
-    if job.settings is None:
-        logs.configure("extractor")
-    else:
-        logs.configure("extractor", level=job.settings.log_level, log_format=job.settings.log_format)
+    logs.configure("extractor", level=job.settings.log_level, log_format=job.settings.log_format)
     worker = _Worker(job, pipe)
     report = worker.run()
     try:
@@ -78,10 +75,10 @@ class _Worker:
         assert task is not None  # noqa: S101 (for mypy: a coroutine that runs is run by a task)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         self._tell("starting")
-        if self._job.settings is None:
+        if self._job.only_check:
             check_kind(self._job, self._tally, self._tell)
         else:
-            await publish_kind(self._job, self._job.settings, self._tally, self._tell)
+            await publish_kind(self._job, self._tally, self._tell)
         self._told = 0.0  # the last word is never too much
         self._tell("done")
 

@@ -1,12 +1,13 @@
 """Which load a command is about: made (`--synthetic`) or read (`--dumps`), the same way for every command."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.kinds import KINDS
-from extractor.loads import DumpLoad, Load, only, open_folder
+from extractor.loads import DumpLoad, Load, only, open_folder, remarks
 from extractor.synthetic.synthetic import SyntheticLoad
 
 
@@ -60,6 +61,8 @@ def _dumps(arguments: argparse.Namespace) -> Source:
     load: DumpLoad = open_folder(arguments.dumps, date=arguments.load)
     if arguments.kinds != KINDS:
         load = only(load, arguments.kinds)
+    for sentence in remarks(load, arguments.kinds):
+        print(sentence, file=sys.stderr)
     return Source(load, f"the dump of {load.date} in {arguments.dumps}", _common(load), arguments.dumps)
 
 

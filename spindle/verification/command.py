@@ -15,7 +15,7 @@ from spindle.environments import add_stack_argument, environment_of
 from spindle.output import readers_may_leave, wide_console
 from spindle.sources import add_source_arguments, open_source
 from spindle.verification.findings import Verification, as_data
-from spindle.verification.showing import edges_table, problem_lines, records_table
+from spindle.verification.showing import edges_table, problem_lines, records_table, skipped_lines
 from spindle.verification.verifying import verify
 from tableinator.settings import PostgresSettings
 
@@ -57,6 +57,8 @@ def show(verification: Verification, console: Console) -> None:
     console.print(f"[bold]{escape(verification.load)}[/]", highlight=False)
     console.print(records_table(verification))
     console.print(edges_table(verification))
+    for line in skipped_lines(verification):
+        console.print(line, style="yellow", markup=False, highlight=False)
     for line in problem_lines(verification):
         console.print(line, style="red", markup=False, highlight=False)
     console.print("[green]verified[/]" if verification.agrees else "[bold red]NOT verified[/]")

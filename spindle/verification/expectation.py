@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from extractor.loads import Load, messages
+from extractor.tally import Tally
 from spindle.verification.expected_graph import OWNED, EdgeName, GraphNode, Record, expected_node
 
 
@@ -30,9 +31,13 @@ class Expectation:
         self.load = load
         self.kind = kind
         self.published = 0
+        self.skipped: dict[str, int] = {}
+        """Records that the source has and nobody can read, by reason."""
         self.records: dict[str, Fingerprint] = {}
-        for record_id, sha256, record in self._published():
+        tally = Tally()
+        for record_id, sha256, record in self._published(tally):
             self._expect(record_id, sha256, record)
+        self.skipped = {str(reason): count for reason, count in tally.skipped.items()}
 
     def nodes_of(self, ids: set[str]) -> dict[str, GraphNode]:
         """Work out these records' nodes, by reading the load once more."""
@@ -50,8 +55,8 @@ class Expectation:
                 totals[position] += count
         return Counter(dict(zip(OWNED[self.kind], totals, strict=True)))
 
-    def _published(self) -> Iterator[tuple[str, str, Record]]:
-        for message in messages(self.load, self.kind):
+    def _published(self, tally: Tally | None = None) -> Iterator[tuple[str, str, Record]]:
+        for message in messages(self.load, self.kind, tally):
             yield message.id, message.sha256, msgspec.json.decode(message.body)
 
     def _expect(self, record_id: str, sha256: str, record: Record) -> None:

@@ -82,6 +82,8 @@ class Verification:
 
     load: str
     published: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Records of the source that could not be read, by kind and reason: no store is asked for them."""
     stores: list[StoreFindings] = field(default_factory=list)
     unowned_edges: Finding = field(default_factory=Finding)
     """Edges in the graph that no record's node accounts for: of no type, direction or label that the graph has."""
@@ -117,6 +119,7 @@ def as_data(verification: Verification) -> dict[str, Any]:
         "load": verification.load,
         "verified": verification.agrees,
         "published": verification.published,
+        "skipped": verification.skipped,
         "stores": [_store_as_data(found) for found in verification.stores],
         "edges": {
             edge_text(name): {"expected": count.expected, "stored": count.stored, "in_store": count.all}

@@ -41,6 +41,13 @@ def problem_lines(verification: Verification) -> Iterator[str]:
         yield f"neo4j: {finding.count:,} edges that no record owns: {_examples(finding)}"
 
 
+def skipped_lines(verification: Verification) -> Iterator[str]:
+    """A line per kind whose source holds records that nobody could read, and that were therefore not compared."""
+    for kind, reasons in verification.skipped.items():
+        told = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+        yield f"{kind}: {sum(reasons.values()):,} records of the source were skipped and not compared: {told}"
+
+
 def number(value: int | str) -> str:
     """With separators; what is no number as it is."""
     return f"{value:,}" if isinstance(value, int) else value

@@ -28,6 +28,8 @@ async def verify(
             say(f"{kind}: working out what must be stored")
             expectation = Expectation(load, kind)
             verification.published[kind] = expectation.published
+            if expectation.skipped:
+                verification.skipped[kind] = expectation.skipped
             say(f"{kind}: comparing the table")
             verification.stores.append(await compare_table(expectation, postgres))
             say(f"{kind}: comparing the graph")

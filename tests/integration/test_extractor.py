@@ -314,6 +314,37 @@ async def test_broken_records_are_skipped_and_reported(site: Site, tmp_path: Pat
     assert file_complete["total_processed"] == 6
 
 
+async def test_a_dump_that_is_skipped_whole_is_not_complete(site: Site, tmp_path: Path) -> None:
+    """Fault 74."""
+    await site.declare(["artists", "labels"])
+    unreadable = b"".join(b"<artist><id>%d</id><name>\xff</name></artist>" % number for number in range(1, 501))
+    dump(tmp_path, 0, tail=unreadable + b"</artists>")
+    (tmp_path / "discogs_20260301_labels.xml").write_bytes(b"<labels><label><id>1</id></label></labels>")
+    (tmp_path / "discogs_20260301_masters.xml.gz.part").write_bytes(b"")
+
+    code, out, err = await site.run("--dumps", tmp_path, "--json")
+
+    assert code == 1, err
+    artists = json.loads(out)["kinds"]["artists"]
+    assert artists["ending"] == "failed"
+    assert "500 of 500 records could not be read (invalid_utf8 500)" in artists["failure"]
+    assert await site.bodies("artists") == []
+    assert [body["type"] for body in await site.bodies("labels")] == ["data", "file_complete"]
+    assert "discogs_20260301_masters.xml.gz.part is not named like" in err
+    assert "lacks masters, releases" in err
+
+
+async def test_a_check_fails_as_the_load_would(site: Site, tmp_path: Path) -> None:
+    """Fault 74."""
+    path = dump(tmp_path, 3, tail=b"<artist><name>No id</name></artist></artists>")
+
+    strict, _, err = await site.run(path, "--only-check", EXTRACTOR_MAX_SKIPPED_PERCENT="0")
+    usual, *_ = await site.run(path, "--only-check")
+
+    assert (strict, usual) == (1, 0)
+    assert "1 of 4 records could not be read (no_id 1)" in err
+
+
 async def test_a_truncated_file_ends_without_control_messages_and_says_where(site: Site, tmp_path: Path) -> None:
     await site.declare(["artists", "labels"])
     path = dump(tmp_path, 1000)

@@ -7,7 +7,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 
-NUMBERS = [*(str(number) for number in range(1, 28)), "27a", "27b", "27c", *(str(number) for number in range(28, 68))]
+NUMBERS = [
+    *(str(number) for number in range(1, 28)),
+    "27a",
+    "27b",
+    "27c",
+    *(str(number) for number in range(28, 68)),
+    "74",
+]
 AGAINST = {"servers", "pure", "both", "-"}
 
 _NAMED = re.compile(r"`([\w/]+)::(\w+)`")

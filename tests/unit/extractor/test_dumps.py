@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import StartRefused
-from extractor.loads import messages, only, open_files, open_folder
+from common.kinds import KINDS
+from extractor.loads import messages, only, open_files, open_folder, remarks
 from extractor.reading import SkipReason
 from extractor.streams import Truncated
 from extractor.tally import EXAMPLES, Tally
@@ -30,6 +31,31 @@ def test_a_folder_is_the_load_that_its_files_are_named_after(tmp_path: Path) -> 
     assert (load.date, load.kinds) == ("20260301", ("artists", "labels"))
     assert load.file_name("artists") == "discogs_20260301_artists.xml.gz"
     assert [message.message_id for message in messages(load, "labels")] == ["labels:1"]
+
+
+def test_what_a_folder_lacks_and_what_in_it_was_passed_over_is_said(tmp_path: Path) -> None:
+    """Fault 74."""
+    write(tmp_path / "discogs_20260301_artists.xml.gz", DOCUMENT)
+    odd = ["discogs_20260301_labels.XML.GZ", "discogs_20260301_masters.xml.gz.part", "discogs_20261301_masters.xml"]
+    for name in (*odd, "discogs_20260301_CHECKSUM.txt", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+
+    load = open_folder(tmp_path)
+
+    assert load.passed_over == tuple(odd)
+    assert list(remarks(load, KINDS)) == [
+        *(f"Passed over: {name} is not named like discogs_20260301_artists.xml.gz" for name in odd),
+        "The load of 20260301 lacks labels, masters, releases: there is only artists",
+    ]
+    assert len(list(remarks(load, ["artists"]))) == len(odd)
+
+
+def test_a_folder_without_a_dump_names_what_looks_like_one(tmp_path: Path) -> None:
+    """Fault 74."""
+    (tmp_path / "discogs_20260301_artists.xml.gz.part").write_bytes(b"")
+
+    with pytest.raises(StartRefused, match=r"there is discogs_20260301_artists\.xml\.gz\.part"):
+        open_folder(tmp_path)
 
 
 def test_one_of_several_loads_can_be_chosen(tmp_path: Path) -> None:
