@@ -26,7 +26,7 @@ from common.sink import Sink
 from common.storing.breaker import Breaker
 from common.telemetry.health import Health, StoreState
 from common.telemetry.loop_lag import watch_loop
-from common.telemetry.metrics import BUILD, KindMetrics, watch_store
+from common.telemetry.metrics import BUILD, KindMetrics, await_store, watch_store
 
 HOLD_TO_CONSUMER_TIMEOUT = 2
 """The hold limit is half of the broker's consumer timeout: time to hand back before it takes away."""
@@ -98,6 +98,10 @@ class Consumer:
         self._store_name = settings.store_name
         self._sources: dict[str, RabbitSource] = {}
         self._pipelines: dict[str, Pipeline[Any]] = {}
+        # Before anything is waited for: a service that begins while its store is away is not one without a store.
+        await_store(settings.service, settings.store_name)
+        for kind in settings.kinds:
+            KindMetrics(self.service, kind).begin(writers=settings.writers, consumer_timeout=self._consumer_timeout)
 
     async def run(self, store: Store, shutdown: Shutdown) -> None:
         """Carry records until the stop is asked for and everything is drained.
@@ -123,7 +127,6 @@ class Consumer:
     def _add_pipeline(self, kind: str, store: Store, outage: Breaker, letters: DeadLetterPublisher) -> None:
         settings = self._settings
         metrics = KindMetrics(self.service, kind)
-        consumer_timeout = HOLD_TO_CONSUMER_TIMEOUT * settings.hold_limit
         source = SOURCES[settings.source](
             settings.broker,
             settings.names,
@@ -131,7 +134,7 @@ class Consumer:
             kind,
             prefetch=settings.prefetch,
             max_bytes=settings.source_max_bytes,
-            consumer_timeout=consumer_timeout,
+            consumer_timeout=self._consumer_timeout,
             metrics=metrics,
         )
         self._sources[kind] = source
@@ -157,8 +160,11 @@ class Consumer:
             metrics=metrics,
             slots=store.slots(kind),
         )
-        metrics.begin(writers=settings.writers, consumer_timeout=consumer_timeout)
         metrics.watch(source)
+
+    @property
+    def _consumer_timeout(self) -> float:
+        return HOLD_TO_CONSUMER_TIMEOUT * self._settings.hold_limit
 
     def _confirmed(self, letter: DeadLetter) -> None:
         self._pipelines[letter.kind].confirmed(letter)

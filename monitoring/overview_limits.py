@@ -8,6 +8,7 @@ from monitoring.promql import BY_KIND, QUEUES, mean, quantile, rate, with_same
 
 _KIND = "{{service}} {{kind}}"
 _RECORDS = "spindle_records_total"
+_TIME = "spindle_transaction_time_seconds_total"
 
 
 def limits() -> Sequence[Panel]:
@@ -27,7 +28,12 @@ def limits() -> Sequence[Panel]:
             "Writer use",
             "The share of its writers' time that a kind spends in the store. Near 100%: the store is the limit.",
             Query(
-                with_same(BY_KIND, rate(f"{transactions}_sum", RATE), "/", f"sum by ({BY_KIND}) (spindle_writers)"),
+                with_same(
+                    BY_KIND,
+                    rate("spindle_transaction_time_seconds_total", RATE),
+                    "/",
+                    f"sum by ({BY_KIND}) (spindle_writers)",
+                ),
                 _KIND,
             ),
             unit="percentunit",
@@ -59,7 +65,7 @@ def limits() -> Sequence[Panel]:
         ),
         line(
             "Store time",
-            "One transaction, tried once, whatever its end.",
+            "One transaction that stored something, tried once.",
             Query(mean(transactions, RATE, by="service"), "{{service}} mean"),
             Query(quantile(0.95, transactions, RATE, by="service"), "{{service}} p95"),
             unit="s",
@@ -103,6 +109,7 @@ def wrong() -> Sequence[Panel]:
             Query("sum by (service) (spindle_handed_back)", "{{service}} kinds handed back"),
             Query(f"sum by (service) ({signals.REFUSING_EVERYTHING.value})", "{{service}} kinds refusing everything"),
             Query("sum by (service) (spindle_suspects)", "{{service}} suspects"),
+            Query("sum by (service) (spindle_held_dead_letters)", "{{service}} held dead letters"),
             unit="short",
         ),
         line(

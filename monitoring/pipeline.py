@@ -119,7 +119,7 @@ def _batches() -> Sequence[Panel]:
 def _store() -> Sequence[Panel]:
     duration = "spindle_transaction_duration_seconds"
     return (
-        line("Store time", "One transaction, whatever its end.", *_quantiles(duration), unit="s"),
+        line("Store time", "One transaction that stored something.", *_quantiles(duration), unit="s"),
         line(
             "Transactions",
             "Per second, by how they ended.",
@@ -129,7 +129,7 @@ def _store() -> Sequence[Panel]:
         line(
             "Writers",
             "How many are in the store at a time on average, and how many there may be.",
-            Query(rate(f"{duration}_sum", RATE, where=_ONE), "in the store"),
+            Query(rate("spindle_transaction_time_seconds_total", RATE, where=_ONE), "in the store"),
             Query(f"sum(spindle_writers{_HERE})", "at the most"),
             unit="short",
         ),

@@ -11,7 +11,7 @@ from common.batching.batcher import Batcher
 from common.delivery import Source
 from common.envelope import FileComplete
 from common.sink import Outcomes, R
-from common.telemetry.metrics import KindMetrics
+from common.telemetry.metrics import ControlType, KindMetrics
 
 log = structlog.get_logger()
 
@@ -59,7 +59,7 @@ class Settling(Generic[R]):
         else:
             log.info("Extraction complete", data_type=kind, load=control.version)
         self._source.settle([barrier.delivery])
-        self._metrics.control("file_complete" if isinstance(control, FileComplete) else "extraction_complete")
+        self._metrics.control(ControlType.FILE if isinstance(control, FileComplete) else ControlType.EXTRACTION)
 
     def _observe_latency(self, items: Sequence[Item[R]]) -> None:
         now = time.time() * 1000

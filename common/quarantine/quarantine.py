@@ -61,6 +61,7 @@ class Judgement(Generic[R]):
         self._tries = 0
         self._anew: set[Item[R]] = set()  # what is judged anew just now
         self._room = 0  # what that counts for at most
+        metrics.watch_held(lambda: len(self._held))
 
     @property
     def is_open(self) -> bool:

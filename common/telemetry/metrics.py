@@ -1,15 +1,17 @@
 """Every Prometheus metric of the services, declared once.
 
-Counters move after the commit they count. Label values come from fixed sets: services, kinds, outcomes, reasons.
+Counters move after the commit they count. Label values come from fixed sets: services, kinds, outcomes, reasons. What
+counts is there at 0 from a kind's beginning, with every label: of a series that begins at 7 nobody ever sees the 7.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
+from common.batching.batch import Trigger
 from common.delivery import Source
 from common.errors import Reason
 from common.sink import Outcome, Outcomes
@@ -18,9 +20,20 @@ REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)  # memory, CPU, open files, and when it began: restarts are told by that
 
 _SIZES = (1, 5, 10, 25, 50, 100, 200, 300, 400, 450, 475, 500, 750, 1000, 2000, 5000, 10000)
-_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0)
+_LATENCIES = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    # Behind a backlog records are minutes old: where buckets are far apart, a quantile is the edge of one.
+    *(15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 450.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0),
+)
 _BY_KIND = ("service", "kind")
+
+
+class ControlType(StrEnum):
+    """What a control message says is complete."""
+
+    FILE = "file_complete"
+    EXTRACTION = "extraction_complete"
 
 
 class Result(StrEnum):
@@ -89,9 +102,15 @@ TRANSACTIONS = Counter(
 )
 TRANSACTION_DURATION = Histogram(
     "spindle_transaction_duration_seconds",
-    "One transaction of the store, without waiting for a turn, whatever its end",
+    "One transaction that stored something, without waiting for a turn; a store that is away refuses in no time",
     _BY_KIND,
     buckets=_DURATIONS,
+    registry=REGISTRY,
+)
+TRANSACTION_TIME = Counter(
+    "spindle_transaction_time_seconds",
+    "Seconds spent in transactions of the store, by how they ended",
+    [*_BY_KIND, "result"],
     registry=REGISTRY,
 )
 WRITERS = Gauge(
@@ -122,6 +141,12 @@ CONSUMER_TIMEOUT = Gauge(
 SUSPECTS = Gauge(
     "spindle_suspects",
     "Records refused with an unknown error, held until the evidence is in",
+    _BY_KIND,
+    registry=REGISTRY,
+)
+HELD = Gauge(
+    "spindle_held_dead_letters",
+    "Refused records that are held and not dead-lettered, because everything is refused",
     _BY_KIND,
     registry=REGISTRY,
 )
@@ -190,11 +215,11 @@ class KindMetrics:
         if count:
             EXPIRED.labels(self.service, self.kind).inc(count)
 
-    def control(self, message_type: str) -> None:
+    def control(self, message_type: ControlType) -> None:
         """Count a control message that has been handled."""
         CONTROL_MESSAGES.labels(self.service, self.kind, message_type).inc()
 
-    def batch(self, *, size: int, trigger: str, limit: int) -> None:
+    def batch(self, *, size: int, trigger: Trigger, limit: int) -> None:
         """Note a batch as it was taken, and the batch size in use then."""
         BATCH_SIZE.labels(self.service, self.kind, trigger).observe(size)
         BATCH_ROOM.labels(self.service, self.kind).inc(limit)
@@ -210,7 +235,9 @@ class KindMetrics:
     def transaction(self, result: Result, seconds: float) -> None:
         """Count one transaction that was tried, and note how long it took."""
         TRANSACTIONS.labels(self.service, self.kind, result).inc()
-        TRANSACTION_DURATION.labels(self.service, self.kind).observe(seconds)
+        TRANSACTION_TIME.labels(self.service, self.kind, result).inc(seconds)
+        if result is Result.STORED:
+            TRANSACTION_DURATION.labels(self.service, self.kind).observe(seconds)
 
     def reconnected(self) -> None:
         """Count one connection or channel begun again."""
@@ -233,23 +260,45 @@ class KindMetrics:
         BATCH_SIZE_LIMIT.labels(self.service, self.kind).set(records)
 
     def begin(self, *, writers: int, consumer_timeout: float) -> None:
-        """Say the limits, and show at 0 what counts troubles: of a series that begins at 1 no increase is ever seen."""
+        """Say the limits, and show at 0 everything that counts."""
         WRITERS.labels(self.service, self.kind).set(writers)
         CONSUMER_TIMEOUT.labels(self.service, self.kind).set(consumer_timeout)
-        for counter in (EXPIRED, RECONNECTS):
-            counter.labels(self.service, self.kind)
-        for gauge in (SUSPECTS, FLOODED, HANDED_BACK):
-            gauge.labels(self.service, self.kind)
-        for reason in Reason:
-            DEAD_LETTERS.labels(self.service, self.kind, reason)
-        for result in Result:
-            TRANSACTIONS.labels(self.service, self.kind, result)
+        for metric in (
+            *(EXPIRED, RECONNECTS, BATCH_ROOM),
+            *(BATCH_DURATION, TRANSACTION_DURATION, LATENCY),
+            *(SUSPECTS, HELD, FLOODED, HANDED_BACK, RECORDS_PER_SECOND),
+        ):
+            metric.labels(self.service, self.kind)
+        for labelled, values in _LABELS:
+            for value in values:
+                labelled.labels(self.service, self.kind, value)
 
     def watch(self, source: Source) -> None:
         """Read the source's state whenever somebody scrapes."""
         UNACKNOWLEDGED.labels(self.service, self.kind).set_function(lambda: source.unsettled)
         BROKER_CONNECTED.labels(self.service, self.kind).set_function(lambda: source.connected)
         OLDEST.labels(self.service, self.kind).set_function(lambda: _age(source.oldest))
+
+    def watch_held(self, count: Callable[[], int]) -> None:
+        """Read how many refused records are held whenever somebody scrapes."""
+        HELD.labels(self.service, self.kind).set_function(count)
+
+
+_LABELS: Sequence[tuple[Counter | Histogram, type[StrEnum]]] = (
+    (RECORDS, Outcome),
+    (DEAD_LETTERS, Reason),
+    (CONTROL_MESSAGES, ControlType),
+    (BATCH_SIZE, Trigger),
+    (TRANSACTIONS, Result),
+    (TRANSACTION_TIME, Result),
+)
+"""What counts by one more label, and every value of that."""
+
+
+def await_store(service: str, store: str) -> None:
+    """Show a store as away until its breaker says otherwise: a service waits for it from its start."""
+    BREAKER_OPEN.labels(service, store).set(1)
+    STORE_ALARM.labels(service, store)
 
 
 def watch_store(service: str, *, in_use: Callable[[], int], size: int) -> None:

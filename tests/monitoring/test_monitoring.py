@@ -12,9 +12,12 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from common.batching.batch import Trigger
 from common.errors import Reason
 from common.kinds import DEFAULT_PREFIX
-from common.telemetry.metrics import REGISTRY, KindMetrics, Result
+from common.sink import Outcomes
+from common.storing.breaker import Breaker
+from common.telemetry.metrics import REGISTRY, ControlType, KindMetrics, Result, await_store
 from monitoring import signals
 from monitoring.__main__ import HERE, files, outdated
 from monitoring.alerts import ALERTS, RUNBOOK
@@ -102,19 +105,41 @@ def test_a_panel_of_which_a_case_speaks_is_the_one_that_is_tried() -> None:
     assert tried in [found.expression for found in queries.panels() if "Answering" in found.place]
 
 
-def test_what_counts_troubles_is_there_at_0_before_the_first() -> None:
-    labels = {"service": "counting", "kind": "labels"}
+def test_everything_that_counts_is_there_at_0_with_every_label_before_the_first() -> None:
+    kind = KindMetrics("counting", "labels")
 
-    KindMetrics(**labels).begin(writers=1, consumer_timeout=1.0)
+    kind.begin(writers=1, consumer_timeout=1.0)
 
-    series: list[tuple[str, dict[str, str]]] = [
-        *(("spindle_dead_letters_total", {"reason": str(reason)}) for reason in Reason),
-        *(("spindle_transactions_total", {"result": str(result)}) for result in Result),
-        ("spindle_broker_reconnects_total", {}),
-        ("spindle_expired_deliveries_total", {}),
-    ]
-    for name, more in series:
-        assert REGISTRY.get_sample_value(name, labels | more) == 0, (name, more)
+    born = _counts_of("counting")
+    _touch(kind)
+    assert _counts_of("counting").keys() == born.keys()
+    assert {series for series, value in born.items() if value} == set()
+    still = [name for (name, _), value in _counts_of("counting").items() if not value and not name.endswith("_bucket")]
+    assert still == []
+
+
+def test_a_service_says_that_its_store_is_away_until_it_has_it() -> None:
+    await_store("waiting", "none")
+
+    labels = {"service": "waiting", "store": "none"}
+    assert REGISTRY.get_sample_value("spindle_store_breaker_open", labels) == 1
+    Breaker(service="waiting", store="none")
+    assert REGISTRY.get_sample_value("spindle_store_breaker_open", labels) == 0
+
+
+def test_a_failed_try_takes_time_and_is_no_store_time() -> None:
+    kind = KindMetrics("trying", "labels")
+
+    kind.transaction(Result.UNAVAILABLE, 2.0)
+    kind.transaction(Result.STORED, 0.5)
+
+    labels = {"service": "trying", "kind": "labels"}
+    assert REGISTRY.get_sample_value("spindle_transaction_duration_seconds_sum", labels) == 0.5
+    time_of = {
+        result: REGISTRY.get_sample_value("spindle_transaction_time_seconds_total", labels | {"result": result})
+        for result in (Result.STORED, Result.UNAVAILABLE)
+    }
+    assert time_of == {Result.STORED: 0.5, Result.UNAVAILABLE: 2.0}
 
 
 def test_every_recorded_series_is_asked_for_and_no_other_is() -> None:
@@ -217,6 +242,34 @@ def test_the_jobs_are_those_of_the_configuration() -> None:
 
 def _everything() -> list[queries.Found]:
     return [*queries.panels(), *queries.recordings(), *queries.alerts()]
+
+
+def _counts_of(service: str) -> dict[tuple[str, tuple[str, ...]], float]:
+    """The samples of all counters and histograms that carry this service, but not when they were born."""
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in REGISTRY.collect()
+        if family.type in ("counter", "histogram")
+        for sample in family.samples
+        if sample.labels.get("service") == service and not sample.name.endswith("_created")
+    }
+
+
+def _touch(kind: KindMetrics) -> None:
+    """Count one of everything that there is."""
+    kind.settled(Outcomes(new=1, changed=1, unchanged=1, stale=1), superseded=1)
+    for reason in Reason:
+        kind.dead_lettered(reason)
+    for control in ControlType:
+        kind.control(control)
+    for trigger in Trigger:
+        kind.batch(size=1, trigger=trigger, limit=1)
+    for result in Result:
+        kind.transaction(result, 1.0)
+    kind.batch_done(1.0)
+    kind.latency(1.0)
+    kind.expired(1)
+    kind.reconnected()
 
 
 def _inhibitions(name: str) -> list[dict[str, Any]]:

@@ -7,10 +7,11 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
+from common.batching.batch import Trigger
 from common.errors import Reason
 from common.sink import Outcomes
 from common.storing.breaker import Breaker
-from common.telemetry.metrics import REGISTRY, KindMetrics
+from common.telemetry.metrics import REGISTRY, ControlType, KindMetrics
 from monitoring.__main__ import HERE
 from monitoring.alerts import ALERTS
 from tests.monitoring.prometheus import promtool
@@ -81,8 +82,9 @@ def _touch_everything() -> None:
     metrics.begin(writers=1, consumer_timeout=1.0)
     metrics.settled(Outcomes(new=1, changed=1, unchanged=1, stale=1), superseded=1)
     metrics.dead_lettered(Reason.REFUSED)
-    metrics.batch(size=1, trigger="size", limit=1)
+    metrics.batch(size=1, trigger=Trigger.SIZE, limit=1)
     metrics.batch_done(1.0)
     metrics.latency(1.0)
-    metrics.control("file_complete")
+    metrics.control(ControlType.FILE)
+    metrics.watch_held(lambda: 1)
     Breaker(service="promtool", store="none")
