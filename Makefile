@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test simulate fuzz chaos endurance bench bench-quick bench-compare dashboards demo up down stack-up stack-down
+.PHONY: help setup check test simulate fuzz chaos endurance bench bench-quick bench-compare dashboards docs demo up down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,12 +25,13 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 
 setup: $(VENV)/.ready ## create the virtual environment
 
-check: $(VENV)/.ready ## ruff, mypy --strict, import-linter, dashboards up to date
+check: $(VENV)/.ready ## ruff, mypy --strict, import-linter, dashboards and the configuration page up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m monitoring --check
+	$(BIN)/python -m spindle.reference --check
 
 # Without the servers (no root, no apt-get) the tests that need them say so, unless the environment names others.
 test: $(VENV)/.ready ## install the servers, run all tests on servers of their own (PYTEST_ARGS=…)
@@ -39,6 +40,9 @@ test: $(VENV)/.ready ## install the servers, run all tests on servers of their o
 
 dashboards: $(VENV)/.ready ## write dashboards and alert rules anew from the package monitoring
 	$(BIN)/python -m monitoring
+
+docs: $(VENV)/.ready ## write docs/configuration.md from the settings models and .env.example
+	$(BIN)/python -m spindle.reference >docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
 
 bench: $(VENV)/.ready ## measure everything beside what it replaces: 15 minutes, build/bench.json (BENCH_ARGS=…)
 	-$(BIN)/spindle stack install </dev/null

@@ -49,7 +49,7 @@ def _read(delivery: Delivery, project: Projection[R]) -> R | Control:
         return project(envelope, delivery, record_id)
     except RecursionError:
         raise
-    except Exception as error:  # a projection may meet anything; the line goes on (architecture.md section 5)
+    except Exception as error:  # a projection may meet anything; the line goes on (docs/failures.md)
         raise DecodeError(
             Reason.PROJECTION_FAILED, str(error), error_class=type(error).__name__, record_id=record_id
         ) from error

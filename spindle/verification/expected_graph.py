@@ -1,7 +1,7 @@
 """What the graph must hold of a record, worked out in plain Python from the record itself.
 
 On purpose not from graphinator's model: a model that verified itself would find its own mistakes correct. The rules are
-those of architecture.md, section 7, once more, as readable as they can be.
+those of docs/neo4j.md once more, as readable as they can be.
 """
 
 import re
