@@ -1,7 +1,8 @@
 """What a broker does to a connection on purpose, and how both sources take it; and what they send it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import pamqp.frame
@@ -9,13 +10,15 @@ import pytest
 from pamqp.commands import Basic
 from structlog.testing import capture_logs
 
-from common.delivery import Properties
+from common.delivery import Delivery, Properties
 from common.rabbitmq.consuming.fast.source import FastSource
 from common.rabbitmq.consuming.source import RabbitSource
+from common.rabbitmq.field_tables import DEPTH
+from common.rabbitmq.frames import header_size
 from tests.contract import test_aio_pika_source as other
 from tests.contract.source import becomes_ready, bodies, messages, running, take, until
-from tests.contract.test_aio_pika_source import AioPikaHarness, eval_at, harness, publish_raw
-from tests.servers.amqp import peer_of
+from tests.contract.test_aio_pika_source import KIND, AioPikaHarness, eval_at, harness, publish_raw
+from tests.servers.amqp import nested, peer_of
 from tests.servers.brokers import Broker
 from tests.servers.servers import RabbitMQ
 
@@ -127,6 +130,67 @@ async def test_frames_are_as_large_as_was_agreed(harness: AioPikaHarness, broker
 
     assert bodies(deliveries) == [b"small", large, b"small"]
     assert agreed == (frame_max or 131_072)
+
+
+async def test_a_header_that_has_grown_at_the_broker_beyond_the_agreed_size_is_read(harness: AioPikaHarness) -> None:
+    """Fault 76: the broker adds its count of deliveries to a header that filled a frame, and can't split it."""
+    as_large_as_may_be = padded(131_072)
+    async with running(harness.make()) as source:
+        await publish_raw(harness, as_large_as_may_be, b"grown")
+        await harness.publish(b"next")
+        first = await take(source, 2)
+        await harness.lose_connection()
+
+        again = await take(source, 2)
+
+        assert bodies(first) == bodies(again) == [b"grown", b"next"]
+        assert [each.delivery_count for each in again] == [1, 1]
+        assert again[0].read_properties().headers["pad"] == as_large_as_may_be.headers["pad"]
+
+
+@pytest.mark.parametrize("levels", [30, 300, 480])
+async def test_a_header_nested_however_deeply_is_delivered_like_any_other(harness: AioPikaHarness, levels: int) -> None:
+    """Fault 82."""
+    headers, odd = nested(levels)
+
+    delivery = await deliver_odd(harness, headers | {"load": "20260301", "last": 1}, odd)
+
+    read = delivery.read_properties().headers
+    assert delivery.load == read["load"] == "20260301"
+    assert set(read) == {"load", "deep", "last"}
+    assert levels_of(read["deep"]) == min(levels, DEPTH)
+
+
+async def test_a_header_whose_name_is_no_utf8_is_delivered_like_any_other(harness: AioPikaHarness) -> None:
+    """Fault 82."""
+    headers = {"load": "20260301", "own": 1, "last": 1}
+
+    delivery = await deliver_odd(harness, headers, {b"own": b"\xff\xfen"})
+
+    assert delivery.load == "20260301"
+    assert set(delivery.read_properties().headers) == {"load", "\ufffd\ufffdn", "last"}
+
+
+async def deliver_odd(harness: AioPikaHarness, headers: dict[str, Any], odd: Mapping[bytes, bytes]) -> Delivery:
+    """Publish a message with some bytes of its header replaced by as many others; receive it and the next one."""
+    async with running(harness.make()) as source:
+        await harness.peer.publish_odd(harness.names.exchange(KIND), b"odd", headers, odd)
+        await harness.publish(b"next")
+        deliveries = await take(source, 2)
+        source.settle(deliveries)
+
+    assert bodies(deliveries) == [b"odd", b"next"]
+    return deliveries[0]
+
+
+def levels_of(table: dict[str, Any]) -> int:
+    return 1 + levels_of(table["t"]) if table else 1
+
+
+def padded(size: int) -> Properties:
+    """Properties whose content header fills a frame of this size."""
+    empty = Properties(headers={"load": "20260301", "pad": ""})
+    return Properties(headers={**empty.headers, "pad": "x" * (size - header_size(empty))})
 
 
 async def test_the_reason_for_a_closed_connection_is_told(harness: AioPikaHarness, broker: Broker) -> None:

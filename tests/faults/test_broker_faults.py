@@ -17,7 +17,7 @@ from tests.contract.source import running as running_source
 from tests.contract.source import take
 from tests.fakes import body
 from tests.faults.line import KIND, PREFETCH, SERVICE, Place, place_at, running, until
-from tests.servers.amqp import peer_of
+from tests.servers.amqp import nested, peer_of
 from tests.servers.brokers import Broker, version_of
 from tests.servers.servers import RabbitMQ
 
@@ -183,6 +183,23 @@ async def test_the_limit_of_a_message_can_be_set(rabbitmq: RabbitMQ) -> None:
 
         assert set(line.sink.rows) == {"2"}
         assert await place.dead() == 1
+
+
+@pytest.mark.parametrize("levels", [250, 480])
+async def test_a_dead_letter_with_a_deeply_nested_header_is_published_like_any_other(place: Place, levels: int) -> None:
+    """Fault 82: it ended the process, at each start again, and nothing behind it was settled."""
+    count = 5 * PREFETCH
+    headers, odd = nested(levels)
+    async with running(place) as line:
+        await place.peer.publish_odd(place.names.exchange(KIND), b"{no json", headers | {"own": 1}, odd)
+        await place.publish(*(body(number) for number in range(1, count + 1)))
+
+        await until(lambda: len(line.sink.rows) == count and line.source.unsettled == 0)
+
+    (letter,) = await place.peer.get_all(place.names.dead_letter_queue(SERVICE, KIND))
+    read = letter.header.properties.headers or {}
+    assert (letter.body, read["own"], read["x-spindle-reason"]) == (b"{no json", 1, "not_json")
+    assert isinstance(read["deep"], dict)
 
 
 def padded(record_id: int, size: int) -> bytes:

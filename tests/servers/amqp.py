@@ -7,12 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from aiormq.abc import DeliveredMessage
+from aiormq.abc import ChannelFrame, DeliveredMessage
 from pamqp.commands import Basic
 from pydantic import SecretStr
 
+from common.delivery import Properties
 from common.kinds import Names
+from common.rabbitmq.channel import open_channel
 from common.rabbitmq.connection import Connection, connected
+from common.rabbitmq.frames import content_frames, publish_frame
 from common.rabbitmq.topology import queue_lengths
 from common.settings.programs import BrokerSettings
 from tests.contract.proxy import Proxy, cuttable_proxy
@@ -78,6 +81,25 @@ class Peer:
             )
         await channel.close()
 
+    async def publish_odd(
+        self, exchange: str, body: bytes, headers: Mapping[str, Any], odd: Mapping[bytes, bytes]
+    ) -> None:
+        """Publish a message with some bytes of its header replaced by as many others; wait for the confirm."""
+        channel = await open_channel(self.connection)
+        await channel.confirm_delivery()
+        taken = asyncio.Event()
+        channel.on_confirm = lambda *_: taken.set()
+        content = content_frames(channel.number, Properties(headers=headers), body, frame_max=131_072)
+        for mark, raw in odd.items():
+            assert (content.count(mark), len(mark)) == (1, len(raw))
+            content = content.replace(mark, raw)
+        await channel.write_queue.put(
+            ChannelFrame(publish_frame(channel.number, exchange) + content, should_close=False)
+        )
+        async with asyncio.timeout(15.0):
+            await taken.wait()
+        await channel.close()
+
     async def ready(self, queue: str) -> int | None:
         """How many messages wait in a queue."""
         return (await queue_lengths(self.connection, [queue]))[queue]
@@ -123,6 +145,16 @@ class Peer:
             messages.append(message)
         await channel.close()
         return messages
+
+
+def nested(levels: int) -> tuple[dict[str, Any], dict[bytes, bytes]]:
+    """A header `deep` that is a table in a table in a table: what to write, and what to replace in it."""
+    content = b""
+    for _ in range(levels - 1):
+        content = b"\x01tF" + len(content).to_bytes(4, "big") + content
+    text = "x" * len(content)
+    length = len(content).to_bytes(4, "big")
+    return {"deep": text}, {b"S" + length + text.encode(): b"F" + length + content}
 
 
 @asynccontextmanager

@@ -14,6 +14,8 @@ NUMBERS = [
     "27c",
     *(str(number) for number in range(28, 68)),
     "74",
+    "76",
+    "82",
 ]
 AGAINST = {"servers", "pure", "both", "-"}
 

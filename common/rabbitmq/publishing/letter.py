@@ -33,10 +33,22 @@ def properties_of(letter: DeadLetter, *, service: str, at: datetime, frame_max: 
     properties = publishable(original)
     headers = {**properties.headers, **_reasons(letter, original, service=service, at=at)}
     properties = replace(properties, headers=headers)
-    while header_size(properties) > frame_max and headers:
-        # Ours go last, and only where a broker's frames are unusually small.
-        del headers[max(headers, key=lambda key: (not key.startswith(PREFIX), len(table({key: headers[key]}))))]
+    _leave_out(headers, header_size(properties) - frame_max)
     return properties
+
+
+def _leave_out(headers: dict[str, Any], excess: int) -> None:
+    """Leave out so many bytes of headers, large ones first; ours last, and only if a broker's frames are unusually
+    small."""
+    if excess <= 0:
+        return
+    # Each is weighed once: thousands of small ones would otherwise be weighed for each that goes.
+    sizes = {key: len(table({key: value})) - len(table({})) for key, value in headers.items()}
+    for key in sorted(headers, key=lambda key: (not key.startswith(PREFIX), sizes[key]), reverse=True):
+        if excess <= 0:
+            return
+        del headers[key]
+        excess -= sizes[key]
 
 
 def publishable(original: Properties) -> Properties:

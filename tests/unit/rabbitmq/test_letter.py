@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pamqp.frame
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,3 +108,22 @@ def test_a_text_with_half_a_character_can_be_written() -> None:
 
     _, _, header = pamqp.frame.unmarshal(frames)
     assert (header.properties.headers or {})["x-spindle-text"] == "half ? of it"  # type: ignore[union-attr]
+
+
+def test_thousands_of_small_headers_are_weighed_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 82: for each that had to go all were weighed again, 2.6 s of the event loop for one letter."""
+    weighed = 0
+
+    def weigh(values: dict[str, Any]) -> bytes:
+        nonlocal weighed
+        weighed += len(values)
+        return table(values)
+
+    monkeypatch.setattr("common.rabbitmq.publishing.letter.table", weigh)
+    headers = {f"h{number:06d}": number for number in range(8150)}
+
+    kept = make(letter(Properties(headers=headers)))
+
+    assert weighed < 2 * len(headers)
+    assert header_size(kept) <= 131_072
+    assert 7000 < len(kept.headers) < 8150

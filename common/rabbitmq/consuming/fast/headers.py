@@ -7,11 +7,11 @@ content type, content encoding, the table of headers, and whatever follows that.
 import struct
 from typing import NamedTuple
 
-from pamqp import decode
-from pamqp.exceptions import PAMQPException
 from pamqp.header import ContentHeader
 
 from common.delivery import Properties, load_of
+from common.rabbitmq.field_tables import read_table
+from common.rabbitmq.lenient_pamqp import MALFORMED
 from common.rabbitmq.properties import is_number, translated
 
 PROPERTIES_AT = 14
@@ -26,8 +26,6 @@ MORE_FLAGS = 0x0001
 _FLAGS_AT, _FLAGS = 12, struct.Struct(">H")
 _CONTENT_TYPE, _CONTENT_ENCODING = 0x8000, 0x4000
 _LENGTH = struct.Struct(">I")
-# Everything pamqp raises for bytes that are no properties.
-_MALFORMED = (ValueError, LookupError, TypeError, ArithmeticError, struct.error, RecursionError, PAMQPException)
 
 
 class Facts(NamedTuple):
@@ -43,10 +41,7 @@ def facts_of(payload: bytes) -> Facts:
     start, end = table_of(payload)
     if start == end:
         return Facts()
-    try:
-        _, headers = decode.field_table(payload[start:end])
-    except _MALFORMED:
-        return Facts()
+    headers = read_table(payload, start + _LENGTH.size, end)
     published, count = headers.get("timestamp_in_ms"), headers.get("x-delivery-count")
     return Facts(
         load_of(headers.get("load")), published if is_number(published) else None, count if is_number(count) else 0
@@ -54,12 +49,12 @@ def facts_of(payload: bytes) -> Facts:
 
 
 def read_properties(payload: bytes) -> Properties:
-    """Decode all properties; none where they can't be read, because that is no reason to lose the message."""
+    """Decode all properties; none if they can't be read, because that is no reason to lose the message."""
     header = ContentHeader()
     try:
         header.unmarshal(payload)
         return translated(header.properties)
-    except _MALFORMED:
+    except MALFORMED:
         return Properties()
 
 

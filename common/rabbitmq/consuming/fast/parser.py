@@ -20,6 +20,10 @@ END = 0xCE
 OVERHEAD = 8
 """Bytes of a frame around its payload."""
 
+HEADER_MAX = 16 * 2**20
+"""Bytes of a content header, whatever limit was agreed: it can't be split, and the broker adds headers of its own to
+one that filled a frame, or that came from a connection with larger frames."""
+
 _FRAME = struct.Struct(">BHI")
 _CONTENT = struct.Struct(">HHQ")
 _TAG = struct.Struct(">Q")
@@ -110,7 +114,7 @@ class Parser:
         if len(data) - at < OVERHEAD:
             return at + OVERHEAD
         kind, _, size = _FRAME.unpack_from(data, at)
-        if kind not in (METHOD, HEADER, BODY, HEARTBEAT) or size > self._largest:
+        if kind not in (METHOD, HEADER, BODY, HEARTBEAT) or size > (HEADER_MAX if kind == HEADER else self._largest):
             raise FrameError(f"not a frame: type {kind}, {size} bytes")
         return at + OVERHEAD + int(size)
 

@@ -1,0 +1,138 @@
+"""Read a table of headers, whatever its producer has put into it.
+
+pamqp refuses a type that it does not know and a key that is not UTF-8, calls itself once for each level, and copies
+the rest of the table for every value. Here one pass reads what can be read. If a value can't be, the rest of its table
+is left out, because nobody knows where the next one begins.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+DEPTH = 32
+"""Levels that are read; a table or list below them is read as an empty one."""
+
+VALUES = 10_000
+"""Values that are read of one table, all levels together: 5 ms of a loop that has other things to do."""
+
+_LENGTH = struct.Struct(">I")
+
+
+class _Fixed(NamedTuple):
+    """A value of always as many bytes."""
+
+    format: struct.Struct
+    read: Callable[..., Any]
+
+
+def read_table(data: bytes, at: int, end: int) -> dict[str, Any]:
+    """Read the entries of a table between two places, its length not included."""
+    return _Reading(data).table(at, min(end, len(data)), DEPTH)
+
+
+def time_of(seconds: int) -> datetime | None:
+    """A timestamp; None for one beyond the year 9999."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_FIXED: Mapping[int, _Fixed] = {
+    ord(kind): _Fixed(struct.Struct(f">{code}"), read)
+    for kind, code, read in (
+        ("t", "B", bool),
+        ("b", "b", _same),
+        ("B", "B", _same),
+        ("s", "h", _same),
+        ("u", "H", _same),
+        ("I", "i", _same),
+        ("i", "I", _same),
+        ("l", "q", _same),
+        ("L", "q", _same),
+        ("f", "f", _same),
+        ("d", "d", _same),
+        ("D", "BI", lambda scale, digits: Decimal(digits).scaleb(-scale)),
+        ("T", "Q", time_of),
+        ("V", "", lambda: None),
+        ("\0", "", lambda: None),  # of no specification, and seen all the same
+    )
+}
+_TEXT, _BYTES, _TABLE, _LIST = b"SxFA"
+
+
+class _Unreadable(Exception):
+    """Nobody knows where the next value begins."""
+
+
+class _Reading:
+    """One pass over a table."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._left = VALUES
+
+    def table(self, at: int, end: int, depth: int) -> dict[str, Any]:
+        data, values = self._data, dict[str, Any]()
+        try:
+            while at < end:
+                key_at, at = at + 1, at + 1 + data[at]
+                key = data[key_at:at].decode("utf-8", "replace")
+                values[key], at = self._value(at, end, depth)
+        except _Unreadable:
+            pass
+        return values
+
+    def _list(self, at: int, end: int, depth: int) -> list[Any]:
+        values = []
+        try:
+            while at < end:
+                value, at = self._value(at, end, depth)
+                values.append(value)
+        except _Unreadable:
+            pass
+        return values
+
+    def _value(self, at: int, end: int, depth: int) -> tuple[Any, int]:
+        """A value, and where the next one begins."""
+        self._left -= 1
+        if at >= end or self._left < 0:
+            raise _Unreadable
+        kind, at = self._data[at], at + 1
+        fixed = _FIXED.get(kind)
+        stop = at + fixed.format.size if fixed else self._stop(at, end)
+        if stop > end:
+            raise _Unreadable
+        if fixed:
+            return fixed.read(*fixed.format.unpack_from(self._data, at)), stop
+        return self._long(kind, at + _LENGTH.size, stop, depth - 1), stop
+
+    def _stop(self, at: int, end: int) -> int:
+        """Where a value ends that begins with its length."""
+        if at + _LENGTH.size > end:
+            raise _Unreadable
+        return at + _LENGTH.size + int(_LENGTH.unpack_from(self._data, at)[0])
+
+    def _long(self, kind: int, at: int, stop: int, depth: int) -> Any:
+        if kind == _TEXT:
+            return _text(self._data[at:stop])
+        if kind == _BYTES:
+            return bytearray(self._data[at:stop])
+        if kind == _TABLE:
+            return self.table(at, stop, depth) if depth else {}
+        if kind == _LIST:
+            return self._list(at, stop, depth) if depth else []
+        raise _Unreadable
+
+
+def _text(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
