@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monitoring.dashboards import dashboard_files
-from monitoring.rules import operators_rules, rule_files
+from monitoring.rules import chart_rules, operators_rules, rule_files
 
 HERE = Path(__file__).parent
 
@@ -15,7 +15,7 @@ def files() -> Mapping[Path, str]:
     """Everything that is made from code, by its place."""
     rules = {HERE / "rules" / name: text for name, text in rule_files().items()}
     boards = {HERE / "grafana" / "dashboards" / name: text for name, text in dashboard_files().items()}
-    return {**rules, **boards, _kubernetes() / "rules.yaml": operators_rules()}
+    return {**rules, **boards, _kubernetes() / "rules.yaml": operators_rules(), _chart() / "rules.yaml": chart_rules()}
 
 
 def outdated() -> list[Path]:
@@ -29,6 +29,10 @@ def outdated() -> list[Path]:
 
 def _kubernetes() -> Path:
     return HERE.parent / "deploy" / "kubernetes" / "base"
+
+
+def _chart() -> Path:
+    return HERE.parent / "deploy" / "helm" / "spindle" / "files"
 
 
 def main() -> int:

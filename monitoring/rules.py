@@ -25,17 +25,27 @@ def rule_files() -> Mapping[str, str]:
 
 
 def operators_rules() -> str:
-    """The same as a PrometheusRule, but without the broker's processes: what their jobs are called there varies."""
-    ours = [replace(each, signal=signals.up(tuple(Service))) if each.signal is signals.UP else each for each in ALERTS]
-    groups = [*_recordings(), {"name": "spindle-alerts", "rules": [_alert(each) for each in ours]}]
+    """The same as a PrometheusRule."""
     return _text(
         {
             "apiVersion": "monitoring.coreos.com/v1",
             "kind": "PrometheusRule",
             "metadata": {"name": "spindle"},
-            "spec": {"groups": [{"interval": _OPERATORS_INTERVAL, **group} for group in groups]},
+            "spec": {"groups": _operators_groups()},
         }
     )
+
+
+def chart_rules() -> str:
+    """The spec of that PrometheusRule, for the Helm chart, which adds the names."""
+    return _text({"groups": _operators_groups()})
+
+
+def _operators_groups() -> list[dict[str, Any]]:
+    """Without the broker's processes: what their jobs are called in Kubernetes varies."""
+    ours = [replace(each, signal=signals.up(tuple(Service))) if each.signal is signals.UP else each for each in ALERTS]
+    groups = [*_recordings(), {"name": "spindle-alerts", "rules": [_alert(each) for each in ours]}]
+    return [{"interval": _OPERATORS_INTERVAL, **group} for group in groups]
 
 
 def _recordings() -> list[dict[str, Any]]:

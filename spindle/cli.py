@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from common.errors import SettingsError, SpindleError, StartRefused
+from spindle import lint
 from spindle.dead_letters import command as dead_letters
 from spindle.demo import command as demo
 from spindle.doctor import command as doctor
@@ -14,7 +15,7 @@ from spindle.stack import command as stack
 from spindle.status import command as status
 from spindle.verification import command as verification
 
-COMMANDS: tuple[ModuleType, ...] = (demo, status, doctor, dead_letters, verification, stack)
+COMMANDS: tuple[ModuleType, ...] = (demo, status, doctor, lint, dead_letters, verification, stack)
 
 _ABOUT = "Carry records from RabbitMQ into Neo4j and PostgreSQL: try it, watch it, and see that all has arrived."
 _MORE = "`spindle COMMAND --help` tells what a command does, which options it takes, and what its exit codes mean."

@@ -1,0 +1,158 @@
+"""The Helm chart: it renders, fits the schemas, and says without changes of values what the kustomize base says."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
+import pytest
+import yaml
+
+from common import VERSION
+from common.settings.environment import variables
+from graphinator.settings import GraphinatorSettings
+from tableinator.settings import TableinatorSettings
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy/helm/spindle"
+HELM = "helm.sh/helm/v3/cmd/helm@v3.18.6"
+CUSTOM = ("ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule")
+
+Manifest = dict[str, Any]
+
+pytestmark = pytest.mark.timeout(1200)  # without a cache Go builds helm for some minutes
+
+
+@pytest.fixture(scope="module")
+def helm() -> str:
+    """The program: on the path, or built once per machine where Go is."""
+    if found := shutil.which("helm"):
+        return found
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spindle" / "bin"
+    if not (folder / "helm").exists():
+        if shutil.which("go") is None:
+            pytest.skip("there is no helm, and no go to build it with")
+        environment = os.environ | {"GOBIN": str(folder), "GOFLAGS": "-p=1"}
+        built = subprocess.run(["go", "install", HELM], env=environment, capture_output=True, timeout=1000, check=False)
+        if built.returncode:
+            pytest.skip(f"there is no helm, and it could not be built: {built.stderr.decode()[-300:]}")
+    return str(folder / "helm")
+
+
+def run(helm: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([helm, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+
+
+def rendered(helm: str, *arguments: str | Path) -> dict[tuple[str, str], Manifest]:
+    """What the chart makes, by kind and name."""
+    answer = run(helm, "template", "spindle", CHART, "--namespace", "spindle", *arguments)
+    assert answer.returncode == 0, answer.stderr
+    documents = [each for each in yaml.safe_load_all(answer.stdout) if each]
+    return {(each["kind"], each["metadata"]["name"]): each for each in documents}
+
+
+def base() -> dict[tuple[str, str], Manifest]:
+    """What kustomize is given, by kind and name."""
+    folder = ROOT / "deploy/kubernetes/base"
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    found: dict[tuple[str, str], Manifest] = {}
+    for name in listed["resources"]:
+        for each in yaml.safe_load_all((folder / name).read_text()):
+            found[each["kind"], each["metadata"]["name"]] = each
+    tags = {each["name"]: each["newTag"] for each in listed["images"]}
+    for (kind, name), each in found.items():
+        if kind == "Deployment":
+            [container] = each["spec"]["template"]["spec"]["containers"]
+            container["image"] += f":{tags[f'spindle-{name}']}"
+            container["imagePullPolicy"] = "IfNotPresent"  # the API's default for a tag
+    del found["Namespace", "spindle"]  # helm makes it, with --create-namespace
+    return found
+
+
+def without_labels_of_helm(manifest: Manifest) -> Manifest:
+    own = {"helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/part-of"}
+    metadata = {"name": manifest["metadata"]["name"]}
+    if labels := {key: value for key, value in manifest["metadata"].get("labels", {}).items() if key not in own}:
+        metadata["labels"] = labels
+    manifest = manifest | {"metadata": metadata}
+    if manifest["kind"] == "Deployment":
+        manifest["spec"]["template"]["metadata"].pop("annotations", None)
+    return manifest
+
+
+def test_without_changes_it_says_what_the_kustomize_base_says(helm: str) -> None:
+    made = {place: without_labels_of_helm(each) for place, each in rendered(helm).items()}
+
+    assert made == base()
+
+
+def test_its_version_is_the_programs() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+
+    assert chart["version"] == chart["appVersion"] == VERSION
+
+
+def test_it_passes_helms_own_checks(helm: str) -> None:
+    answer = run(helm, "lint", "--strict", CHART)
+
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.37"])
+def test_core_kinds_fit_their_schema(helm: str, version: str) -> None:
+    for (kind, _), manifest in rendered(helm, "--values", CHART.parent / "examples/operators.yaml").items():
+        if kind not in CUSTOM:
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_an_operators_secret_brings_the_user_name_too(helm: str) -> None:
+    made = rendered(helm, "--values", CHART.parent / "examples/operators.yaml")
+
+    [container] = made["Deployment", "tableinator"]["spec"]["template"]["spec"]["containers"]
+    from_secrets = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in container["env"] if "valueFrom" in each}
+    assert from_secrets == {
+        "RABBITMQ_USERNAME": {"name": "broker-default-user", "key": "username"},
+        "RABBITMQ_PASSWORD": {"name": "broker-default-user", "key": "password"},
+        "POSTGRES_USERNAME": {"name": "records-app", "key": "username"},
+        "POSTGRES_PASSWORD": {"name": "records-app", "key": "password"},
+    }
+    assert "RABBITMQ_USERNAME" not in made["ConfigMap", "spindle-settings"]["data"]
+    assert not [kind for kind, _ in made if kind in ("ScaledObject", "TriggerAuthentication")]
+
+
+def test_what_a_cluster_lacks_can_be_switched_off(helm: str) -> None:
+    off = [f"{each}.enabled=false" for each in ("keda", "serviceMonitor", "rules", "networkPolicy", "graphinator")]
+
+    made = rendered(helm, "--set", ",".join(off), "--set", "tableinator.replicas=3")
+
+    assert {kind for kind, _ in made} == {"ConfigMap", "Deployment", "Service", "PodDisruptionBudget"}
+    assert {name for kind, name in made if kind == "Deployment"} == {"tableinator"}
+    assert made["Deployment", "tableinator"]["spec"]["replicas"] == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ("settings.RABBITMQ_PASSWORD=x", "RABBITMQ_PASSWORD"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("tableinator.scaling.min=0", "min"),
+        ("tabelinator.enabled=false", "tabelinator"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(helm: str, wrong: str, named: str) -> None:
+    answer = run(helm, "template", "spindle", CHART, "--set", wrong)
+
+    assert answer.returncode != 0
+    assert named in answer.stderr
+
+
+def test_every_variable_in_the_values_is_a_setting() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    models = {"graphinator": GraphinatorSettings, "tableinator": TableinatorSettings}
+
+    for service, model in models.items():
+        known = {name for name, _ in variables(model)}
+        assert set(values[service]["settings"]) <= known
+        assert set(values["settings"]) <= known
