@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from common import VERSION
-from common.settings.environment import variables
+from common.settings.environment import Settings, variables
 from graphinator.settings import GraphinatorSettings
 from tableinator.settings import TableinatorSettings
 
@@ -150,7 +150,7 @@ def test_a_wrong_value_is_refused_by_name(helm: str, wrong: str, named: str) -> 
 
 def test_every_variable_in_the_values_is_a_setting() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    models = {"graphinator": GraphinatorSettings, "tableinator": TableinatorSettings}
+    models: dict[str, type[Settings]] = {"graphinator": GraphinatorSettings, "tableinator": TableinatorSettings}
 
     for service, model in models.items():
         known = {name for name, _ in variables(model)}
