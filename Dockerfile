@@ -37,6 +37,13 @@ COPY spindle spindle
 # The programs run on a read-only file system and could never keep what they compile.
 RUN python -m compileall -q --invalidation-mode unchecked-hash .
 
+# What makes the compose stack's passwords, before anything else runs; as root, because the volumes are root's.
+FROM ${PYTHON_IMAGE} AS passwords
+COPY --chmod=755 deploy/passwords.py /usr/local/bin/passwords
+LABEL org.opencontainers.image.title="passwords" \
+      org.opencontainers.image.description="Passwords of the compose stack, made once"
+ENTRYPOINT ["python", "/usr/local/bin/passwords"]
+
 FROM ${PYTHON_IMAGE} AS program
 # Not by useradd, which writes down the day: tomorrow's image would differ.
 RUN echo 'spindle:x:10001:10001::/nonexistent:/usr/sbin/nologin' >>/etc/passwd \

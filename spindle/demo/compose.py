@@ -3,10 +3,8 @@
 import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
-from common.errors import StartRefused
 from common.kinds import Service
 from spindle.demo.stacks import LOGGING
 from spindle.sources import Source
@@ -28,7 +26,6 @@ class ComposeServices:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._passwords = PROJECT / "secrets"
 
     def reason_against(self) -> str | None:
         """Return why the containers can't be had here; None where they can, and then every image is there."""
@@ -50,15 +47,17 @@ class ComposeServices:
         self._say("starting the containers")
         done = _docker("compose", "up", "--detach", "--wait", limit=_UP_SECONDS)
         if done.returncode != 0:
-            raise StackFailed(f"docker compose up failed; see docker compose logs:\n{_end(done)}")
+            passwords = _docker("compose", "logs", "--no-log-prefix", "--tail", "4", "passwords", limit=_ENGINE_SECONDS)
+            told = f"\n{_end(passwords)}" if 'service "passwords"' in _end(done) else ""
+            raise StackFailed(f"docker compose up failed; see docker compose logs:\n{_end(done)}{told}")
 
     def environment(self) -> Mapping[str, str]:
-        """Return where the stores' ports are published on this machine, and the files with their passwords."""
+        """Return where the stores' ports are published on this machine, and their passwords."""
         return {
-            **_address("POSTGRES", self._published("postgres", "5432")),
-            "POSTGRES_PASSWORD_FILE": str(self._passwords / "postgres_password"),
-            **_address("NEO4J", self._published("neo4j", "7687")),
-            "NEO4J_PASSWORD_FILE": str(self._passwords / "neo4j_password"),
+            **_address("POSTGRES", _asked("port", "postgres", "5432")),
+            "POSTGRES_PASSWORD": _asked("exec", "--no-TTY", "postgres", "cat", "/run/secrets/postgres/password"),
+            **_address("NEO4J", _asked("port", "neo4j", "7687")),
+            "NEO4J_PASSWORD": _asked("exec", "--no-TTY", "neo4j", "cat", "/run/secrets/neo4j/password"),
         }
 
     def processes(self) -> dict[str, str]:
@@ -92,25 +91,20 @@ class ComposeServices:
         )
 
     def places(self) -> Sequence[tuple[str, str]]:
-        """Return addresses, logs, and where the passwords are."""
-        return [
-            *((f"{name} metrics", f"{url}/metrics") for name, url in self.processes().items()),
-            ("RabbitMQ", f"http://{self._published('rabbitmq', '15672')} (user spindle)"),
-            ("PostgreSQL", f"{self._published('postgres', '5432')}, database spindle (user spindle)"),
-            ("Neo4j", f"bolt://{self._published('neo4j', '7687')} (user neo4j)"),
-            ("logs", "docker compose logs"),
-            ("passwords", f"the files in {self._passwords}"),
-            ("stop", "make down"),
-        ]
+        """Return what the script says that `make up` ends with, too."""
+        said = subprocess.run(  # noqa: S603  (our own script)
+            [str(PROJECT / "deploy/places.sh")], capture_output=True, text=True, timeout=_ENGINE_SECONDS, check=False
+        )
+        lines = [line.partition("\t") for line in said.stdout.splitlines()]
+        return [(name, place) for name, _, place in lines]
 
     def _reason_against_images(self) -> str | None:
         described = _docker("compose", "--profile", "load", "config", "--format", "json", limit=_ENGINE_SECONDS)
         if described.returncode != 0:
             return f"docker compose does not take the file: {_end(described)}"
-        self._passwords = self._make_passwords()
-        for service in json.loads(described.stdout)["services"].values():
+        for name, service in json.loads(described.stdout)["services"].items():
             if "build" not in service and not self._has(service["image"]):
-                return f"the image {service['image']} can't be had"
+                return f"the image {service['image']} can't be had ({name.upper()}_IMAGE names another)"
         self._say("building the services' images")
         built = _docker("compose", "--profile", "load", "build", limit=_BUILD_SECONDS)
         return f"the services' images can't be built: {_end(built)}" if built.returncode != 0 else None
@@ -121,20 +115,13 @@ class ComposeServices:
         self._say(f"pulling {image}")
         return _docker("pull", "--quiet", image, limit=_PULL_SECONDS).returncode == 0
 
-    def _make_passwords(self) -> Path:
-        """Returns: the folder in which they are."""
-        made = subprocess.run(  # noqa: S603  (our own script)
-            [str(PROJECT / "deploy/passwords.sh")], capture_output=True, text=True, timeout=_ENGINE_SECONDS, check=False
-        )
-        if made.returncode != 0:
-            raise StartRefused(made.stderr.strip())
-        return Path(made.stdout.strip())
 
-    def _published(self, service: str, port: str) -> str:
-        done = _docker("compose", "port", service, port, limit=_ENGINE_SECONDS)
-        if done.returncode != 0 or not done.stdout.strip():
-            raise StackFailed(f"docker compose publishes no port {port} of {service}: {_end(done)}")
-        return done.stdout.strip()
+def _asked(*arguments: str) -> str:
+    """Ask compose for something that it prints."""
+    done = _docker("compose", *arguments, limit=_ENGINE_SECONDS)
+    if done.returncode != 0 or not done.stdout.strip():
+        raise StackFailed(f"`docker compose {' '.join(arguments)}` says nothing: {_end(done)}")
+    return done.stdout.strip()
 
 
 def _address(server: str, published: str) -> dict[str, str]:

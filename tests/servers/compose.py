@@ -1,4 +1,4 @@
-"""The compose stack with a project, ports and secrets of a test run's own: a developer's stack and .env are left alone.
+"""The compose stack with a project, ports and passwords of a test run's own: a developer's stack is left alone.
 
 Of the environment only the images (`RABBITMQ_IMAGE` and so on) and what docker itself reads count.
 """
@@ -6,6 +6,7 @@ Of the environment only the images (`RABBITMQ_IMAGE` and so on) and what docker 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -99,21 +100,37 @@ def reason_against_containers() -> str | None:
     return None
 
 
+def check_out(folder: Path) -> Path:
+    """Make a fresh clone, as it would be if everything here were committed. Returns: the folder."""
+    listed = _run_program("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", timeout=60.0)
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():  # (one that is deleted is listed until it is committed)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
 class ComposeStack:
-    """One project; `close` removes its containers, volumes and images."""
+    """One project in a checkout of its own; `close` removes its containers, volumes and images."""
 
-    def __init__(self, name: str, secrets: Path) -> None:
+    def __init__(self, name: str, checkout: Path) -> None:
         self.name = name
-        self.secrets = secrets
+        self.checkout = checkout
         self.ports = ports.choose(PORTS, {})
-        ports_by_name = {name: str(port) for name, port in self.ports.items()}
-        self._environ = {"SPINDLE_SECRETS": str(secrets), **ports_by_name, **_IMAGES}
-        _run_program(str(ROOT / "deploy/secrets.sh"), str(secrets), timeout=10.0)
+        self.environ = {
+            **{name: str(port) for name, port in self.ports.items()},
+            **_IMAGES,
+            "COMPOSE_PROJECT_NAME": name,
+            "COMPOSE_ENV_FILES": os.devnull,
+        }
 
-    def compose(self, *arguments: str, timeout: float = 180.0) -> str:
+    def compose(self, *arguments: str, timeout: float = 180.0, **environ: str) -> str:
         """Run a command of compose and return what it printed."""
-        options = ("compose", "--project-name", self.name, "--env-file", os.devnull)
-        return _run(*options, *arguments, environ=self._environ, timeout=timeout)
+        return self.run("docker", "compose", *arguments, timeout=timeout, **environ)
+
+    def run(self, *argv: str, timeout: float, **environ: str) -> str:
+        """Run a program as the stack's owner would, in the checkout, and return what it printed."""
+        return _run_program(*argv, environ={**self.environ, **environ}, timeout=timeout, folder=self.checkout)
 
     def inspect(self) -> list[dict[str, Any]]:
         """Describe the containers, stopped ones too."""
@@ -127,9 +144,7 @@ class ComposeStack:
 
     def spindle(self, *arguments: str, timeout: float = 900.0) -> str:
         """Run the operator's command on this machine, for this project, and return what it printed."""
-        project = {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_ENV_FILES": os.devnull}
-        command = (sys.executable, "-m", "spindle", *arguments)
-        return _run_program(*command, environ={**self._environ, **project}, timeout=timeout)
+        return self.run(sys.executable, "-m", "spindle", *arguments, timeout=timeout)
 
     def images(self) -> dict[str, dict[str, Any]]:
         """Describe the images that were built for this project, by service."""
@@ -138,8 +153,9 @@ class ComposeStack:
         return dict(zip(PROGRAMS, described, strict=True))
 
     def password(self, server: str) -> str:
-        """Return a server's password."""
-        return (self.secrets / f"{server}_password").read_text().strip()
+        """Return a server's password, whether it runs or not."""
+        file = f"/run/secrets/{server}/password"
+        return self.compose("run", "--rm", "--no-deps", "-T", "--entrypoint", "cat", "passwords", file).strip()
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -174,11 +190,11 @@ def _run(*arguments: str, environ: Mapping[str, str] | None = None, timeout: flo
     return _run_program("docker", *arguments, environ=environ, timeout=timeout)
 
 
-def _run_program(*argv: str, environ: Mapping[str, str] | None = None, timeout: float) -> str:
+def _run_program(*argv: str, environ: Mapping[str, str] | None = None, timeout: float, folder: Path = ROOT) -> str:
     try:
         done = subprocess.run(
             argv,
-            cwd=ROOT,
+            cwd=folder,
             env={**inherited(), **(environ or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,

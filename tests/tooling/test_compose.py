@@ -4,7 +4,6 @@ import os
 import re
 import secrets
 import shutil
-import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ CONSUMERS = ("graphinator", "tableinator")
 SERVERS = ("rabbitmq", "postgres", "neo4j")
 WATCHERS = ("prometheus", "alertmanager", "grafana")
 ON_DEMAND = ("extractor", "spindle")
-SECRETS_SCRIPT = ROOT / "deploy/secrets.sh"
+FIRST = "passwords"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def seconds(duration: str) -> float:
 def test_the_stack_has_servers_consumers_and_what_watches_them_and_programs_on_demand(
     services: dict[str, dict[str, Any]],
 ) -> None:
-    assert set(services) == {*SERVERS, *CONSUMERS, *WATCHERS, *ON_DEMAND}
+    assert set(services) == {FIRST, *SERVERS, *CONSUMERS, *WATCHERS, *ON_DEMAND}
     assert {name: service["profiles"] for name, service in services.items() if service.get("profiles")} == {
         "extractor": ["load"],
         "spindle": ["tools"],
@@ -53,8 +52,10 @@ def test_the_stack_has_servers_consumers_and_what_watches_them_and_programs_on_d
     }
 
 
-def test_the_example_switches_on_what_needs_an_image_more() -> None:
-    assert re.findall("^COMPOSE_PROFILES=(.*)$", _read(".env.example"), re.MULTILINE) == ["dashboards,alerting"]
+def test_what_needs_an_image_more_is_off_until_it_is_asked_for() -> None:
+    assert re.findall("^(# )?COMPOSE_PROFILES=(.*)$", _read(".env.example"), re.MULTILINE) == [
+        ("# ", "dashboards,alerting")
+    ]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -70,7 +71,7 @@ def test_everything_comes_back_after_a_crash_and_a_restart_of_the_machine_but_lo
 
     assert policies == {
         **dict.fromkeys((*SERVERS, *CONSUMERS, *WATCHERS), "unless-stopped"),
-        **dict.fromkeys(ON_DEMAND, "no"),
+        **dict.fromkeys((FIRST, *ON_DEMAND), "no"),
     }
 
 
@@ -83,13 +84,37 @@ def test_no_secret_is_in_clear(services: dict[str, dict[str, Any]]) -> None:
             assert "@" not in (value or ""), name
 
 
-@pytest.mark.usefixtures("services")
-def test_secrets_come_from_files_that_git_and_images_do_not_hold() -> None:
-    folder = Path(config()["secrets"]["rabbitmq_password"]["file"]).parent
+def test_a_container_has_the_passwords_that_it_needs_and_may_not_change_them(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    found = {
+        name: {Path(mount["target"]).name for mount in service.get("volumes", []) if "/run/secrets/" in mount["target"]}
+        for name, service in services.items()
+    }
+    writable = {
+        name
+        for name, service in services.items()
+        for mount in service.get("volumes", [])
+        if "/run/secrets/" in mount["target"] and not mount.get("read_only")
+    }
 
-    assert folder == ROOT / "secrets"
-    assert "secrets/" in (ROOT / ".gitignore").read_text().splitlines()
-    assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
+    assert {name: needed for name, needed in found.items() if needed} == {
+        FIRST: {*SERVERS, "grafana"},
+        **{name: {name} for name in (*SERVERS, "grafana")},
+        "graphinator": {"rabbitmq", "neo4j"},
+        "tableinator": {"rabbitmq", "postgres"},
+        "extractor": {"rabbitmq"},
+        "spindle": set(SERVERS),
+    }
+    assert writable == {FIRST}
+
+
+def test_passwords_of_the_users_own_are_in_no_image_and_not_in_git(services: dict[str, dict[str, Any]]) -> None:
+    [folder] = [mount["source"] for mount in services[FIRST]["volumes"] if mount["target"] == "/own"]
+
+    assert Path(folder) == ROOT / "secrets"
+    assert _read("secrets/.gitignore").splitlines()[-2:] == ["*", "!.gitignore"]
+    assert _read(".dockerignore").splitlines()[1] == "*"
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -133,10 +158,14 @@ def test_who_needs_a_server_waits_until_it_is_healthy(services: dict[str, dict[s
     assert needed["tableinator"] == {"rabbitmq", "postgres"}
     assert needed["extractor"] == {"rabbitmq"}, "a load would undo the services' scale"
     assert not needed["spindle"], "asking would start what is asked about"
+    assert all(needed[name] == {FIRST} for name in (*SERVERS, "grafana"))
     for service in services.values():
         for name, how in service.get("depends_on", {}).items():
-            assert how["condition"] == "service_healthy"
-            assert services[name]["healthcheck"]["test"]
+            if name == FIRST:
+                assert how["condition"] == "service_completed_successfully"
+            else:
+                assert how["condition"] == "service_healthy"
+                assert services[name]["healthcheck"]["test"]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -146,7 +175,7 @@ def test_a_program_can_change_nothing_but_its_temporary_folder(services: dict[st
     assert service["read_only"]
     assert [mount.partition(":")[0] for mount in service["tmpfs"]] == ["/tmp"]
     assert service["cap_drop"] == ["ALL"]
-    assert "volumes" not in service
+    assert all(mount["read_only"] for mount in service["volumes"])
 
 
 def test_every_container_has_limits(services: dict[str, dict[str, Any]]) -> None:
@@ -166,6 +195,7 @@ def test_the_brokers_watermark_is_half_of_its_memory_at_the_most(services: dict[
 def test_servers_keep_their_data_in_named_volumes(services: dict[str, dict[str, Any]]) -> None:
     for name in SERVERS:
         assert {mount["type"] for mount in services[name]["volumes"]} == {"volume"}
+        assert [mount for mount in services[name]["volumes"] if not mount.get("read_only")]
         assert all(mount["source"] for mount in services[name]["volumes"])
 
 
@@ -196,7 +226,7 @@ def test_other_images_can_be_named() -> None:
 def test_every_variable_of_the_file_is_in_the_example() -> None:
     used = set(re.findall(r"\$\{([A-Z0-9_]+)", _read("docker-compose.yml"))) | {"PIP_INDEX_URL"}
 
-    assert used <= set(re.findall(r"^# ?([A-Z0-9_]+)=", _read(".env.example"), re.MULTILINE))
+    assert used - {"COMPOSE_PROJECT_NAME"} <= set(re.findall(r"^# ?([A-Z0-9_]+)=", _read(".env.example"), re.MULTILINE))
 
 
 def test_the_dockerfile_names_the_version() -> None:
@@ -292,34 +322,27 @@ def project(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(reason)
     there = tmp_path / f"spindle-up-{secrets.token_hex(4)}"  # the name of the project, and of what the engine has of it
     (there / "deploy").mkdir(parents=True)
-    for name in ("deploy/up.sh", "deploy/passwords.sh", "deploy/secrets.sh", ".env.example"):
+    for name in ("deploy/up.sh", "deploy/places.sh", ".env.example"):
         shutil.copy(ROOT / name, there / name)
     image = containers.image("prometheus")
     server = {
         "image": image,
         "environment": {"POSTGRES_BATCH_SIZE": None},
-        "secrets": ["rabbitmq_password"],
-        "volumes": ["postgres:/prometheus"],
     }
     none = {"image": "${GRAFANA_IMAGE:-127.0.0.1:1/none:1}", "profiles": ["dashboards"]}
-    secret = {"file": "${SPINDLE_SECRETS:-./secrets}/rabbitmq_password"}
-    (there / "docker-compose.yml").write_text(
-        yaml.safe_dump(
-            {
-                "services": {"server": server, "grafana": none},
-                "volumes": {"postgres": None},
-                "secrets": {"rabbitmq_password": secret},
-            }
-        )
-    )
+    (there / "docker-compose.yml").write_text(yaml.safe_dump({"services": {"server": server, "grafana": none}}))
     yield there
-    if (there / "secrets").exists() or (there / "elsewhere").exists():  # it has been as far as the engine
+    if has_engine():
         down = ["docker", "compose", "--project-name", there.name, "down", "--volumes", "--timeout", "2"]
         subprocess.run(down, cwd=there, env=inherited(), check=True, timeout=180.0)
 
 
+def has_engine() -> bool:
+    return os.environ.get("TEST_SERVERS") != "native" and containers.has_container("prometheus")
+
+
 def needs_engine() -> None:
-    if os.environ.get("TEST_SERVERS") == "native" or not containers.has_container("prometheus"):
+    if not has_engine():
         pytest.skip("no engine with Prometheus' image")
 
 
@@ -338,27 +361,56 @@ def test_a_name_that_nothing_reads_is_told(project: Path) -> None:
 
 def test_what_can_not_be_had_is_left_out_and_told_last(project: Path) -> None:
     needs_engine()
-    (project / ".env").write_text("COMPOSE_PROFILES=dashboards  # as in the example\nSPINDLE_SECRETS=./elsewhere\n")
+    (project / ".env").write_text("COMPOSE_PROFILES=dashboards  # as in the example\n")
 
     done = up(project=project)
 
     assert done.returncode == 0, done.stderr
-    assert "Without dashboards: the image 127.0.0.1:1/none:1 can't be had." in done.stderr.splitlines()[-2]
-    assert (project / "elsewhere/postgres_password").exists()
+    assert done.stderr.splitlines()[-2:] == [
+        "Without dashboards: the image 127.0.0.1:1/none:1 can't be had. GRAFANA_IMAGE in .env names another, such as",
+        "a mirror's; it is not tried again if COMPOSE_PROFILES in .env is without dashboards.",
+    ]
+    assert "Grafana\t" not in done.stdout  # (the columns are aligned)
+    assert "off; it starts with COMPOSE_PROFILES=dashboards in .env" in done.stdout
 
 
-def test_lost_passwords_are_not_made_anew_for_volumes_that_have_others(project: Path) -> None:
+def test_nothing_is_left_out_that_nobody_asked_for(project: Path) -> None:
     needs_engine()
-    assert up(project=project, COMPOSE_PROFILES="").returncode == 0
-    (project / "secrets/postgres_password").unlink()
-    (project / "secrets/neo4j_password").unlink()
 
-    done = up(project=project, COMPOSE_PROFILES="")
+    done = up(project=project)
+
+    assert done.returncode == 0, done.stderr
+    assert "Without" not in done.stderr
+
+
+def test_an_image_that_can_not_be_had_is_told_with_the_variable_that_names_another(project: Path) -> None:
+    needs_engine()
+    file = project / "docker-compose.yml"
+    services = yaml.safe_load(file.read_text())["services"]
+    services["postgres"] = {"image": "${POSTGRES_IMAGE:-127.0.0.1:1/none:2}"}
+    file.write_text(yaml.safe_dump({"services": services}))
+
+    done = up(project=project)
 
     assert done.returncode == 2
-    assert f"{project}/secrets" in done.stderr
-    assert f"volumes of an earlier start were made: {project.name}_postgres.\n" in done.stderr
-    assert not (project / "secrets/postgres_password").exists()
+    assert done.stderr.startswith("The image 127.0.0.1:1/none:2 can't be had: ")
+    assert done.stderr.endswith("\nPOSTGRES_IMAGE in .env names another, such as a mirror's.\n")
+
+
+def test_what_did_not_come_up_says_why(project: Path) -> None:
+    needs_engine()
+    file = project / "docker-compose.yml"
+    services = yaml.safe_load(file.read_text())["services"]
+    image = services["server"]["image"]
+    check = {"test": ["CMD", "false"], "interval": "1s", "retries": 1}  # (or its first moment of life counts as well)
+    services["graphinator"] = {"image": image, "command": ["--no.such.option"], "healthcheck": check}
+    file.write_text(yaml.safe_dump({"services": services}))
+
+    done = up(project=project)
+
+    assert done.returncode == 2
+    assert f"{project.name}-graphinator-1 is exited" in done.stderr
+    assert "unknown long flag '--no.such.option'" in done.stderr
 
 
 @pytest.mark.parametrize("target", ["down", "stack-down"])
@@ -367,65 +419,6 @@ def test_nothing_is_installed_in_order_to_stop(target: str) -> None:
 
     assert "pip" not in said
     assert "stack down" in said
-
-
-# -- deploy/secrets.sh
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that does not exist yet."""
-    yield tmp_path / "secrets"
-
-
-def make_secrets(folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SECRETS_SCRIPT, folder], capture_output=True, text=True, timeout=10.0)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir()}
-
-
-def test_secrets_are_made_once(folder: Path) -> None:
-    assert make_secrets(folder).returncode == 0
-    first = contents(folder)
-
-    assert make_secrets(folder).returncode == 0
-
-    assert contents(folder) == first
-    passwords = [first[f"{server}_password"].strip() for server in (*SERVERS, "grafana")]
-    assert len(set(passwords)) == len(passwords)
-    assert {len(password) for password in passwords} == {48}
-
-
-def test_secrets_are_their_owners_and_their_containers_to_read(folder: Path) -> None:
-    make_secrets(folder)
-
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o644}
-
-
-def test_a_password_of_ones_own_reaches_the_servers_forms(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "rabbitmq_password").write_text("my-own.password\n")
-    (folder / "neo4j_password").write_text("my-other~password")
-
-    make_secrets(folder)
-
-    assert contents(folder)["rabbitmq.conf"] == "default_user = spindle\ndefault_pass = my-own.password\n"
-    assert contents(folder)["neo4j_auth"] == "neo4j/my-other~password\n"
-
-
-@pytest.mark.parametrize("password", ["seven77", "has a blank", "has#hash", "two\nlines", 'quo"ted1'])
-def test_a_password_that_a_server_would_read_otherwise_is_refused(folder: Path, password: str) -> None:
-    folder.mkdir()
-    (folder / "postgres_password").write_text(password)
-
-    done = make_secrets(folder)
-
-    assert done.returncode == 2
-    assert "postgres_password: allowed are" in done.stderr
-    assert password not in done.stderr
 
 
 def _yaml(path: str) -> Any:
