@@ -18,7 +18,7 @@ from socketserver import TCPServer
 from typing import Any
 
 import structlog
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
 
 from common.errors import StartRefused
 from common.telemetry.logs import redact
@@ -118,6 +118,15 @@ def _status(good: bool) -> str:
     return "ok" if good else "unavailable"
 
 
+def _metrics(accept: str) -> tuple[bytes, str]:
+    """Return all metrics in a form that is accepted, and its name."""
+    try:
+        encode, content_type = choose_encoder(accept)
+        return encode(REGISTRY), content_type
+    except (TypeError, ValueError):  # the library compares and computes with what the reader calls a version
+        return generate_latest(REGISTRY), CONTENT_TYPE_PLAIN_0_0_4
+
+
 class _Request(BaseHTTPRequestHandler):
     """One request, one answer, then the connection closes."""
 
@@ -129,8 +138,7 @@ class _Request(BaseHTTPRequestHandler):
         """Answer what is asked for."""
         match self.path.partition("?")[0]:
             case "/metrics":
-                encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-                self._answer(HTTPStatus.OK, encode(REGISTRY), content_type)
+                self._answer(HTTPStatus.OK, *_metrics(self.headers.get("Accept", "")))
             case "/health/live":
                 self._report(self.server.health.live())
             case "/health/ready":

@@ -2,19 +2,27 @@
 
 A logfmt line is `time level service event key=value …`: the event stands in plain words and the keys keep their order,
 so that what operators grep for is a piece of the line. What libraries log goes the same way, from warning up.
+
+Nobody who logs ever waits: see `log_writer`.
 """
 
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from functools import cache
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import Processor
 
 from common.settings.programs import LogFormat
+from common.telemetry.log_writer import LogWriter
+from common.telemetry.metrics import watch_log
+
+log = structlog.get_logger()
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # whatever ends a line or moves a cursor
 _PLAIN = re.compile(r'[^\s"=\\]+')
@@ -27,6 +35,9 @@ _SECRETS = (
 
 def configure(service: str, *, level: str = "info", log_format: LogFormat | None = None) -> None:
     """Send everything that is logged to standard error, in one format."""
+    output = _output()
+    if isinstance(output, LogWriter):
+        watch_log(service, output)
     shared: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -38,7 +49,7 @@ def configure(service: str, *, level: str = "info", log_format: LogFormat | None
     structlog.configure(
         processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", output)),  # of a file it needs write and flush
     )
     _configure_libraries(
         structlog.stdlib.ProcessorFormatter(
@@ -46,6 +57,7 @@ def configure(service: str, *, level: str = "info", log_format: LogFormat | None
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
         ),
         max(threshold, logging.WARNING),
+        output,
     )
 
 
@@ -56,8 +68,25 @@ def redact(text: str) -> str:
     return text
 
 
-def _configure_libraries(formatter: logging.Formatter, threshold: int) -> None:
-    libraries = logging.StreamHandler(sys.stderr)
+def _output() -> "LogWriter | TextIO":
+    # What stands in for standard error, as tests do it, is no file that could keep anybody waiting.
+    return sys.stderr if sys.stderr is not sys.__stderr__ else _standard_error()
+
+
+@cache
+def _standard_error() -> LogWriter:
+    """The process's own; one for all times that logging is configured, so that lines keep their order."""
+    # Closed since the process began, it may be anything by now: a connection, even.
+    descriptor = os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else sys.stderr.fileno()
+    return LogWriter(descriptor, on_gap=_tell_of_gap)
+
+
+def _tell_of_gap(count: int) -> None:
+    log.warning("Log lines dropped: nobody read them, or they could not be written", count=count)
+
+
+def _configure_libraries(formatter: logging.Formatter, threshold: int, output: "LogWriter | TextIO") -> None:
+    libraries = logging.StreamHandler(output)
     libraries.setFormatter(formatter)
     logging.basicConfig(handlers=[libraries], level=threshold, force=True)
     logging.captureWarnings(True)
@@ -77,14 +106,18 @@ def _naming(service: str) -> Processor:
 
 def _renderer(log_format: LogFormat | None) -> Processor:
     if log_format is None:
-        log_format = LogFormat.CONSOLE if sys.stderr.isatty() else LogFormat.LOGFMT
+        log_format = LogFormat.CONSOLE if _is_terminal() else LogFormat.LOGFMT
     match log_format:
         case LogFormat.JSON:
             return structlog.processors.JSONRenderer(ensure_ascii=False)
         case LogFormat.CONSOLE:
-            return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
+            return structlog.dev.ConsoleRenderer(colors=_is_terminal(), sort_keys=False)
         case LogFormat.LOGFMT:
             return _render_logfmt
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _render_logfmt(_: Any, __: str, event: MutableMapping[str, Any]) -> str:

@@ -5,16 +5,23 @@ counts is there at 0 from a kind's beginning, with every label: of a series that
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, values
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from common.batching.batch import Trigger
 from common.delivery import Source
 from common.errors import Reason
 from common.sink import Outcome, Outcomes
+from common.telemetry.log_writer import LogWriter
+
+# With PROMETHEUS_MULTIPROC_DIR in its environment the library would keep every value in files there, which we did not
+# ask for, and end the process where there is no such folder.
+values.ValueClass = values.MutexValue
 
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)  # memory, CPU, open files, and when it began: restarts are told by that
@@ -299,6 +306,33 @@ def await_store(service: str, store: str) -> None:
     """Show a store as away until its breaker says otherwise: a service waits for it from its start."""
     BREAKER_OPEN.labels(service, store).set(1)
     STORE_ALARM.labels(service, store)
+
+
+class _DroppedLines(Collector):
+    def __init__(self) -> None:
+        self._writers: dict[str, LogWriter] = {}
+
+    def watch(self, service: str, writer: LogWriter) -> None:
+        self._writers[service] = writer
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "spindle_log_lines_dropped",
+            "Log lines that nobody read in time, or that could not be written",
+            labels=["service"],
+        )
+        for service, writer in self._writers.items():
+            family.add_metric([service], writer.dropped)
+        yield family
+
+
+_DROPPED_LINES = _DroppedLines()
+REGISTRY.register(_DROPPED_LINES)
+
+
+def watch_log(service: str, writer: LogWriter) -> None:
+    """Read how many lines were dropped whenever somebody scrapes."""
+    _DROPPED_LINES.watch(service, writer)
 
 
 def watch_store(service: str, *, in_use: Callable[[], int], size: int) -> None:

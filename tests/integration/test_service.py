@@ -362,3 +362,99 @@ def test_right_settings_reach_the_run_and_misspelt_ones_are_told(start: Start) -
         '"event": "POSTGRES_WRITER is not a setting and changes nothing; the nearest one is POSTGRES_WRITERS."'
         in logged
     )
+
+
+# A program that logs more than any pipe holds, and says on standard output that its loop turns all the same.
+LOGS_MUCH = """
+    import structlog
+    log = structlog.get_logger()
+
+    async def run(shutdown):
+        stop = asyncio.Event()
+        shutdown.on_stop(stop.set)
+        for number in range(12_000):
+            log.info("Batch processed", number=number, more="x" * 400)
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        ready()
+        await stop.wait()
+"""
+
+
+def test_a_log_that_nobody_reads_stops_nothing(start: Start) -> None:
+    """Fault 87: standard error is a pipe, and it is full."""
+    program = start(LOGS_MUCH)
+    program.wait_until_ready()  # 6 MB have been logged; a pipe holds 64 KiB, and the queue 4 MiB
+
+    program.signal()
+
+    assert program.process.wait(30) == 0
+
+
+def test_what_had_to_be_dropped_is_told_as_soon_as_somebody_reads(start: Start) -> None:
+    """Fault 87."""
+    program = start(LOGS_MUCH)
+    program.wait_until_ready()
+    assert program.process.stderr is not None
+    lines = iter(program.process.stderr.readline, "")
+
+    told = next(line for line in lines if "Log lines dropped" in line)
+
+    count = int(told.rpartition("count=")[2])
+    assert 1_000 < count < 12_000
+    program.signal()
+    assert program.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("ended", ["reader", "disk"])
+def test_a_log_that_can_not_be_written_ends_nothing(start: Start, ended: str) -> None:
+    """Fault 87: the reader is gone, or the disk is full; also at the start."""
+    redirect = (
+        "r, w = os.pipe(); os.close(r); os.dup2(w, 2)"
+        if ended == "reader"
+        else "f = open('/dev/full', 'w'); os.dup2(f.fileno(), 2)"
+    )
+    program = start(f"{redirect}\n" + textwrap.dedent(LOGS_MUCH))
+    program.wait_until_ready()
+
+    program.signal()
+
+    assert program.process.wait(30) == 0
+
+
+def test_a_standard_error_that_is_closed_is_written_to_by_nobody(start: Start) -> None:
+    """Fault 87: descriptor 2 is a connection by then."""
+    program = start(
+        """
+        os.close(2)
+        sys.stderr = sys.__stderr__ = None
+        import socket
+        ours, theirs = socket.socketpair()
+        assert ours.fileno() == 2 or theirs.fileno() == 2
+
+        async def run(shutdown):
+            import structlog
+            structlog.get_logger().info("Not for them")
+            for end in (ours, theirs):
+                end.setblocking(False)
+                try:
+                    print(end.recv(100), flush=True)
+                except BlockingIOError:
+                    pass
+        """
+    )
+
+    assert program.end()[:2] == (0, "")
+
+
+def test_variables_of_a_librarys_own_decide_nothing(start: Start) -> None:
+    program = start(
+        """
+        from common.telemetry.metrics import KindMetrics
+        async def run(shutdown):
+            KindMetrics("tableinator", "artists").reconnected()
+        """,
+        environ={"PROMETHEUS_MULTIPROC_DIR": "/nowhere/at/all"},
+    )
+
+    assert program.end()[0] == 0

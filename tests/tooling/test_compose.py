@@ -181,7 +181,12 @@ def test_a_program_can_change_nothing_but_its_temporary_folder(services: dict[st
 def test_every_container_has_limits(services: dict[str, dict[str, Any]]) -> None:
     for service in services.values():
         assert int(service["deploy"]["resources"]["limits"]["memory"]) > 0
-        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+        assert service["logging"]["options"] == {
+            "max-size": "10m",
+            "max-file": "3",
+            "mode": "non-blocking",
+            "max-buffer-size": "4m",
+        }
         assert "no-new-privileges:true" in service["security_opt"]
 
 

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from common.errors import StartRefused
@@ -32,10 +34,10 @@ class Service:
         )
         self.port = self.health.start("127.0.0.1", 0)
 
-    def ask(self, path: str, method: str = "GET") -> tuple[int, bytes]:
+    def ask(self, path: str, method: str = "GET", accept: str = "*/*") -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request(method, path)
+            connection.request(method, path, headers={"Accept": accept})
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
@@ -303,3 +305,24 @@ def test_a_kind_that_appears_later_grows_from_nothing() -> None:
     rates.observe(0.0, {})
 
     assert rates.observe(4.0, {"labels": 8.0}) == {"labels": 2.0}
+
+
+_ACCEPT = st.lists(
+    st.sampled_from(
+        ["application/openmetrics-text", "text/plain", "version=", "escaping=", "abc", "1.0.0", ";", ",", " "]
+    )
+    | st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=4),
+    max_size=8,
+).map("".join)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example("application/openmetrics-text; version=abc")
+@example("text/plain; version=1.x")
+@given(accept=_ACCEPT)
+def test_metrics_are_told_whatever_form_is_asked_for(service: Service, accept: str) -> None:
+    """Fault 83."""
+    status, body = service.ask("/metrics", accept=accept)
+
+    assert status == 200
+    assert b"process_start_time_seconds" in body
