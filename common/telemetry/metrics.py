@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import values as kept_values
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
@@ -21,7 +22,7 @@ from common.telemetry.log_writer import LogWriter
 
 # With PROMETHEUS_MULTIPROC_DIR in its environment the library would keep every value in files there, which we did not
 # ask for, and end the process where there is no such folder.
-values.ValueClass = values.MutexValue
+kept_values.ValueClass = kept_values.MutexValue
 
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)  # memory, CPU, open files, and when it began: restarts are told by that

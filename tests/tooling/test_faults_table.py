@@ -16,6 +16,8 @@ NUMBERS = [
     "74",
     "76",
     "82",
+    "83",
+    "87",
 ]
 AGAINST = {"servers", "pure", "both", "-"}
 
