@@ -9,9 +9,22 @@ import asyncpg
 from common.errors import BatchTooLarge, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
 from common.settings.certificates import Peer, speaks_no_tls, what_is_wrong
 from tableinator.settings import PostgresSettings
-from tableinator.sqlstates import ALARMS, Meaning, meaning
+from tableinator.sqlstates import Meaning, alarm_sentence, is_of_a_pooler, meaning
 
 PEER: Final = Peer(PostgresSettings.store_name, "POSTGRES", "POSTGRES_DSN")
+
+
+class NoWriter(Exception):
+    """Of the hosts that the DSN names, none takes writes."""
+
+
+class RowsDropped(Exception):
+    """The server took a statement and did not store all of its rows: a trigger keeps them out."""
+
+
+class NotReplicated(Exception):
+    """A commit is on the server's disk, and its wait for a standby was ended."""
+
 
 ERRORS: Final = (
     asyncpg.PostgresError,
@@ -19,8 +32,18 @@ ERRORS: Final = (
     asyncpg.InternalClientError,
     OSError,  # with TimeoutError, and errors of TLS and of name resolution
     UnicodeError,  # the driver's packing: a text that UTF-8 can't express
+    NoWriter,
+    RowsDropped,
+    NotReplicated,
 )
 """What the driver raises, and `classify` understands."""
+
+
+_OURS: Final = {
+    NoWriter: "None of PostgreSQL's hosts takes writes: see POSTGRES_DSN, and that one of them is the primary",
+    RowsDropped: "PostgreSQL takes rows and does not store them: see the table's triggers and rules",
+    NotReplicated: "PostgreSQL's standby does not confirm: see synchronous_standby_names, and that the standby runs",
+}
 
 
 def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> SinkError:
@@ -36,11 +59,12 @@ def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> Si
         return StoreUnavailable(f"{type(error).__name__}: {error}", alarm=_alarm_of_driver(error))
     if isinstance(error, asyncpg.InternalClientError):
         return StoreUnavailable(f"{type(error).__name__}: {error}")
+    if isinstance(error, NoWriter | RowsDropped | NotReplicated):
+        return StoreUnavailable(str(error), alarm=f"{_OURS[type(error)]} ({error}).")
     if isinstance(error, TimeoutError):
         return StoreUnavailable(str(error) or "no answer in time")
     if isinstance(error, OSError):
-        what = about_tls(error)
-        return StoreUnavailable(f"{type(error).__name__}: {error}", alarm=f"{PEER.name} {what}" if what else None)
+        return StoreUnavailable(f"{type(error).__name__}: {error}", alarm=_alarm_of_system(error))
     return RecordsRefused(Refusal(type(error).__name__, "", str(error)), positions=None, certain=True)
 
 
@@ -58,7 +82,8 @@ def _of_server(error: asyncpg.PostgresError, *, alone: bool, copied: Sequence[in
             # The message only: detail and context may show a record.
             return StoreUnavailable(f"{error.sqlstate} {_message(error)}", alarm=_alarm(error))
         case Meaning.RETRY:
-            return WriteConflict(f"{error.sqlstate} {_message(error)}")
+            pooler = ", a connection pooler's doing: see docs/postgresql.md" if is_of_a_pooler(error) else ""
+            return WriteConflict(f"{error.sqlstate} {_message(error)}{pooler}")
         case Meaning.TOO_LARGE:
             return BatchTooLarge(_refusal(error))
         case Meaning.DATA:
@@ -72,9 +97,8 @@ def _message(error: asyncpg.PostgresError) -> str:
 
 
 def _alarm(error: asyncpg.PostgresError) -> str | None:
-    code = error.sqlstate or ""
-    sentence = ALARMS.get(code) or ALARMS.get(code[:2])
-    return f"{sentence} ({code}: {_message(error)})." if sentence else None
+    sentence = alarm_sentence(error)
+    return f"{sentence} ({error.sqlstate}: {_message(error)})." if sentence else None
 
 
 def _alarm_of_driver(error: asyncpg.InterfaceError) -> str | None:
@@ -85,6 +109,13 @@ def _alarm_of_driver(error: asyncpg.InterfaceError) -> str | None:
     if any(word in str(error) for word in ("closed", "closing", "released back to the pool")):
         return None
     return f"The PostgreSQL driver refuses what it is asked to do: {error}"
+
+
+def _alarm_of_system(error: OSError) -> str | None:
+    """An error of a file of ours is no outage of the server's."""
+    if what := about_tls(error):
+        return f"{PEER.name} {what}"
+    return f"{error.filename} can't be read on this side ({error.strerror})." if error.filename else None
 
 
 def _refusal(error: asyncpg.PostgresError) -> Refusal:

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: a pool of one for every writer, and how each session is set up."""
+"""Connections to PostgreSQL: a pool of one for every writer. None grows old, and none stays with the wrong server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,36 +7,37 @@ from typing import Any, Final, Self
 
 import asyncpg
 
-from common.settings.certificates import settings_context
-from tableinator.classification import PEER
+from tableinator.sessions import Session, beginning, beginning_to_read, door_of, open_session
 from tableinator.settings import PostgresSettings
 from tableinator.transaction import Transaction, end
 
-_SERVERS_SHARE: Final = 0.8
-"""The server's limit for a statement, as a share of ours: the server speaks first, unless it is gone."""
-
 _CLOSING: Final = 2.0
 """Seconds for saying goodbye: a drain has 8 for everything."""
+
+_AGE: Final = 300.0
+"""Seconds after which a session makes room for a new one: a server's name may lead elsewhere by then."""
 
 
 class Connections:
     """As many connections as there are writers, made when first needed: nobody ever waits for one."""
 
-    def __init__(self, settings: PostgresSettings, *, size: int) -> None:
-        """Reads certificates, which blocks. Raises: StartRefused where a file is not what it should be."""
+    def __init__(self, settings: PostgresSettings, *, size: int, age: float = _AGE) -> None:
+        """Reads certificates, which blocks. Raises: StartRefused where DSN or a file is not what it should be."""
         self._settings = settings
-        self._limit = settings.command_timeout
+        self._door = door_of(settings)
+        self._begin = beginning(settings)
+        self._age = age
+        self._not_before = 0.0
+        """When a server was last found to be the wrong one: sessions that are older lead there too."""
+        self._named = True
         self.size = size
         self.in_use = 0
         self._pool = asyncpg.create_pool(
-            settings.dsn.get_secret_value(),
+            connect=self._open,
+            connection_class=Session,
             min_size=0,  # with more, the pool would reconnect on its own, and log tracebacks when it can't
             max_size=size,
-            init=_prepare,
             reset=_leave_as_it_is,
-            timeout=settings.connect_timeout,
-            server_settings=_session(settings),
-            **_encryption(settings),
         )
 
     async def __aenter__(self) -> Self:
@@ -58,72 +59,55 @@ class Connections:
         Raises: what the driver raises, TimeoutError for a connection that could not be had in time included.
         """
         async with asyncio.timeout(self._settings.connect_timeout):
-            connection = await self._pool.acquire()
+            connection = await self._acquire()
         self.in_use += 1
-        transaction = Transaction(connection, limit=self._limit)
+        transaction = Transaction(connection, limit=self._settings.command_timeout)
         try:
-            # Said, because a database may have another default, under which every race would be an error.
-            await transaction.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            await transaction.execute(self._begin)
             yield transaction
         finally:
             try:
                 await end(connection, transaction)
             finally:
                 self.in_use -= 1
+                self._learn(transaction)
                 await self._pool.release(connection, timeout=_CLOSING)
 
+    async def _open(self, *_: Any, **__: Any) -> Session:
+        session = await open_session(self._door, named=self._named)
+        self._named = self._named and not session.facts.pooled
+        return session
 
-async def connect(settings: PostgresSettings, *, reading: bool = False) -> Any:
-    """Make a connection outside of any pool, which the caller closes. `reading`: for scans of whole tables."""
-    async with asyncio.timeout(settings.connect_timeout):
-        connection = await asyncpg.connect(
-            settings.dsn.get_secret_value(),
-            timeout=settings.connect_timeout,
-            server_settings=_session(settings) | (_READING if reading else {}),
-            **await asyncio.to_thread(_encryption, settings),
-        )
-        try:
-            await _prepare(connection)
-        except BaseException:
+    async def _acquire(self) -> Any:
+        while True:
+            connection: Any = await self._pool.acquire()
+            if connection.born > max(self._not_before, asyncio.get_running_loop().time() - self._age):
+                return connection
             connection.terminate()
-            raise
-    return connection
+            await self._pool.release(connection)
+
+    def _learn(self, transaction: Transaction) -> None:
+        if transaction.elsewhere:
+            self._not_before = asyncio.get_running_loop().time()
+        if transaction.pooled:
+            self._named = False
 
 
-_READING: Final = {"enable_seqscan": "on", "idle_in_transaction_session_timeout": "0"}
+@asynccontextmanager
+async def reading(settings: PostgresSettings) -> AsyncIterator[Session]:
+    """A connection of its own, in a transaction that reads one moment's tables.
 
-
-def _encryption(settings: PostgresSettings) -> dict[str, Any]:
-    """Nothing where the settings ask for no TLS: then the DSN may."""
-    context = settings_context(settings, PEER)
-    return {"ssl": context} if context else {}
-
-
-def _session(settings: PostgresSettings) -> dict[str, str]:
-    limit = round(settings.command_timeout * _SERVERS_SHARE * 1000)  # the server counts milliseconds
-    return {
-        "application_name": "tableinator",
-        "statement_timeout": f"{limit}",
-        # Waiting for another's lock is no reason to take fewer records: it ends before the statement's own limit, as a
-        # conflict.
-        "lock_timeout": f"{limit // 2}",
-        # A client that was lost in the middle of a transaction must not hold its locks for ever.
-        "idle_in_transaction_session_timeout": f"{limit * 2}",
-        # The look-up's plan is made while the table is small and kept while it grows by a million rows a minute: it
-        # must never be a scan of the table.
-        "enable_seqscan": "off",
-    }
-
-
-async def _prepare(connection: Any) -> None:
-    """Let jsonb take and give bytes: a message's body goes in as it came. jsonb's binary form is a 1, then the text."""
-    await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        encoder=lambda body: b"\x01" + body,
-        decoder=lambda value: bytes(value[1:]),
-        format="binary",
-    )
+    Raises: what the driver raises.
+    """
+    door = await asyncio.to_thread(door_of, settings)
+    async with asyncio.timeout(settings.connect_timeout):
+        session = await open_session(door)
+    try:
+        async with asyncio.timeout(settings.command_timeout):
+            await session.execute(beginning_to_read(settings))
+        yield session
+    finally:
+        session.terminate()
 
 
 async def _leave_as_it_is(_: object) -> None:

@@ -11,7 +11,15 @@ import structlog
 
 from common.errors import StartRefused
 from tableinator.connections import Connections
-from tableinator.tables import PRIVILEGES, FoundColumn, FoundTable, creation, differences, how_to_create
+from tableinator.tables import (
+    PRIVILEGES,
+    FoundColumn,
+    FoundTable,
+    creation,
+    differences,
+    encoding_problem,
+    how_to_create,
+)
 from tableinator.transaction import Transaction
 
 log = structlog.get_logger()
@@ -20,7 +28,8 @@ _LOCK: Final = int.from_bytes(b"spindle")
 """The advisory lock's key: one for the database, since making tables takes milliseconds."""
 
 _TABLES: Final = """
-SELECT name, relkind = 'r' AS ordinary,
+SELECT name, relkind = 'r' AS ordinary, relpersistence = 'p' AS lasting, row_security_active(pg_class.oid) AS secured,
+    EXISTS (SELECT FROM pg_rewrite WHERE ev_class = pg_class.oid) AS ruled,
     ARRAY(SELECT p FROM unnest($2::text[]) AS p WHERE has_table_privilege(pg_class.oid, p)) AS privileges,
     EXISTS (
         SELECT FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
@@ -48,6 +57,8 @@ async def prepare_tables(connections: Connections, kinds: Sequence[str]) -> None
     Raises: StartRefused with what differs, or with the statement to run; what the driver raises.
     """
     async with connections.transaction() as transaction:
+        if problem := encoding_problem(await encoding_of(transaction)):
+            raise StartRefused(f"PostgreSQL's database can't be used as it is: {problem}.")
         found = await find_tables(transaction, kinds)
     missing = [kind for kind in kinds if kind not in found]
     if missing:
@@ -57,6 +68,12 @@ async def prepare_tables(connections: Connections, kinds: Sequence[str]) -> None
     problems = [f"{kind}: {problem}" for kind, table in found.items() for problem in differences(kind, table)]
     if problems:
         raise StartRefused("PostgreSQL's tables can't be used as they are: " + "; ".join(problems) + ".")
+
+
+async def encoding_of(transaction: Transaction) -> str:
+    """The database's encoding, as PostgreSQL names it."""
+    [row] = await transaction.fetch("SELECT current_setting('server_encoding') AS encoding")
+    return str(row["encoding"])
 
 
 async def find_tables(transaction: Transaction, kinds: Sequence[str]) -> dict[str, FoundTable]:
@@ -70,7 +87,13 @@ async def find_tables(transaction: Transaction, kinds: Sequence[str]) -> dict[st
         columns.setdefault(row["name"], {})[row["attname"]] = found
     return {
         row["name"]: FoundTable(
-            row["ordinary"], row["unique_id"], frozenset(row["privileges"]), columns.get(row["name"], {})
+            row["ordinary"],
+            row["unique_id"],
+            frozenset(row["privileges"]),
+            columns.get(row["name"], {}),
+            is_lasting=row["lasting"],
+            is_secured=row["secured"],
+            is_ruled=row["ruled"],
         )
         for row in tables
     }

@@ -15,11 +15,11 @@ import structlog
 
 from common.errors import SinkError
 from common.sink import Outcome, Outcomes
-from common.storing.lost_commits import LostCommits, count
-from tableinator.classification import ERRORS, classify
+from common.storing.lost_commits import WORK, LostCommits, count
+from tableinator.classification import ERRORS, RowsDropped, classify
 from tableinator.connections import Connections
 from tableinator.model import Row
-from tableinator.statements import Statements
+from tableinator.statements import CONFIRM, Statements
 from tableinator.transaction import Transaction
 from tableinator.writing import Outrun, columns_of, store
 
@@ -60,15 +60,29 @@ class TableSink:
         """Write a record for real, then roll back; see `common.sink.Sink`."""
         try:
             async with self._connections.transaction() as transaction:
-                await transaction.execute(self._statements.overwrite, *columns_of([record]))
+                tag = await transaction.execute(self._statements.overwrite, *columns_of([record]))
+                if tag != "INSERT 0 1":
+                    raise RowsDropped(f"a row is not in {self._statements.table} after its upsert")
         except ERRORS as error:
             raise self._translated(error, alone=True) from error
 
     async def _write(self, rows: Sequence[Row], *, copying: bool) -> Outcomes:
         async with self._connections.transaction() as transaction:
             found = await store(transaction, self._statements, rows, copying=copying)
+            await self._confirm(transaction, rows, found)
             await self._commit(transaction, rows, found)
         return count(self._doubts.settle(rows, found))
+
+    async def _confirm(self, transaction: Transaction, rows: Sequence[Row], found: Sequence[Outcome]) -> None:
+        """Have the commit of a batch that writes nothing wait as one that writes.
+
+        What it found may be committed on this server and not yet on its standby: by a transaction of ours whose answer
+        was lost, or of somebody whose wait was ended.
+        """
+        if any(outcome in WORK for outcome in found):
+            return
+        if transaction.replicated or self._doubts.concern(rows):
+            await transaction.fetch(CONFIRM)
 
     async def _commit(self, transaction: Transaction, rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:
         try:

@@ -38,6 +38,7 @@ BY_CODE: Final[Mapping[str, Meaning]] = MappingProxyType(
         "25006": _O,  # the server is read-only
         "25P03": _R,  # idle in transaction for too long
         "25P04": _R,  # transaction timeout
+        "42P05": _R,  # a prepared statement of this name exists: a pooler's
         "53200": _T,  # no memory for a statement of this size
         "54001": _T,  # nested too deeply
         "55006": _R,  # object in use
@@ -56,9 +57,23 @@ BY_CODE: Final[Mapping[str, Meaning]] = MappingProxyType(
 # Where fewer records at once are not possible any more.
 ALONE: Final[Mapping[str, Meaning]] = MappingProxyType({"53200": _O, "54001": _D, "57014": _O})
 
+_OF_A_POOLER: Final = frozenset({"26000", "42P05"})
+"""A prepared statement is not there, or there already: the server's session is not the one it was."""
+
+_ELSEWHERE: Final = frozenset({"25006", "57P01", "57P02", "57P03", "57P04", "57P05"})
+_ELSEWHERE_BY_CLASS: Final = frozenset({"28", "3D"})
+"""What says that this server is not the right one, or no more: after a switchover the old primary is read-only."""
+
+# What PgBouncer says while it waits for its server, which waiting mends: by the same code, 08P01, as everything else.
+_POOLER_WAITS: Final = ("server", "query_wait_timeout", "client_login_timeout", "shut", "pgbouncer cannot connect")
+
+_POOLS_STATEMENTS: Final = "statement pooling mode"
+
 # Where waiting alone mends nothing. By code first, then by class.
 ALARMS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "08P01": "A connection pooler such as PgBouncer stands before PostgreSQL and refuses: see its log, and "
+        "docs/postgresql.md for what works",
         "25006": "PostgreSQL is read-only: end its recovery or read-only mode, or name the primary in POSTGRES_HOST",
         "42501": "PostgreSQL refuses this user a privilege: grant SELECT, INSERT and UPDATE on the tables, "
         "as deploy/grants/postgresql.sql does",
@@ -88,3 +103,24 @@ def meaning(error: asyncpg.PostgresError, *, alone: bool) -> Meaning:
     if alone and code in ALONE:
         return ALONE[code]
     return BY_CODE.get(code) or BY_CLASS.get(code[:2], Meaning.UNKNOWN)
+
+
+def alarm_sentence(error: asyncpg.PostgresError) -> str | None:
+    """What an operator is told; None where waiting mends it."""
+    code = error.sqlstate or ""
+    if code[:2] == "08" and _POOLS_STATEMENTS in str(error):
+        code = "08P01"  # the driver has another for it, because the connection is closed too
+    if code == "08P01" and any(word in str(error) for word in _POOLER_WAITS):
+        return None
+    return ALARMS.get(code) or ALARMS.get(code[:2])
+
+
+def is_of_a_pooler(error: asyncpg.PostgresError) -> bool:
+    """Whether the session's prepared statements are not what they were."""
+    return error.sqlstate in _OF_A_POOLER
+
+
+def ends_sessions(error: asyncpg.PostgresError) -> bool:
+    """Whether this server is not the one to write to: the next attempt must connect again."""
+    code = error.sqlstate or ""
+    return code in _ELSEWHERE or code[:2] in _ELSEWHERE_BY_CLASS

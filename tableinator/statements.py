@@ -40,6 +40,9 @@ _READ: Final = "SELECT data_id, hash, version, data FROM {table}"
 
 _COUNT: Final = "SELECT count(*) FROM {table}"
 
+CONFIRM: Final = "SELECT pg_logical_emit_message(true, 'spindle', '')"
+"""Writes a few bytes to the server's log of changes and to no table: its commit waits for what was committed before."""
+
 COLUMNS: Final = ("data_id", "hash", "data", "version")
 """What COPY fills, in this order."""
 

@@ -11,12 +11,13 @@ import structlog
 from common.backoff import delays
 from common.envelope import Projection
 from common.errors import StartRefused
-from tableinator.classification import ERRORS, about_tls, classify
+from tableinator.classification import ERRORS, NoWriter, about_tls, classify
 from tableinator.connections import Connections
 from tableinator.model import Row, project
 from tableinator.schema import prepare_tables
 from tableinator.settings import PostgresSettings, TableinatorSettings
 from tableinator.sink import TableSink
+from tableinator.sqlstates import alarm_sentence
 
 log = structlog.get_logger()
 
@@ -61,11 +62,7 @@ async def open_store(settings: TableinatorSettings) -> AsyncIterator[TableStore]
 
     Raises: StartRefused where a person must mend something first.
     """
-    size = len(settings.kinds) * settings.postgres.writers
-    try:
-        connections = Connections(settings.postgres, size=size)
-    except ERRORS as error:
-        raise _start_refused(error) from error
+    connections = Connections(settings.postgres, size=len(settings.kinds) * settings.postgres.writers)
     async with connections:
         await _wait_for(settings.postgres, lambda: prepare_tables(connections, settings.kinds))
         yield TableStore(connections, writers=settings.postgres.writers)
@@ -94,12 +91,15 @@ async def _wait_for(settings: PostgresSettings, prepare: Callable[[], Awaitable[
 
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "")[:2] not in _NOT_AWAITED
-    return isinstance(error, OSError | asyncpg.InternalClientError)
+        code = (error.sqlstate or "")[:2]
+        return code not in _NOT_AWAITED and not (code == "08" and alarm_sentence(error))
+    if isinstance(error, OSError):
+        return not error.filename  # of ours: a server's absence has none
+    return isinstance(error, asyncpg.InternalClientError | NoWriter)
 
 
 def _start_refused(error: Exception) -> StartRefused:
-    if isinstance(error, asyncpg.PostgresError):
+    if isinstance(error, asyncpg.PostgresError | OSError):
         problem = classify(error, alone=True)
         return StartRefused(str(getattr(problem, "alarm", None) or problem))
     return StartRefused(

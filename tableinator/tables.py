@@ -57,6 +57,11 @@ class FoundTable:
     unique_id: bool
     privileges: frozenset[str]
     columns: Mapping[str, FoundColumn]
+    is_lasting: bool = True
+    """Neither unlogged, which is emptied by a crash of the server, nor temporary."""
+    is_secured: bool = False
+    """Whether row-level security hides rows from this user."""
+    is_ruled: bool = False
 
 
 def creation(kind: str, *, lz4: bool) -> str:
@@ -79,12 +84,31 @@ def how_to_create(statements: Iterable[str]) -> str:
     )
 
 
+def encoding_problem(encoding: str) -> str | None:
+    """What is wrong with a database's encoding; None where every record's text fits."""
+    if encoding == "UTF8":
+        return None
+    return (
+        f"its encoding is {encoding}, which does not hold every text; allowed is UTF8: make another with "
+        "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name it in POSTGRES_DATABASE"
+    )
+
+
 def differences(kind: str, found: FoundTable) -> list[str]:
     """What makes a found table unusable, a sentence each, with the statement that mends it where there is one."""
     if not found.ordinary:
         return [f"{kind} is not an ordinary table"]
     problems = [problem for column in COLUMNS for problem in _differs(kind, column, found.columns.get(column.name))]
     problems += _surplus(found.columns)
+    if not found.is_lasting:
+        problems.append(f"a crash of the server empties it; ALTER TABLE {kind} SET LOGGED")
+    if found.is_secured:
+        problems.append(
+            f"row-level security is on for this user, and COPY does not work with it; "
+            f"ALTER TABLE {kind} DISABLE ROW LEVEL SECURITY, or ALTER ROLE CURRENT_USER BYPASSRLS"
+        )
+    if found.is_ruled:
+        problems.append("it has rules, which turn a write into something else; drop them (pg_rules has their names)")
     if not found.unique_id and "data_id" in found.columns:
         problems.append(f"data_id is not unique; ALTER TABLE {kind} ADD PRIMARY KEY (data_id)")
     missing = [privilege for privilege in PRIVILEGES if privilege not in found.privileges]

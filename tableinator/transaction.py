@@ -12,7 +12,8 @@ from typing import Any
 import asyncpg
 import structlog
 
-from tableinator.classification import ERRORS
+from tableinator.classification import ERRORS, NotReplicated
+from tableinator.sqlstates import ends_sessions, is_of_a_pooler
 
 log = structlog.get_logger()
 
@@ -24,8 +25,16 @@ class Transaction:
         self._connection = connection
         self._limit = limit
         self.ended = False
+        self.replicated: bool = connection.facts.replicated
+        """Whether a commit waits for a standby."""
         self.broken = False
-        """Whether something other than the server's own word has ended a statement: a timeout, a cancellation."""
+        """Whether the session must end with it: something other than the server's own word has ended a statement (a
+        timeout, a cancellation), or the server is the wrong one.
+        """
+        self.elsewhere = False
+        """Whether other sessions as old as this one are no better."""
+        self.pooled = False
+        """Whether a pooler does not keep this session's prepared statements."""
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run a statement, prepared at its first use on this connection, and return its rows."""
@@ -37,14 +46,28 @@ class Transaction:
         tag: str = await self._limited(self._connection.execute(statement, *arguments))
         return tag
 
-    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
-        """Copy rows into a table in PostgreSQL's binary format."""
-        await self._limited(self._connection.copy_records_to_table(table, records=rows, columns=columns))
+    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> int:
+        """Copy rows into a table in PostgreSQL's binary format; return how many the server counts."""
+        tag = await self._limited(self._connection.copy_records_to_table(table, records=rows, columns=columns))
+        return int(tag.rpartition(" ")[2])
 
     async def commit(self) -> None:
         """Make it last. When this raises, whether it does is unknown."""
-        tag = await self.execute("COMMIT")
+        lacking: list[str] = []
+
+        def listen(_: object, message: Any) -> None:
+            # The function's name, because the words follow the server's lc_messages.
+            if message.server_source_function == "SyncRepWaitForLSN":
+                lacking.append(message.message)
+
+        self._connection.add_log_listener(listen)
+        try:
+            tag = await self.execute("COMMIT")
+        finally:
+            self._connection.remove_log_listener(listen)
         self.ended = True
+        if lacking:
+            raise NotReplicated(lacking[0])
         if tag != "COMMIT":
             raise asyncpg.TransactionRollbackError(f"COMMIT was answered by {tag}")
 
@@ -58,11 +81,17 @@ class Transaction:
             # The driver's own limit does not cover a COPY to a server that has stopped reading.
             async with asyncio.timeout(self._limit):
                 return await answer
-        except asyncpg.PostgresError:
+        except asyncpg.PostgresError as error:
+            self._learn(error)
             raise
         except BaseException:
             self.broken = True
             raise
+
+    def _learn(self, error: asyncpg.PostgresError) -> None:
+        self.pooled = self.pooled or is_of_a_pooler(error)
+        if self.pooled or ends_sessions(error):
+            self.broken = self.elsewhere = True
 
 
 async def end(connection: Any, transaction: Transaction) -> None:

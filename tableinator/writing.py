@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from common.sink import Outcome
-from tableinator.classification import ERRORS, classify
+from tableinator.classification import ERRORS, RowsDropped, classify
 from tableinator.decision import StoredState, by_id, decide, positions
 from tableinator.model import Row
 from tableinator.statements import COLUMNS, Statements
@@ -22,7 +22,8 @@ async def store(
     """Write what needs writing, and say what became of each row if the transaction is committed.
 
     Without `copying` new rows go the upsert's way too, which is slower and takes any race.
-    Raises: Outrun, only when copying; RecordsRefused with the position that a COPY names; what the driver raises.
+    Raises: Outrun, only when copying; RecordsRefused with the position that a COPY names; RowsDropped; what the driver
+    raises.
     """
     outcomes = await look_up(transaction, statements, rows)
     upserted = positions(outcomes, Outcome.CHANGED)
@@ -69,6 +70,8 @@ async def upsert(
     if skipped:
         # The upsert has locked them, so this sees what they were skipped for: unchanged or stale.
         reasons = await look_up(transaction, statements, [rows[position] for position in skipped])
+        if lost := sum(reason in (Outcome.NEW, Outcome.CHANGED) for reason in reasons):
+            raise RowsDropped(f"{lost} of {len(chosen)} rows are not in {statements.table} after their upsert")
         outcomes.update(zip(skipped, reasons, strict=True))
     return outcomes
 
@@ -77,7 +80,7 @@ async def _copy(transaction: Transaction, statements: Statements, rows: Sequence
     if not chosen:
         return
     try:
-        await transaction.copy(
+        copied = await transaction.copy(
             statements.table,
             COLUMNS,
             ((row.id, row.hash, row.body, row.version) for row in map(rows.__getitem__, chosen)),
@@ -86,3 +89,7 @@ async def _copy(transaction: Transaction, statements: Statements, rows: Sequence
         raise Outrun from error
     except ERRORS as error:
         raise classify(error, alone=len(rows) == 1, copied=chosen) from error
+    if copied != len(chosen):
+        raise RowsDropped(
+            f"{len(chosen) - copied} of {len(chosen)} rows are not in {statements.table} after their COPY"
+        )

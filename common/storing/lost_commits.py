@@ -53,6 +53,10 @@ class LostCommits:
         while len(self._doubts) > self._most:
             del self._doubts[next(iter(self._doubts))]
 
+    def concern(self, records: Sequence[HashedRecord]) -> bool:
+        """Whether the commit of any of these may have happened."""
+        return bool(self._doubts) and any(self._about(record) is not None for record in records)
+
     def settle(self, records: Sequence[HashedRecord], found: Sequence[Outcome]) -> list[Outcome]:
         """What to count records as whose commit has been answered, given what was decided now; then forget them."""
         if not self._doubts:

@@ -53,10 +53,16 @@ def missing_packages(servers: Collection[str]) -> list[str]:
     wanted = {
         "rabbitmq-server": "rabbitmq" in servers and not rabbitmq.PROGRAM.exists(),
         "postgresql": "postgres" in servers and postgres.find_programs() is None,
+        "pgbouncer": "pgbouncer" in servers and find_pgbouncer() is None,  # for tests; no stack has one
         "java": "neo4j" in servers and not neo4j.has_java(),
         "maven": needs_maven and shutil.which("mvn") is None,
     }
     return [package for package, missing in wanted.items() if missing]
+
+
+def find_pgbouncer() -> str | None:
+    """Return where PgBouncer is, or None."""
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 def reason_against() -> str | None:

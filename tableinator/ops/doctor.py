@@ -1,22 +1,25 @@
 """Look, before a load, whether PostgreSQL will take it: what a write needs is tried for real, and rolled back."""
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import asyncpg
 
-from common.errors import StartRefused
+from common.errors import SinkError, StartRefused
 from common.ops.checks import Check, Findings, sentence_of
+from common.sink import Outcome
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.model import Row
 from tableinator.schema import LZ4, find_tables
+from tableinator.sessions import Session, door_of, open_session
 from tableinator.settings import PostgresSettings
 from tableinator.statements import Statements
-from tableinator.tables import creation, differences, how_to_create
+from tableinator.tables import creation, differences, encoding_problem, how_to_create
 from tableinator.transaction import Transaction
-from tableinator.writing import columns_of
+from tableinator.writing import look_up, store
 
 LEAST_VERSION: Final = 11
 """The first whose catalogue tells what we ask of it."""
@@ -29,21 +32,53 @@ SELECT current_setting('server_version_num')::int / 10000 AS version,
     pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool AS read_only,
     extract(epoch FROM clock_timestamp())::float8 AS time,
     pg_size_pretty(pg_database_size(current_database())) AS size,
-    current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-        - (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL)::int AS free
+    current_setting('server_encoding') AS encoding,
+    current_setting('fsync')::bool AND current_setting('full_page_writes')::bool AS safe,
+    (SELECT setting FROM pg_settings WHERE name = 'synchronous_commit') AS commit,
+    (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit') AS usual_commit
 """
 
-_ROW: Final = Row("spindle doctor", "", None, b"{}")
+# Those that are kept for others: superusers have none kept from them, nor a limit of role or database.
+_LIMITS: Final = """
+SELECT current_setting('max_connections')::int
+    - CASE WHEN rolsuper THEN 0 ELSE current_setting('superuser_reserved_connections')::int
+        + CASE WHEN pg_has_role(current_user, oid, 'MEMBER') AND EXISTS (
+            SELECT FROM pg_roles AS reserve WHERE reserve.rolname = 'pg_use_reserved_connections'
+            AND pg_has_role(current_user, reserve.oid, 'USAGE')
+        ) THEN 0 ELSE coalesce(current_setting('reserved_connections', true)::int, 0) END
+    END AS server,
+    CASE WHEN rolsuper OR rolconnlimit < 0 THEN NULL ELSE rolconnlimit END AS role,
+    (SELECT CASE WHEN rolsuper OR datconnlimit < 0 THEN NULL ELSE datconnlimit END
+        FROM pg_database WHERE datname = current_database()) AS database,
+    (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND pid <> pg_backend_pid())::int AS of_server,
+    (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid())::int AS of_role,
+    (SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid())::int AS of_database
+FROM pg_roles WHERE rolname = current_user
+"""
+
+_FIRST, _SECOND = (Row("spindle doctor", number, None, b"{}") for number in "12")
+
+_ASKS: Final = 5
+"""Transactions of one session, in which a pooler's sessions come round."""
 
 _found: Final = Findings("PostgreSQL")
+
+_RAISED: Final = {
+    "server": "raise max_connections",
+    "role": "ALTER ROLE … CONNECTION LIMIT -1",
+    "database": "ALTER DATABASE … CONNECTION LIMIT -1",
+}
+"""What limits the number of connections, and how that is raised."""
 
 
 async def check_tables(settings: PostgresSettings, kinds: Sequence[str], *, connections: int) -> list[Check]:
     """Look at everything that tableinator needs for these kinds; `connections`: how many it will open."""
     try:
-        async with Connections(settings, size=1) as pool:
+        async with Connections(settings, size=2) as pool:
             async with pool.transaction() as transaction:
                 checks = await _server(transaction, settings.address, connections)
+            checks += await _pooler(settings)
             async with pool.transaction() as transaction:
                 return [*checks, *await _tables(transaction, kinds)]
     except StartRefused as error:
@@ -74,6 +109,41 @@ def connections_check(free: int, needed: int) -> Check:
     )
 
 
+def limit_check(limits: Mapping[str, int | None], needed: int) -> Check | None:
+    """Whether there can ever be as many as one replica takes; `limits`: of the server, the role and the database. Pure.
+
+    Returns: what fails, None where nothing does.
+    """
+    for name, mend in _RAISED.items():
+        limit = limits[name]
+        if limit is not None and limit < needed:
+            return _found.failed(
+                "connections",
+                f"The {name} allows {limit}, and a replica takes {needed}: {mend}, or lower POSTGRES_WRITERS.",
+            )
+    return None
+
+
+def durability_checks(*, safe: bool, usual_commit: str, commit: str) -> list[Check]:
+    """Whether what is acknowledged outlives a crash of the server. Pure."""
+    checks = []
+    if not safe:
+        checks.append(
+            _found.warning(
+                "durability",
+                "fsync or full_page_writes is off: a power cut may cost all of the database; "
+                "set both on in postgresql.conf.",
+            )
+        )
+    if usual_commit == "off":
+        checks.append(
+            _found.ok(
+                "commit", f"synchronous_commit is off here; tableinator sets it to {commit} for its transactions."
+            )
+        )
+    return checks or [_found.ok("durability", f"What is committed is on disk (synchronous_commit is {commit}).")]
+
+
 async def _server(transaction: Transaction, address: str, connections: int) -> list[Check]:
     asked = time.time()
     [row] = await transaction.fetch(_SERVER)
@@ -84,11 +154,62 @@ async def _server(transaction: Transaction, address: str, connections: int) -> l
         _found.failed("writing", "It is read-only: name the primary in POSTGRES_HOST, or end its read-only mode.")
         if row["read_only"]
         else _found.ok("writing", "It takes writes."),
-        connections_check(row["free"], connections),
+        await _connections(transaction, connections),
         _found.clock(row["time"], asked=asked, answered=answered),
         _found.ok("size", f"The database holds {row['size']}."),
         await _compression(transaction),
+        _encoding(row["encoding"]),
+        *durability_checks(safe=row["safe"], usual_commit=row["usual_commit"], commit=row["commit"]),
     ]
+
+
+async def _connections(transaction: Transaction, needed: int) -> Check:
+    [row] = await transaction.fetch(_LIMITS)
+    limits = {name: row[name] for name in _RAISED}
+    free = min(limit - row[f"of_{name}"] for name, limit in limits.items() if limit is not None)
+    return limit_check(limits, needed) or connections_check(free, needed)
+
+
+def _encoding(encoding: str) -> Check:
+    if problem := encoding_problem(encoding):
+        return _found.failed("encoding", f"The database can't be used: {problem}.")
+    return _found.ok("encoding", f"It is {encoding}.")
+
+
+async def _pooler(settings: PostgresSettings) -> list[Check]:
+    """Whether a pooler stands between, and how it pools: one session's transactions, while another has one open."""
+    door = await asyncio.to_thread(door_of, settings)
+    asking = await open_session(door)
+    try:
+        if not asking.facts.pooled:
+            return []
+        async with asyncio.timeout(settings.connect_timeout):
+            servers = {await _server_of(asking)}
+            holding = await open_session(door)
+            try:
+                await holding.execute("BEGIN")
+                await holding.fetch("SELECT 1")
+                servers |= {await _server_of(asking) for _ in range(_ASKS)}
+            finally:
+                holding.terminate()
+    finally:
+        asking.terminate()
+    if len(servers) > 1:
+        return [
+            _found.ok(
+                "pooler",
+                "A connection pooler stands between, and gives each transaction any of its sessions (transaction "
+                "pooling): statements are parsed anew for every batch.",
+            )
+        ]
+    return [_found.ok("pooler", "A connection pooler stands between, and each of our sessions has one of its own.")]
+
+
+async def _server_of(session: Session) -> int:
+    await session.execute("BEGIN")
+    [row] = await session.fetch("SELECT pg_backend_pid() AS pid")
+    await session.execute("ROLLBACK")
+    return int(row["pid"])
 
 
 async def _compression(transaction: Transaction) -> Check:
@@ -129,16 +250,28 @@ def _tables_found(missing: Sequence[str]) -> list[Check]:
 
 
 async def _writing(transaction: Transaction, kinds: Sequence[str]) -> Check:
-    try:
-        for kind in kinds:
-            await transaction.execute(Statements.of(kind).overwrite, *columns_of([_ROW]))
-    except ERRORS as error:
-        return _found.failed("rows", f"A row can't be written into {kind}: {_sentence(error)}")
-    return _found.ok("rows", "One was written into each table, and rolled back.")
+    """Store a row as the service does: by COPY, then changed, then looked up again."""
+    for kind in kinds:
+        statements = Statements.of(kind)
+        try:
+            outcomes = [
+                *await store(transaction, statements, [_FIRST], copying=True),
+                *await store(transaction, statements, [_SECOND], copying=True),
+                *await look_up(transaction, statements, [_SECOND]),
+            ]
+        except (*ERRORS, SinkError) as error:
+            return _found.failed("rows", f"A row can't be written into {kind}: {_sentence(error)}")
+        if outcomes[1:] != [Outcome.CHANGED, Outcome.UNCHANGED]:
+            return _found.failed(
+                "rows",
+                f"A row that was written into {kind} is not there as it was written: see its triggers and rules.",
+            )
+    return _found.ok("rows", "One was copied into each table, changed and looked up, and rolled back.")
 
 
 def _sentence(error: Exception) -> str:
     """What the driver's error means, for the operator; the only record in it is ours."""
-    if not isinstance(error, ERRORS):
+    if not isinstance(error, (*ERRORS, SinkError)):
         return f"It can't be connected to with these settings ({error}): see POSTGRES_DSN and its parts."
-    return sentence_of(classify(error, alone=True), "see that it runs, and POSTGRES_HOST and POSTGRES_PORT")
+    problem = error if isinstance(error, SinkError) else classify(error, alone=True)
+    return sentence_of(problem, "see that it runs, and POSTGRES_HOST and POSTGRES_PORT")

@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-import asyncpg
-
 from tableinator.classification import ERRORS, classify
-from tableinator.connections import connect
+from tableinator.connections import reading
+from tableinator.sessions import Session
 from tableinator.settings import PostgresSettings
 from tableinator.statements import Statements
 
@@ -29,20 +28,16 @@ async def newest_load(settings: PostgresSettings, kinds: Sequence[str]) -> str |
     Raises: StoreUnavailable.
     """
     try:
-        connection = await connect(settings, reading=True)
-        try:
-            async with asyncio.timeout(settings.command_timeout):
-                found = [await _newest(connection, Statements.of(kind).table) for kind in kinds]
-        finally:
-            connection.terminate()
+        async with reading(settings) as session, asyncio.timeout(settings.command_timeout):
+            found = [await _newest(session, Statements.of(kind).table) for kind in kinds]
     except ERRORS as error:
         raise classify(error, alone=True) from error
     return max((load for load in found if load), default=None)
 
 
-async def _newest(connection: "asyncpg.Connection[asyncpg.Record]", table: str) -> str | None:
-    share = await connection.fetchval(_SHARE, table, _PAGES)
+async def _newest(session: Session, table: str) -> str | None:
+    share = await session.fetchval(_SHARE, table, _PAGES)
     if share is None:  # there is no such table yet
         return None
-    newest: str | None = await connection.fetchval(_NEWEST.replace("{table}", table), float(share))
+    newest: str | None = await session.fetchval(_NEWEST.replace("{table}", table), float(share))
     return newest

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tableinator.classification import ERRORS, classify
-from tableinator.connections import connect
+from tableinator.connections import reading
 from tableinator.settings import PostgresSettings
 from tableinator.statements import Statements
 
@@ -30,15 +30,11 @@ async def read_rows(settings: PostgresSettings, kind: str) -> AsyncIterator[Stor
     Raises: StoreUnavailable.
     """
     try:
-        connection = await connect(settings, reading=True)
-        try:
-            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            cursor = await connection.cursor(Statements.of(kind).read)
+        async with reading(settings) as session:
+            cursor = await session.cursor(Statements.of(kind).read)
             while rows := await cursor.fetch(_AT_A_TIME, timeout=settings.command_timeout):
                 for row in rows:
                     yield StoredRow(*row)
-        finally:
-            connection.terminate()
     except ERRORS as error:
         raise classify(error, alone=True) from error
 
@@ -49,11 +45,7 @@ async def count_rows(settings: PostgresSettings, kinds: Sequence[str]) -> dict[s
     Raises: StoreUnavailable.
     """
     try:
-        connection = await connect(settings, reading=True)
-        try:
-            async with asyncio.timeout(settings.command_timeout):
-                return {kind: await connection.fetchval(Statements.of(kind).count) for kind in kinds}
-        finally:
-            connection.terminate()
+        async with reading(settings) as session, asyncio.timeout(settings.command_timeout):
+            return {kind: await session.fetchval(Statements.of(kind).count) for kind in kinds}
     except ERRORS as error:
         raise classify(error, alone=True) from error
