@@ -65,7 +65,7 @@ _ELSEWHERE_BY_CLASS: Final = frozenset({"28", "3D"})
 """What says that this server is not the right one, or no more: after a switchover the old primary is read-only."""
 
 # What PgBouncer says while it waits for its server, which waiting mends: by the same code, 08P01, as everything else.
-_POOLER_WAITS: Final = ("server", "query_wait_timeout", "client_login_timeout", "shut", "pgbouncer cannot connect")
+_POOLER_WAITS: Final = ("_retry", "_timeout", "connect", "conn crashed", "DNS lookup", "shut")
 
 _POOLS_STATEMENTS: Final = "statement pooling mode"
 

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
 from tableinator.classification import ERRORS, classify
-from tableinator.sqlstates import ALARMS, BY_CLASS, BY_CODE, Meaning, meaning
+from tableinator.sqlstates import ALARMS, BY_CLASS, BY_CODE, Meaning, ends_sessions, is_of_a_pooler, meaning
 
 R, O, T, D, U = Meaning.RETRY, Meaning.OUTAGE, Meaning.TOO_LARGE, Meaning.DATA, Meaning.UNKNOWN  # noqa: E741 - a table
 
@@ -59,6 +59,8 @@ EXPECTED = [
     ("25P03", R, R),
     ("25P04", R, R),
     ("26000", R, R),
+    ("42P05", R, R),
+    ("08P01", O, O),
     ("57014", T, O),
     ("53200", T, O),
     ("54001", T, D),
@@ -275,3 +277,51 @@ def test_what_the_driver_can_not_pack_is_data() -> None:
 def test_bugs_are_not_translated() -> None:
     assert not issubclass(TypeError, ERRORS)
     assert not issubclass(ValueError, ERRORS)
+
+
+# Poolers, and servers that are not the one.
+
+
+@pytest.mark.parametrize("code", ["26000", "42P05"])
+def test_a_prepared_statement_that_is_not_what_it_was_names_the_pooler(code: str) -> None:
+    """Fault 70."""
+    error = server_error(code)
+
+    assert is_of_a_pooler(error)
+    assert "pooler" in str(classify(error, alone=False))
+
+
+@pytest.mark.parametrize(
+    ("words", "alarms"),
+    [
+        ("unsupported startup parameter: search_path", True),
+        ("no such database: spindle", True),
+        ("server login has been failing, try again later (server_login_retry)", False),
+        ("query_wait_timeout", False),
+        ("pgbouncer cannot connect to server", False),
+    ],
+)
+def test_what_a_pooler_refuses_has_an_alarm_and_what_it_waits_for_has_none(words: str, alarms: bool) -> None:
+    """Fault 70."""
+    problem = classify(server_error("08P01", M=words), alone=False)
+
+    assert isinstance(problem, StoreUnavailable)
+    assert (problem.alarm is not None) is alarms
+    assert problem.alarm is None or "pooler" in problem.alarm
+
+
+@pytest.mark.parametrize("code", ["25006", "57P01", "57P02", "57P03", "57P04", "28000", "28P01", "3D000"])
+def test_what_says_that_a_server_is_not_the_right_one_ends_sessions(code: str) -> None:
+    assert ends_sessions(server_error(code))
+
+
+@pytest.mark.parametrize("code", ["22P05", "40P01", "42P01", "53100", "55P03", "57014"])
+def test_other_errors_cost_no_session(code: str) -> None:
+    assert not ends_sessions(server_error(code))
+
+
+def test_an_error_of_a_file_of_ours_names_the_file() -> None:
+    problem = classify(PermissionError(13, "Permission denied", "/etc/key.pem"), alone=False)
+
+    assert isinstance(problem, StoreUnavailable)
+    assert problem.alarm is not None and "/etc/key.pem" in problem.alarm
