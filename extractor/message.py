@@ -13,6 +13,9 @@ import msgspec
 Record = dict[str, Any]
 """One record in the shape of the wire format: scalars are strings or None, containers are dicts and lists."""
 
+ENVELOPE = ("type", "sha256")
+"""What a message says beside its record: no record may have keys of these names."""
+
 _encode = msgspec.json.Encoder(order="sorted").encode
 _encode_as_it_is = msgspec.json.Encoder().encode
 

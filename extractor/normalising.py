@@ -5,6 +5,11 @@ absent when empty": an element that is there without text gives null, an element
 container without entries gives no key either. An attribute's value stays as it stands, "" included. Text is passed on
 untouched: blanks, CR and TAB are the dump's. Images are dropped; an element that nobody knows yet is passed on in
 XML-like shape.
+
+Nothing else is lost, and nothing is overwritten, however the format drifts. What comes again is a list, or adds to
+the list that it is. What has no place under its own name gets one that no XML name can be: `#text` for text beside
+elements, `#type` for an element that is called as a part of the envelope is, `#genres` for all of an element that
+holds more than its known shape can say, beside the shape.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +17,11 @@ from typing import Any
 
 from lxml import etree
 
-from extractor.message import Record
+from extractor.fitting import FITS
+from extractor.message import ENVELOPE, Record
+
+VERSION = 1
+"""To be raised when the same XML gives another record: digests of the XML say nothing about records of another."""
 
 # Containers whose children are always a list in XML-like shape, so that one entry looks like several.
 _CONTAINERS = frozenset(
@@ -21,17 +30,22 @@ _CONTAINERS = frozenset(
 
 
 def to_record(element: etree._Element) -> Record:
-    """Turn a record's element of any kind and era into the record; `id` is there only if the element has one."""
-    record: Record = dict(_attributes(element))
+    """Turn a record's element of any kind and era into the record; its `id` is a text only if there is exactly one."""
+    record: Record = _record_attributes(element)
+    has_text = element.text is not None
     for child in element:
         tag = child.tag
         shape = _SHAPES.get(tag)
-        if shape is None:
-            # The attribute of `master_id` has no place in the wire format: the master names its main release.
-            record[tag] = child.text if tag == "master_id" else xml_like(child)
-        elif value := shape(child):
+        value = xml_like(child) if shape is None else shape(child)
+        if tag in record or tag in ENVELOPE:
+            _put_beside(record, element, tag, value)
+        elif value or shape in (None, _text):
             record[tag] = value
-    return record
+        if (fits := FITS.get(tag)) and not fits(child):
+            _add(record, f"#{tag}", xml_like(child))
+        if child.tail is not None:
+            has_text = True
+    return _with_text(record, element) if has_text else record
 
 
 def xml_like(element: etree._Element) -> Any:
@@ -41,17 +55,64 @@ def xml_like(element: etree._Element) -> Any:
     if not len(element):
         return _leaf(element.text, attributes)
     shaped: dict[str, Any] = {f"@{name}": value for name, value in attributes}
+    has_text = element.text is not None
     for child in element:
         tag = child.tag
         if tag in _CONTAINERS:
             if listed := _listed(child):
-                shaped[tag] = listed
+                _add(shaped, tag, listed)
         elif tag in shaped:
-            _repeat(shaped, child)
+            _add(shaped, tag, xml_like(child))
         elif len(child):
             shaped[tag] = xml_like(child)
         else:  # most of a dump's elements end here, so that one call less for each is worth a line
             shaped[tag] = _leaf(child.text, child.items())  # type: ignore[arg-type]  # as above
+        if child.tail is not None:
+            has_text = True
+    return _with_text(shaped, element) if has_text else shaped
+
+
+def _record_attributes(element: etree._Element) -> Record:
+    attributes = _attributes(element)
+    return {f"@{name}" if name in ENVELOPE else name: value for name, value in attributes.items()}
+
+
+def _put_beside(record: Record, element: etree._Element, tag: str, value: Any) -> None:
+    """Give a record what one of its elements says, although something else has that name."""
+    if tag in ENVELOPE:
+        _add(record, f"#{tag}", value)
+    elif not value and _SHAPES.get(tag) not in (None, _text):
+        return
+    elif tag != "id" and f"@{tag}" not in record and element.get(tag) is not None:
+        record[f"@{tag}"], record[tag] = record[tag], value  # it was an attribute that had the name
+    elif tag != "id" or value != record[tag]:  # the same id once more is the same id
+        _add(record, tag, value)
+
+
+def _add(shaped: dict[str, Any], key: str, value: Any) -> None:
+    """Say a key's value; where the key has one, both."""
+    if key not in shaped:
+        shaped[key] = value
+        return
+    known = shaped[key]
+    if isinstance(known, list):
+        shaped[key] = known + (value if isinstance(value, list) else [value])
+    elif _holds_lists(known) and _holds_lists(value):
+        for name, entries in value.items():
+            known[name] = known.get(name, []) + entries
+    else:
+        shaped[key] = [known, value]
+
+
+def _holds_lists(value: object) -> bool:
+    """Whether this is a container like `{track: […]}`."""
+    return isinstance(value, dict) and all(isinstance(entries, list) for entries in value.values())
+
+
+def _with_text(shaped: dict[str, Any], element: etree._Element) -> dict[str, Any]:
+    """Add what text stands beside an element's children, but for blanks, which indent."""
+    if pieces := [text for text in (element.text, *(child.tail for child in element)) if text and not text.isspace()]:
+        shaped["#text"] = pieces[0] if len(pieces) == 1 else pieces
     return shaped
 
 
@@ -65,19 +126,16 @@ def _leaf(text: str | None, attributes: Sequence[tuple[str, str]]) -> Any:
     return shaped
 
 
-def _repeat(shaped: dict[str, Any], child: etree._Element) -> None:
-    """Make a list of a tag that comes again, in an element that nobody knows yet."""
-    known = shaped[child.tag]
-    shaped[child.tag] = [*(known if isinstance(known, list) else [known]), xml_like(child)]
-
-
-def _listed(element: etree._Element) -> dict[str, list[Any]]:
+def _listed(element: etree._Element) -> dict[str, Any]:
     """`{track: […]}`: a container in XML-like shape, its children always as lists."""
-    listed: dict[str, list[Any]] = {}
+    listed: dict[str, Any] = {f"@{name}": value for name, value in element.items()}  # type: ignore[str-bytes-safe]
+    has_text = element.text is not None
     for child in element:
         if (shaped := xml_like(child)) is not None:
             listed.setdefault(child.tag, []).append(shaped)
-    return listed
+        if child.tail is not None:
+            has_text = True
+    return _with_text(listed, element) if has_text else listed
 
 
 def _texts(element: etree._Element) -> list[str]:
@@ -142,6 +200,11 @@ def _formats(element: etree._Element) -> list[dict[str, Any]]:
     return formats
 
 
+def _text(element: etree._Element) -> str | None:
+    """`master_id`: its attribute has no place in the wire format, for the master names its main release."""
+    return element.text
+
+
 def _attributes(element: etree._Element) -> dict[str, str]:
     return dict(element.items())  # type: ignore[arg-type]  # the stubs, as in xml_like
 
@@ -161,6 +224,7 @@ _SHAPES: dict[str, Callable[[etree._Element], Any]] = {
     "identifiers": _listed,
     "images": _dropped,
     "labels": _labels,
+    "master_id": _text,
     "members": _references,
     "namevariations": _nested_texts,
     "parentLabel": _reference,

@@ -27,6 +27,7 @@ class SkipReason(StrEnum):
     CONTROL_CHARACTER = "control_character"
     NOT_WELL_FORMED = "not_well_formed"
     NO_ID = "no_id"
+    SEVERAL_IDS = "several_ids"
     NOT_CLOSED = "not_closed"
     NO_RECORD = "no_record"
     TOO_LARGE = "too_large"
@@ -61,6 +62,8 @@ def read_record(raw: bytes) -> Record:
         raise BrokenRecord(_reason(raw), error.msg or "not well-formed") from error
     except RecursionError as error:
         raise BrokenRecord(SkipReason.NOT_WELL_FORMED, "elements are nested too deeply") from error
+    if isinstance(record.get("id"), list):
+        raise BrokenRecord(SkipReason.SEVERAL_IDS, "the record has several ids")
     if not isinstance(record.get("id"), str) or not record["id"].strip():
         raise BrokenRecord(SkipReason.NO_ID, "the record has no id")
     return record

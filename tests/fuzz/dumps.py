@@ -77,6 +77,7 @@ def _check(kind: str, record: Record) -> None:
     canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     assert message.sha256 == hashlib.sha256(canonical).hexdigest()
     assert canonical == canonical_json(record)
+    assert not record.keys() & {"type", "sha256"}
     assert json.loads(message.body) == {"type": "data", "sha256": message.sha256, **record}
     delivery = Delivery(1, Epoch(1), message.body, 0.0, None, None, 0, Properties)
     for projection in (project, _GRAPH[kind]):
