@@ -26,6 +26,8 @@ class Alert:
     severity: Severity
     summary: str
     action: str
+    meaning: str
+    """The same in a few of the operator's words, for a list of names."""
     service: str = ""
     """A template for the label `service`, where the signal has none: by it alerts are grouped and inhibited."""
 
@@ -46,6 +48,7 @@ ALERTS = (
         Severity.CRITICAL,
         "{{ $labels.job }}: a process does not answer, or none runs",
         "Look at the process and the end of its log; nothing is lost, the queues keep what is not settled.",
+        "a process is DOWN",
         service="{{ $labels.job }}",
     ),
     Alert(
@@ -55,6 +58,7 @@ ALERTS = (
         Severity.WARNING,
         "{{ $labels.job }} has ended and begun anew {{ $value }} times in ten minutes",
         "Read the end of the log before the last start; nothing is lost, what it held is delivered again.",
+        "ends and is started again and again",
         service="{{ $labels.job }}",
     ),
     Alert(
@@ -64,6 +68,7 @@ ALERTS = (
         Severity.CRITICAL,
         f"{_KIND}: no connection to RabbitMQ",
         "See whether RabbitMQ runs and takes the login; the service goes on by itself once it does.",
+        "no connection to RabbitMQ",
     ),
     Alert(
         "SpindleStoreUnavailable",
@@ -72,6 +77,7 @@ ALERTS = (
         Severity.CRITICAL,
         "{{ $labels.service }} holds: {{ $labels.store }} can't be written to",
         "Bring the store back; /health/ready of the service says what it answered. Nothing is lost.",
+        "its database is DOWN, records wait",
     ),
     Alert(
         "SpindleStoreNeedsAPerson",
@@ -80,6 +86,7 @@ ALERTS = (
         Severity.CRITICAL,
         "{{ $labels.service }}: {{ $labels.store }} will not come back by itself",
         "Mend schema, privilege, login or disk as /health/ready of the service says; waiting does not help.",
+        "its database needs you, waiting won't help",
     ),
     Alert(
         "SpindleRefusingEverything",
@@ -88,6 +95,7 @@ ALERTS = (
         Severity.CRITICAL,
         f"{_KIND}: the flood guard holds, a hundred records in a row were refused",
         "Find out whether the store's schema or the source has changed before anything is dead-lettered.",
+        "the database refuses every record of a kind",
     ),
     Alert(
         "SpindleNoProgress",
@@ -96,6 +104,7 @@ ALERTS = (
         Severity.CRITICAL,
         f"{_KIND}: {{{{ $value }}}} messages in the queue and nothing is settled",
         "See which of service, broker and store stands still.",
+        "records wait and none is stored",
     ),
     Alert(
         "SpindleOldestNearTimeout",
@@ -104,6 +113,7 @@ ALERTS = (
         Severity.WARNING,
         f"{_KIND}: a delivery has waited for {_SHARE} of the broker's consumer timeout",
         "See what it waits for; at 100% the broker takes back everything that is unacknowledged.",
+        "a record waits too long for its answer",
     ),
     Alert(
         "SpindleDeadLettersArriving",
@@ -112,6 +122,7 @@ ALERTS = (
         Severity.WARNING,
         f"{_KIND}: records are being dead-lettered{{{{ with $labels.reason }}}} ({{{{ . }}}}){{{{ end }}}}",
         "Read the headers of some of them: the reason, and which load they come from.",
+        "records are being set aside",
     ),
     Alert(
         "SpindleDeadLettersWaiting",
@@ -120,6 +131,7 @@ ALERTS = (
         Severity.WARNING,
         f"{_KIND}: the dead-letter queue has not been empty for a day; letters in it now: {{{{ $value }}}}",
         "Mend the cause and replay them, or drop them; the store lacks these records, or their newest version.",
+        "set-aside records have waited for a day",
     ),
     Alert(
         "SpindleBatchesNotFilling",
@@ -128,6 +140,7 @@ ALERTS = (
         Severity.WARNING,
         f"{_KIND}: batches are {_SHARE} full although more are waiting",
         "Check the prefetch, and what closes the batches.",
+        "batches are half empty, slow",
     ),
     Alert(
         "SpindleThroughputRegression",
@@ -136,6 +149,7 @@ ALERTS = (
         Severity.WARNING,
         f"{_KIND}: at {_SHARE} of its own median throughput",
         "Compare store time, writers and replicas with a day on which it was faster.",
+        "half as fast as it used to be",
     ),
     Alert(
         "SpindleLatencyHigh",
@@ -144,6 +158,7 @@ ALERTS = (
         Severity.WARNING,
         f"{_KIND}: p99 from publish to commit is {{{{ $value | humanizeDuration }}}} without a backlog",
         "Look at store time, the oldest delivery and the event loop's lag.",
+        "records take more than 10 s without a backlog",
     ),
     Alert(
         "SpindleLoopLag",
@@ -152,6 +167,7 @@ ALERTS = (
         Severity.WARNING,
         "{{ $labels.service }}: the event loop is {{ $value | humanizeDuration }} late",
         "See whether the machine has CPU left; if it has, take a profile.",
+        "the process has no CPU, or is blocked",
     ),
     Alert(
         "SpindleReconnectFlapping",
@@ -160,6 +176,16 @@ ALERTS = (
         Severity.WARNING,
         f"{_KIND}: lost its channel {{{{ $value | humanize }}}} times in ten minutes",
         "Read RabbitMQ's log for why it closes channels or connections.",
+        "loses its connection to RabbitMQ again and again",
+    ),
+    Alert(
+        "SpindlePublishRefused",
+        signals.DEAD_LETTERS_UNCONFIRMED,
+        "1m",
+        Severity.CRITICAL,
+        "{{ $labels.service }}: RabbitMQ has not confirmed {{ $value }} dead letters",
+        "See the alarms of the broker, and the limits of the dead-letter queue; their records wait and are not lost.",
+        "RabbitMQ takes no dead letters",
     ),
     Alert(
         "SpindleBrokerMemoryAlarm",
@@ -168,6 +194,8 @@ ALERTS = (
         Severity.CRITICAL,
         "RabbitMQ at {{ $labels.instance }} has its memory alarm on: nobody can publish",
         "Let the consumers empty the queues, or give the broker more memory.",
+        "memory FULL, nobody can publish",
+        service="rabbitmq",
     ),
     Alert(
         "SpindleBrokerDiskAlarm",
@@ -176,5 +204,7 @@ ALERTS = (
         Severity.CRITICAL,
         "RabbitMQ at {{ $labels.instance }} has its disk alarm on: nobody can publish",
         "Free disk space on the broker's machine.",
+        "disk FULL, nobody can publish",
+        service="rabbitmq",
     ),
 )

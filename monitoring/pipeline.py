@@ -17,11 +17,11 @@ VARIABLES = (
 def rows() -> Sequence[Row]:
     """Its rows, along the way of a record."""
     return (
-        ("Queue and source", _source()),
-        ("Batches", _batches()),
-        ("Store", _store()),
-        ("Settled", _settled()),
-        ("Trouble", _trouble()),
+        Row("Queue and source", _source()),
+        Row("Batches", _batches()),
+        Row("Store", _store()),
+        Row("Settled", _settled()),
+        Row("Trouble", _trouble()),
     )
 
 
@@ -29,29 +29,26 @@ def _source() -> Sequence[Panel]:
     return (
         line(
             "Queue",
-            "Messages that wait, and those given out too; in the dead-letter queue.",
+            "Messages that wait; those and the ones given out; in the dead-letter queue.",
             Query(f"{READY}{_HERE}", "waiting"),
-            Query(f"{MESSAGES}{_HERE}", "with those given out"),
+            Query(f"{MESSAGES}{_HERE}", "with those given out", dashed=True),
             Query(f"{DEAD}{_HERE}", "dead letters"),
-            unit="short",
         ),
         line(
             "Waiting batches",
             "Messages that wait, in full batches.",
             Query(f"{BACKLOG}{_HERE}", "batches"),
-            unit="short",
         ),
         line(
             "In flight",
             "Deliveries unacknowledged, per replica.",
             Query(f"spindle_unacknowledged_deliveries{_HERE}", "{{instance}}"),
-            unit="short",
         ),
         line(
             "Oldest unacknowledged",
             "Age of the oldest delivery, and the broker's consumer timeout.",
             Query(f"spindle_oldest_unacknowledged_seconds{_HERE}", "{{instance}}"),
-            Query(f"min(spindle_consumer_timeout_seconds{_HERE})", "consumer timeout"),
+            Query(f"min(spindle_consumer_timeout_seconds{_HERE})", "consumer timeout", dashed=True),
             unit="s",
         ),
         line(
@@ -64,8 +61,8 @@ def _source() -> Sequence[Panel]:
         line(
             "Channels lost, deliveries expired",
             "Per minute.",
-            Query(f"sum(increase(spindle_broker_reconnects_total{_HERE}[1m]))", "reconnects"),
-            Query(f"sum(increase(spindle_expired_deliveries_total{_HERE}[1m]))", "expired"),
+            Query(f"round(sum(increase(spindle_broker_reconnects_total{_HERE}[1m])))", "reconnects"),
+            Query(f"round(sum(increase(spindle_expired_deliveries_total{_HERE}[1m])))", "expired"),
             unit="short",
         ),
     )
@@ -82,9 +79,9 @@ def _batches() -> Sequence[Panel]:
         ),
         line(
             "What closes batches",
-            "Batches per second by trigger.",
+            "Batches per second, by trigger.",
             Query(rate(f"{size}_count", RATE, by="trigger", where=_ONE), "{{trigger}}"),
-            unit="ops",
+            otherwise="No batches",
         ),
         line(
             "Batch fill",
@@ -93,12 +90,13 @@ def _batches() -> Sequence[Panel]:
             unit="percentunit",
             signal=signals.BATCH_FILL,
             top=1,
+            otherwise="No batches",
         ),
         line(
             "Mean batch and limit",
             "Records.",
             Query(mean(size, RATE, where=_ONE), "mean"),
-            Query(f"max(spindle_batch_size_limit_records{_HERE})", "limit"),
+            Query(f"max(spindle_batch_size_limit_records{_HERE})", "limit", dashed=True),
             unit="short",
         ),
         cloud(
@@ -112,6 +110,7 @@ def _batches() -> Sequence[Panel]:
             "Quantiles.",
             *_quantiles("spindle_batch_duration_seconds"),
             unit="s",
+            otherwise="No batches",
         ),
     )
 
@@ -119,18 +118,23 @@ def _batches() -> Sequence[Panel]:
 def _store() -> Sequence[Panel]:
     duration = "spindle_transaction_duration_seconds"
     return (
-        line("Store time", "One transaction that stored something.", *_quantiles(duration), unit="s"),
+        line(
+            "Store time",
+            "One transaction that stored something.",
+            *_quantiles(duration),
+            unit="s",
+            otherwise="Nothing was stored",
+        ),
         line(
             "Transactions",
             "Per second, by how they ended.",
             Query(rate("spindle_transactions_total", RATE, by="result", where=_ONE), "{{result}}"),
-            unit="ops",
         ),
         line(
             "Writers",
             "How many are in the store at a time on average, and how many there may be.",
             Query(rate("spindle_transaction_time_seconds_total", RATE, where=_ONE), "in the store"),
-            Query(f"sum(spindle_writers{_HERE})", "at the most"),
+            Query(f"sum(spindle_writers{_HERE})", "at the most", dashed=True),
             unit="short",
         ),
     )
@@ -143,31 +147,38 @@ def _settled() -> Sequence[Panel]:
             "Records by outcome",
             "Per second.",
             Query(rate("spindle_records_total", RATE, by="outcome", where=_ONE), "{{outcome}}"),
-            unit="reqps",
+            stacked=True,
         ),
         line(
             "Records by replica",
             "Per second.",
             Query(rate("spindle_records_total", RATE, by="instance", where=_ONE), "{{instance}}"),
-            unit="reqps",
         ),
         line(
-            "Time to the end",
-            "Messages left by the rate of the last minute.",
+            "Time left",
+            "At the pace of the last ten seconds; nothing while it stands still.",
             Query(f"{TIME_LEFT}{_HERE}", "left"),
             unit="s",
         ),
-        line("From publish to commit", "Quantiles.", *_quantiles(latency), unit="s", signal=signals.LATENCY),
+        line(
+            "Age when stored",
+            "From publish to commit, quantiles.",
+            *_quantiles(latency),
+            unit="s",
+            signal=signals.LATENCY,
+            logarithmic=True,
+            otherwise="Nothing was stored",
+        ),
         cloud(
-            "From publish to commit, all of it",
+            "Age when stored, all of it",
             "Sampled evenly within each batch.",
             Query(rate(f"{latency}_bucket", RATE, by="le", where=_ONE), "{{le}}"),
             unit="s",
         ),
         line(
-            "Control messages",
-            "Handled in the last hour.",
-            Query(f"sum by (type) (increase(spindle_control_messages_total{_HERE}[1h]))", "{{type}}"),
+            "Files and loads complete",
+            "Control messages handled in the last hour.",
+            Query(f"round(sum by (type) (increase(spindle_control_messages_total{_HERE}[1h])))", "{{type}}"),
             unit="short",
         ),
     )
@@ -177,15 +188,16 @@ def _trouble() -> Sequence[Panel]:
     return (
         line(
             "Dead letters by reason",
-            "Per five minutes.",
-            Query(f"sum by (reason) (increase(spindle_dead_letters_total{_HERE}[5m]))", "{{reason}}"),
-            unit="short",
+            "Per minute.",
+            Query(f"round(sum by (reason) (increase(spindle_dead_letters_total{_HERE}[1m]))) > 0", "{{reason}}"),
+            shades="red",
+            otherwise="None set aside",
         ),
         line(
-            "Suspects",
-            "Records refused with an unknown error, held until the evidence is in.",
+            "Records held back",
+            "Suspects: refused with an unknown error, until the evidence is in. Held: while everything is refused.",
             Query(f"sum(spindle_suspects{_HERE})", "suspects"),
-            unit="short",
+            Query(f"sum(spindle_held_dead_letters{_HERE})", "held", colour="red"),
         ),
         line(
             "Holds",

@@ -61,6 +61,21 @@ def _queue(metric: str, end: str = "") -> str:
     return f"sum by ({BY_KIND}) ({named})"
 
 
+def _pace() -> str:
+    """The last ten seconds, as the services count them: over a minute, an outage is neither seen at once nor soon over.
+
+    A kind with few and large batches may settle none in ten seconds: then it is the last half minute. Where it is known
+    that nothing is settled, neither counts.
+    """
+    now = f"sum by ({BY_KIND}) (spindle_records_per_second)"
+    return (
+        f"({now} > 0 or {rate('spindle_records_total', '30s')} > 0)"
+        " unless on (service) max by (service) (spindle_store_breaker_open) > 0"
+        f" unless on ({BY_KIND}) max by ({BY_KIND}) (spindle_refusing_everything) > 0"
+        f" unless on ({BY_KIND}) max by ({BY_KIND}) (spindle_handed_back) > 0"
+    )
+
+
 def recordings(*, backlog: float, writing_share: float, baseline_minutes: int) -> Sequence[Recording]:
     """Everything that is recorded, in the order in which one needs the other.
 
@@ -78,11 +93,16 @@ def recordings(*, backlog: float, writing_share: float, baseline_minutes: int) -
         Recording(BACKLOG, with_same(BY_KIND, READY, "/", limit), "full batches that wait"),
         Recording(SETTLED, rate("spindle_records_total", "1m"), "records settled per second"),
         Recording(SETTLED_5M, rate("spindle_records_total", "5m"), "records settled per second"),
+        Recording(PACE, _pace(), "records settled per second just now; nothing where a kind stands still"),
         Recording(
             TIME_LEFT,
             # Nothing left is 0 s; with something left and nothing settled there is no end to name.
-            f"{MESSAGES} == 0 or {with_same(BY_KIND, MESSAGES, '/', f'({SETTLED} > 0)')}",
-            "seconds to the end, at the rate of the last minute",
+            f"{MESSAGES} == 0 or {with_same(BY_KIND, MESSAGES, '/', PACE)}",
+            "seconds to the end, at this pace",
+        ),
+        # A load that has just begun has settled nothing yet and does not stand still.
+        Recording(
+            STILL, f"min_over_time({MESSAGES}[30s]) > 0 unless on ({BY_KIND}) {PACE}", "messages that stand still"
         ),
         Recording(
             FILL,
@@ -110,6 +130,8 @@ DEAD_READY = "spindle:dead_letter_queue_ready:sum"
 BACKLOG = "spindle:backlog_batches:ratio"
 SETTLED = "spindle:records:rate1m"
 SETTLED_5M = "spindle:records:rate5m"
+PACE = "spindle:pace:rate"
+STILL = "spindle:standing_still:messages"
 TIME_LEFT = "spindle:time_left:seconds"
 FILL = "spindle:batch_fill:ratio5m"
 FULL_LOAD = "spindle:full_load:rate5m"

@@ -14,12 +14,15 @@ from monitoring.promql import (
     FULL_LOAD,
     MESSAGES,
     SETTLED,
+    STILL,
     quantile,
     rate,
     with_same,
 )
 
 JOBS = (*Service, "rabbitmq", "rabbitmq-detailed")
+OURS = f'job=~"{"|".join(Service)}"'
+"""A selector of our own processes, by their jobs."""
 
 # A writer takes one batch, the prefetch keeps two more: with more than four waiting, nothing but our own doing keeps a
 # batch from being full.
@@ -58,11 +61,6 @@ def _any_of(metric: str, jobs: Iterable[str]) -> str:
     return f'{metric}{{job=~"{"|".join(jobs)}"}}'
 
 
-_NONE = 'label_replace(vector(0), "alertname", "none", "", "")'
-_FIRING = 'ALERTS{alertstate="firing"}'
-FIRING = Signal(f"count by (alertname) ({_FIRING}) or ({_NONE} unless on () {_FIRING})", bad=0)
-
-
 # A stopped container vanishes from DNS, and its series with it: what is not there at all must count as down too. By
 # job: what is started again and again is now there and down, now not there, and does not begin to be down anew.
 def up(jobs: Sequence[str]) -> Signal:
@@ -72,11 +70,39 @@ def up(jobs: Sequence[str]) -> Signal:
 
 
 UP = up(JOBS)
+# By process as one names it: a broker whose queues' metrics are missing is not up either.
+PROCESSES = Signal(
+    f'min by (process) (label_replace({UP.value}, "process", "$1", "job", "(.+?)(-detailed)?"))'
+    f" * on (process)"
+    f' label_replace(sum by (job) ({_any_of("up", JOBS)}) or {UP.value}, "process", "$1", "job", "(.+)")',
+    bad=1,
+    below=True,
+)
 RESTARTS = Signal(f"max by (job) (changes({_any_of('process_start_time_seconds', Service)}[10m]))", bad=2)
 BROKER_CONNECTED = Signal("min by (service, kind) (spindle_broker_connected)", bad=1, below=True)
 STORE_HELD = Signal("max by (service, store) (spindle_store_breaker_open)", bad=0)
 STORE_ALARM = Signal("max by (service, store) (spindle_store_alarm)", bad=0)
+# 0 writable, 1 held, 2 needs a person; 3 where nobody is there to tell: no tile at all would be no answer.
+STORES = Signal(
+    " or ".join(
+        [
+            f"{STORE_HELD.value} + {STORE_ALARM.value}",
+            *(
+                f'label_replace(vector(3), "store", "{store}", "", "")'
+                f' unless on (store) spindle_store_breaker_open{{store="{store}"}}'
+                for store in ("PostgreSQL", "Neo4j")
+            ),
+        ]
+    ),
+    bad=0,
+)
 REFUSING_EVERYTHING = Signal(f"max by ({BY_KIND}) (spindle_refusing_everything)", bad=0)
+HANDED_BACK = Signal(f"max by ({BY_KIND}) (spindle_handed_back)", bad=0)
+# By how bad it is: 3 refuses everything, 2 has handed back, 1 stands still for whatever reason.
+STOPPED = Signal(
+    f"3 * {REFUSING_EVERYTHING.value} > 0 or 2 * {HANDED_BACK.value} > 0 or {STILL} * 0 + 1",
+    bad=0,
+)
 STANDSTILL = Signal(MESSAGES, bad=0, when=f"unless on ({BY_KIND}) {SETTLED} > 0")
 OLDEST = Signal(
     f"max by ({BY_KIND}) (spindle_oldest_unacknowledged_seconds / spindle_consumer_timeout_seconds)", bad=OLDEST_SHARE
@@ -91,6 +117,8 @@ DEAD_LETTERS = Signal(
 )
 # A broker that restarts tells of no queue, and must not begin the day anew.
 DEAD_LETTERS_WAITING = Signal(f"last_over_time({DEAD}[1h])", bad=0)
+DEAD_LETTERS_HELD = Signal("sum(spindle_held_dead_letters) + sum(spindle_suspects)", bad=0)
+DEAD_LETTERS_UNCONFIRMED = Signal("sum by (service) (spindle_dead_letters_unconfirmed)", bad=0)
 # Behind a backlog a batch is full, or its bytes have closed it.
 _BY_BYTES = 'trigger="bytes"'
 _BATCHES = "spindle_batch_size_records_count"
@@ -117,3 +145,9 @@ LOOP_LAG = Signal("max by (service) (spindle_event_loop_lag_seconds)", bad=0.5)
 RECONNECTS = Signal(f"sum by ({BY_KIND}) (increase(spindle_broker_reconnects_total[10m]))", bad=3)
 BROKER_MEMORY = Signal("max by (instance) (rabbitmq_alarms_memory_used_watermark)", bad=0)
 BROKER_DISK = Signal("max by (instance) (rabbitmq_alarms_free_disk_space_watermark)", bad=0)
+# 1 memory, 2 disk, 3 both; 4 where only the services know, because nobody scrapes the broker.
+PUBLISHING = Signal(
+    "max(rabbitmq_alarms_memory_used_watermark) + 2 * max(rabbitmq_alarms_free_disk_space_watermark) > 0"
+    " or 4 * max(spindle_publishing_blocked)",
+    bad=0,
+)

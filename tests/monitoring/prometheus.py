@@ -22,6 +22,7 @@ from spindle.stack.processes import identify
 from tests.servers import containers
 
 _READY_LIMIT = 30.0  # seconds
+_OF_COMPOSE = "--enable-feature=created-timestamp-zero-ingestion"  # as docker-compose.yml says; ignored before 3.0
 _OTHERWISE = "neither an engine with the image nor an installed one (Debian: prometheus)"
 
 
@@ -37,6 +38,10 @@ class Prometheus:
         assert answer["resultType"] == "vector", f"{expression} is a {answer['resultType']}"
         series: list[dict[str, Any]] = answer["result"]
         return series
+
+    def counts_from_birth(self) -> bool:
+        """Whether it takes a counter's time of birth for a sample of 0."""
+        return int(self._get("status/buildinfo")["version"].partition(".")[0]) >= 3
 
     def names(self) -> set[str]:
         """The names of all series that it has."""
@@ -70,6 +75,7 @@ def running(config: Path) -> Iterator[Prometheus]:
     """Run it with a configuration file, whose folder it can read; skip the test where that is impossible."""
     port = choose(["prometheus"], {})["prometheus"]
     options = [f"--web.listen-address={LOOPBACK}:{port}", "--storage.tsdb.retention.time=1d", "--log.level=warn"]
+    options.append(_OF_COMPOSE)
     if _has_image():
         with _container(config, [*options, "--storage.tsdb.path=/prometheus"]) as log:
             yield _ready(port, log)

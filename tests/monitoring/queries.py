@@ -34,11 +34,18 @@ class Found:
         return {name for name in _NAME.findall(_TEXT.sub('""', self.expression)) if name.startswith(_OURS)}
 
 
+def unfolded(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """All panels of a board, each collapsed row followed by those in it."""
+    for panel in board["panels"]:
+        yield panel
+        yield from panel.get("panels", ())
+
+
 def panels() -> Iterator[Found]:
     """What the panels ask for."""
     for path in sorted(DASHBOARDS.glob("*.json")):
         row = ""
-        for panel in json.loads(path.read_text())["panels"]:
+        for panel in unfolded(json.loads(path.read_text())):
             row = panel["title"] if panel["type"] == "row" else row
             for target in panel.get("targets", ()):
                 yield Found(f"{path.name}: {row}: {panel['title']}: {target['refId']}", target["expr"])

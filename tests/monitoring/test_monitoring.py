@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -76,6 +77,23 @@ def test_every_alert_leads_to_its_entry() -> None:
             assert rule["annotations"]["action"]
 
 
+def test_the_runbook_and_the_guide_to_performance_name_panels_that_there_are() -> None:
+    boards = [json.loads(path.read_text()) for path in BOARDS]
+    titles = {each["title"] for board in boards for each in (board, *queries.unfolded(board))}
+    known = titles | {re.split(r", | \(", title)[0] for title in titles}
+
+    named = {
+        re.sub(r"\s+", " ", name)
+        for text in [
+            (ROOT / RUNBOOK).read_text(),
+            (ROOT / "docs/performance.md").read_text().partition("by symptom")[2],
+        ]
+        for name in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text)
+    }
+
+    assert named - known == set()
+
+
 def test_every_signal_is_behind_an_alert_or_a_panel() -> None:
     known = {name: each for name, each in vars(signals).items() if isinstance(each, Signal)}
     shown = "\n".join(found.expression for found in queries.panels())
@@ -102,7 +120,7 @@ def test_a_panel_of_which_a_case_speaks_is_the_one_that_is_tried() -> None:
         for test in case.get("promql_expr_test", ())
     ]
 
-    assert tried in [found.expression for found in queries.panels() if "Answering" in found.place]
+    assert tried in [found.expression for found in queries.panels() if "Processes up" in found.place]
 
 
 def test_everything_that_counts_is_there_at_0_with_every_label_before_the_first() -> None:
@@ -164,14 +182,17 @@ def test_a_dashboard_is_one_to_grafanas_own_models(path: Any) -> None:
 
 @pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.name)
 def test_panels_are_told_apart_explained_and_do_not_overlap(path: Any) -> None:
-    panels = json.loads(path.read_text())["panels"]
-    shown = [panel for panel in panels if panel["type"] != "row"]
+    panels = list(queries.unfolded(json.loads(path.read_text())))
+    shown = [panel for panel in panels if panel["type"] not in ("row", "text")]
 
     for name in ("id", "title"):
         assert Counter(panel[name] for panel in panels).most_common(1)[0][1] == 1
     assert [panel["title"] for panel in shown if not panel.get("description") or not panel["targets"]] == []
-    assert {panel["datasource"]["uid"] for panel in shown} == {"prometheus"}
-    cells = Counter(cell for panel in panels for cell in _cells(panel["gridPos"]))
+    sources = [each["datasource"]["uid"] for panel in shown for each in (panel, *panel["targets"])]
+    assert set(sources) <= {"${datasource}"}
+    # A collapsed row's panels take no room until it is opened, and then move what is below.
+    open_ones = json.loads(path.read_text())["panels"]
+    cells = Counter(cell for panel in open_ones for cell in _cells(panel["gridPos"]))
     assert {cell for cell, count in cells.items() if count > 1 or cell[0] >= 24} == set()
 
 
@@ -179,35 +200,88 @@ def test_panels_are_told_apart_explained_and_do_not_overlap(path: Any) -> None:
 def test_a_query_uses_no_variable_that_the_dashboard_does_not_have(path: Any) -> None:
     board = json.loads(path.read_text())
     known = {variable["name"] for variable in board["templating"].get("list", ())} | {"__rate_interval"}
-    used = set(re.findall(r"\$(\w+)", json.dumps([panel.get("targets") for panel in board["panels"]])))
+    used = set(re.findall(r"\$([a-z_]\w*)", json.dumps([panel.get("targets") for panel in queries.unfolded(board)])))
 
     assert used <= known
 
 
-def test_the_overview_answers_in_the_order_in_which_one_asks() -> None:
+def test_the_first_screen_answers_everything_and_the_rest_is_folded() -> None:
     panels = json.loads((queries.DASHBOARDS / "overview.json").read_text())["panels"]
+    rows = [panel for panel in panels if panel["type"] == "row"]
+    first = [panel for panel in panels if panel["type"] != "row"]
 
-    rows = [panel["title"] for panel in panels if panel["type"] == "row"]
-
-    assert rows == [
+    assert [row["title"] for row in rows if not row["collapsed"]] == [
         "Is it healthy?",
-        "How fast?",
-        "How far?",
-        "How fresh?",
-        "What limits it?",
         "What is wrong?",
+        "How fast, how far, how fresh, and what limits it?",
     ]
+    assert {row["title"].startswith("More on ") for row in rows if row["collapsed"]} == {True}
     assert all(before["gridPos"]["y"] <= after["gridPos"]["y"] for before, after in pairwise(panels))
+    assert [panel["title"] for panel in first if panel["type"] == "stat"] == [
+        "Processes up",
+        "Databases",
+        "RabbitMQ",
+        "Stopped kinds",
+        "Dead letters",
+        "Alerts firing",
+        "Records per second",
+        "Time left",
+        "Age of records",
+        "What limits it",
+    ]
+    # A row of the grid has 38 pixels, and Grafana's own header 100: 768 lines show the numbers, 1080 everything.
+    assert _end(panel for panel in first if panel["type"] == "stat") * 38 + 100 <= 768
+    assert _end(first) * 38 + 100 <= 1080
+
+
+def test_red_in_peace_and_limits_over_the_data_are_nowhere() -> None:
+    for path in BOARDS:
+        for panel in queries.unfolded(json.loads(path.read_text())):
+            if panel["type"] != "timeseries":
+                continue
+            defaults = panel["fieldConfig"]["defaults"]
+            is_stacked = defaults["custom"].get("stacking", {}).get("mode") == "normal"
+            assert is_stacked or defaults["custom"]["fillOpacity"] == 0, panel["title"]
+            if defaults["custom"].get("thresholdsStyle", {}).get("mode") == "dashed":
+                [_, (colour, value)] = _steps(panel)
+                assert colour == "red" and value, panel["title"]
+            assert defaults["unit"] != "reqps", panel["title"]
+            assert panel["options"]["legend"]["displayMode"] == "list", panel["title"]
+
+
+def test_every_alert_is_listed_by_its_meaning_and_leads_to_its_entry() -> None:
+    [listed] = [panel for panel in _panels("overview.json") if panel["title"] == "Alerts firing"]
+    looks = {each["matcher"]["options"]: each["properties"] for each in listed["fieldConfig"]["overrides"]}
+    entries = {panel["id"]: panel for panel in _panels("runbook.json")}
+
+    for alert in ALERTS:
+        name, links = (each["value"] for each in looks[rf"/^{alert.name}\b/"])
+        assert name == f"${{__field.labels.service}}: {alert.meaning} ({alert.name})"
+        [number] = re.findall(r"^/d/spindle-runbook\?viewPanel=(\d+)$", links[0]["url"])
+        assert entries[int(number)]["title"] == alert.name
+        assert "**What to do.**" in entries[int(number)]["options"]["content"]
+
+
+def test_the_data_source_is_a_choice_and_the_provisioned_one_its_default() -> None:
+    [source] = yaml.safe_load((HERE / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+
+    for path in BOARDS:
+        board = json.loads(path.read_text())
+        if not any(panel.get("targets") for panel in queries.unfolded(board)):
+            continue
+        chosen = board["templating"]["list"][0]
+        assert (chosen["type"], chosen["name"], chosen["query"]) == ("datasource", "datasource", source["type"])
+        assert (chosen["current"]["text"], chosen["current"]["value"]) == (source["name"], source["uid"])
+        assert f'"uid": "{source["uid"]}"' not in path.read_text()
 
 
 def test_the_red_of_a_panel_begins_where_the_alert_does() -> None:
-    panels = json.loads((queries.DASHBOARDS / "overview.json").read_text())["panels"]
-    steps = {panel["title"]: _steps(panel) for panel in panels if panel["type"] != "row"}
+    steps = {panel["title"]: _steps(panel) for panel in _panels("overview.json") if panel["type"] == "timeseries"}
     of_rules = {rule["alert"]: rule["expr"] for rule in queries.rules() if "alert" in rule}
 
-    assert steps["Batch fill"] == [("red", None), ("green", 0.5)]
+    assert steps["Batch fill"] == [("transparent", None), ("red", 0.5)]
     assert "ratio5m < 0.5" in of_rules["SpindleBatchesNotFilling"]
-    assert steps["Event loop lag"] == [("green", None), ("red", 0.5)]
+    assert steps["Event loop lag"] == [("transparent", None), ("red", 0.5)]
     assert of_rules["SpindleLoopLag"].endswith("> 0.5")
 
 
@@ -319,6 +393,15 @@ def _cells(place: dict[str, int]) -> list[tuple[int, int]]:
     return [
         (x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])
     ]
+
+
+def _panels(name: str) -> list[dict[str, Any]]:
+    return list(queries.unfolded(json.loads((queries.DASHBOARDS / name).read_text())))
+
+
+def _end(panels: Iterable[dict[str, Any]]) -> int:
+    """The row of the grid below the last of them."""
+    return max(int(panel["gridPos"]["y"]) + int(panel["gridPos"]["h"]) for panel in panels)
 
 
 def _steps(panel: dict[str, Any]) -> list[tuple[str, float | None]]:

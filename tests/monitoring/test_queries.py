@@ -10,12 +10,13 @@ import pytest
 import pytest_asyncio
 
 from common.kinds import Service
-from monitoring.signals import JOBS
 from tests.monitoring import queries
 from tests.monitoring.proof import EMPTY, OF_THE_MACHINE, Answer, ask, everything, unexpected, write
-from tests.monitoring.world import BAD, LITTLE, World, watched
+from tests.monitoring.world import BAD, LITTLE, LOAD, World, watched
 from tests.servers import servers
 from tests.servers.native import NativeRun, reason_against_native
+
+_SETTLED = f'sum(increase(spindle_records_total{{service="{Service.TABLEINATOR}"}}[1h]))'
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +61,38 @@ async def test_every_expression_returns_what_it_should(world: World) -> None:
 
 
 async def test_the_first_row_says_how_it_is(world: World) -> None:
-    stats = {found.place.split(": ")[2]: found.expression for found in queries.panels() if "healthy?" in found.place}
+    row = "overview.json: Is it healthy?: "
+    stats = {
+        found.place.removeprefix(row): found.expression for found in queries.panels() if found.place.startswith(row)
+    }
 
-    assert _numbers(world, stats["Answering"]) == dict.fromkeys(JOBS, 1)
-    assert _numbers(world, stats["Store"]) == {"PostgreSQL": 0, "Neo4j": 0}
-    assert _numbers(world, stats["Broker connection"]) == dict.fromkeys(Service, 1)
+    assert _numbers(world, stats["Processes up: A"]) == dict.fromkeys([*Service, "rabbitmq"], 1)
+    assert _numbers(world, stats["Databases: A"]) == {"PostgreSQL": 0, "Neo4j": 0}
+    assert _numbers(world, stats["RabbitMQ: A"]) == dict.fromkeys(Service, 1)
+    assert _number(world, stats["RabbitMQ: B"]) == 0
+    assert _number(world, stats["Dead letters: B"]) == 0
+    assert _number(world, stats["Dead letters: C"]) == 0
     # The broker counts what waits in a queue every five seconds, and Prometheus asks it then.
-    waiting = stats["Dead letters waiting"]
+    waiting = stats["Dead letters: A"]
     await world.until(
-        lambda: _numbers(world, waiting) == dict.fromkeys(Service, BAD),
-        lambda: f"all waiting: {_numbers(world, waiting)}",
+        lambda: _number(world, waiting) == len(Service) * BAD,
+        lambda: f"all waiting: {_number(world, waiting)}",
+    )
+
+
+async def test_what_a_process_does_before_it_is_first_asked_is_counted(world: World) -> None:
+    if not world.prometheus.counts_from_birth():
+        pytest.skip("this Prometheus is older than 3.0 and takes no counter's birth for a sample")
+    await world.running[Service.TABLEINATOR].stop()
+    before = _number(world, _SETTLED)
+    published = await world.broker.publish(LOAD)
+
+    await world.start(Service.TABLEINATOR)
+
+    await world.broker.until_drained(world.running[Service.TABLEINATOR])
+    await world.until(
+        lambda: _number(world, _SETTLED) - before >= 0.95 * published,  # an increase is extrapolated a little
+        lambda: f"all counted: {_number(world, _SETTLED) - before:.0f} of {published}",
     )
 
 
@@ -114,6 +137,11 @@ def _numbers(world: World, expression: str) -> dict[str, float]:
     return {
         list(series["metric"].values())[-1]: float(series["value"][1]) for series in world.prometheus.query(expression)
     }
+
+
+def _number(world: World, expression: str) -> float:
+    [series] = world.prometheus.query(expression)
+    return float(series["value"][1])
 
 
 def _relatives(name: str) -> set[str]:
