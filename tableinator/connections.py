@@ -81,7 +81,7 @@ class Connections:
     async def _acquire(self) -> Any:
         while True:
             connection: Any = await self._pool.acquire()
-            if connection.born > max(self._not_before, asyncio.get_running_loop().time() - self._age):
+            if connection.may_be_used(since=max(self._not_before, asyncio.get_running_loop().time() - self._age)):
                 return connection
             connection.terminate()
             await self._pool.release(connection)

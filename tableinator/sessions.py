@@ -69,6 +69,12 @@ class Session(asyncpg.Connection):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._token = secrets.token_hex(8)
+        self._is_fresh = True
+
+    def may_be_used(self, *, since: float) -> bool:
+        """Whether it was made after this moment of the loop, or has never been asked."""
+        is_fresh, self._is_fresh = self._is_fresh, False
+        return is_fresh or self.born > since
 
     def _get_unique_id(self, prefix: str) -> str:
         # The driver's own, which its types don't show; a test sees that it is asked.

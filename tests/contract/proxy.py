@@ -43,6 +43,10 @@ class Proxy:
         """Let the next request that holds these bytes reach the server, wait for its answer, and end the connection."""
         self._fatal = request
 
+    def lead_to(self, host: str, port: int) -> None:
+        """Lead new connections to another server; those that are stay where they are."""
+        self._server_address = (host, port)
+
     def mend(self) -> None:
         """Let everything through again."""
         self._cut = False

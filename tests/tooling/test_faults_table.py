@@ -21,6 +21,8 @@ NUMBERS = [
     "78",
     "82",
     "83",
+    "84",
+    "86",
     "87",
 ]
 AGAINST = {"servers", "pure", "both", "-"}

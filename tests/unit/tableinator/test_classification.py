@@ -312,6 +312,7 @@ def test_what_a_pooler_refuses_has_an_alarm_and_what_it_waits_for_has_none(words
 
 @pytest.mark.parametrize("code", ["25006", "57P01", "57P02", "57P03", "57P04", "28000", "28P01", "3D000"])
 def test_what_says_that_a_server_is_not_the_right_one_ends_sessions(code: str) -> None:
+    """Fault 84."""
     assert ends_sessions(server_error(code))
 
 

@@ -1,0 +1,91 @@
+"""A standby of a test's own PostgreSQL, by streaming replication: made by pg_basebackup, promoted on demand."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from spindle.stack import ports
+from spindle.stack.postgres import find_programs
+from tests.integration.tables import at
+from tests.servers.native import OwnPostgres
+
+_ACCOUNT = "postgres" if os.geteuid() == 0 else None  # the server does not run as root
+
+
+class Standby:
+    """One standby; its database is that of the primary's DSN."""
+
+    def __init__(self, folder: Path, dsn: str) -> None:
+        self._folder = folder
+        self.dsn = dsn
+
+    def start(self) -> None:
+        """Run it, or run it again."""
+        port = urlsplit(self.dsn).port
+        options = (
+            f"-c port={port} -c listen_addresses={ports.LOOPBACK} -c unix_socket_directories= -c cluster_name=standby"
+        )
+        _run("pg_ctl", "start", "-w", "-t", "60", "-D", self._data, "-l", self._log, "-o", options)
+
+    def stop(self) -> None:
+        """End it at once."""
+        _run("pg_ctl", "stop", "-m", "immediate", "-D", self._data)
+
+    def promote(self) -> None:
+        """Make it a primary."""
+        _run("pg_ctl", "promote", "-w", "-t", "60", "-D", self._data)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is."""
+        return (self._folder / "data" / "postmaster.pid").exists()
+
+    @property
+    def _data(self) -> str:
+        return str(self._folder / "data")
+
+    @property
+    def _log(self) -> str:
+        return str(self._folder / "log")
+
+
+@contextmanager
+def standby_of(primary: OwnPostgres) -> Iterator[Standby]:
+    """A standby that follows, on a port of its own."""
+    parts = urlsplit(primary.dsn)
+    folder = primary.member.place.folder / "standby"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    if _ACCOUNT:
+        shutil.chown(folder, _ACCOUNT, _ACCOUNT)
+    login = f"user={unquote(parts.username or '')} password={unquote(parts.password or '')}"
+    source = f"host={parts.hostname} port={parts.port} {login} application_name=standby"
+    standby = Standby(folder, at(primary.dsn, host=ports.LOOPBACK, port=ports.choose(["sql"], {})["sql"]))
+    _run("pg_basebackup", "-D", str(folder / "data"), "-d", source, "-R", "-X", "stream", "-c", "fast")
+    try:
+        standby.start()
+        yield standby
+    finally:
+        if standby.is_running:
+            standby.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(program: str, *arguments: str) -> None:
+    folder = find_programs()
+    assert folder is not None
+    done = subprocess.run(
+        [str(folder / program), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,  # pg_ctl's server would keep a pipe open
+        stderr=subprocess.DEVNULL,
+        timeout=120,
+        check=False,
+        user=_ACCOUNT,
+        cwd="/",
+    )
+    assert done.returncode == 0, f"{program} {arguments}: {done.returncode}"
