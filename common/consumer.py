@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+import structlog
+
 from common import VERSION
 from common.batching.batch import BatchLimits
 from common.dead_letters import DeadLetter
@@ -24,9 +26,12 @@ from common.service import Shutdown, start
 from common.settings.programs import ConsumerProgramSettings, ConsumerSettings
 from common.sink import Sink
 from common.storing.breaker import Breaker
+from common.storing.idle import ask_while_idle, made_up
 from common.telemetry.health import Health, StoreState
 from common.telemetry.loop_lag import watch_loop
 from common.telemetry.metrics import BUILD, KindMetrics, await_store, watch_store
+
+log = structlog.get_logger()
 
 HOLD_TO_CONSUMER_TIMEOUT = 2
 """The hold limit is half of the broker's consumer timeout: time to hand back before it takes away."""
@@ -74,16 +79,41 @@ def run_consumer(service: Service, settings: type[S], open_store: OpenStore[S]) 
 
 
 async def _consume(settings: S, open_store: OpenStore[S], shutdown: Shutdown) -> None:
+    _tell_settings(settings.consumer)
     consumer = Consumer(settings.consumer)
     consumer.health.start(settings.metrics_host, settings.metrics_port)
     try:
         async with asyncio.TaskGroup() as around:
             watching = around.create_task(watch_loop(consumer.service, beat=consumer.health.beat), name="loop watch")
             async with open_store(settings) as store:
+                asking = around.create_task(consumer.ask_while_idle(store), name="idle store")
                 await consumer.run(store, shutdown)
+                asking.cancel()
             watching.cancel()
     finally:
         consumer.health.stop()
+
+
+def _tell_settings(settings: ConsumerSettings) -> None:
+    """Log what is in effect and decides how fast, how much at a time, and how long: one line, without a secret."""
+    log.info(
+        "Starting",
+        version=VERSION,
+        broker=settings.broker.address,
+        source=settings.source,
+        kinds=",".join(settings.kinds),
+        batch_size=settings.batch_size,
+        batch_max_bytes=settings.batch_max_bytes,
+        batch_target_seconds=settings.batch_target,
+        flush_interval=settings.flush_interval,
+        writers=settings.writers,
+        prefetch=settings.prefetch,
+        source_max_bytes=settings.source_max_bytes,
+        message_max_bytes=settings.message_max_bytes,
+        hold_limit=settings.hold_limit,
+        drain_limit=settings.drain_limit,
+        dead_letter_flood=settings.dead_letter_flood,
+    )
 
 
 class Consumer:
@@ -123,6 +153,18 @@ class Consumer:
                 for kind, pipeline in self._pipelines.items():
                     flow.create_task(pipeline.run(), name=kind)
             publishing.cancel()
+
+    async def ask_while_idle(self, store: Store) -> None:
+        """See for ever whether the store is there, also while no record comes."""
+        records = {kind: made_up(store.projection(kind)) for kind in self._settings.kinds}
+
+        async def ask(kind: str) -> None:
+            await self._pipelines[kind].ask_store(records[kind])
+
+        await ask_while_idle([partial(ask, kind) for kind in records], is_idle=self._is_idle)
+
+    def _is_idle(self) -> bool:
+        return bool(self._pipelines) and not any(source.unsettled for source in self._sources.values())
 
     def _add_pipeline(self, kind: str, store: Store, outage: Breaker, letters: DeadLetterPublisher) -> None:
         settings = self._settings

@@ -115,6 +115,13 @@ class Pipeline(Generic[R]):
                 task.cancel()
             await self._source.close()
 
+    async def ask_store(self, record: R) -> None:
+        """Hold until the store answers a write of this record, which is rolled back.
+
+        Raises: RecordsRefused, BatchTooLarge, Released.
+        """
+        await self._writer.probe(record)
+
     def confirmed(self, letter: DeadLetter) -> None:
         """Settle a delivery whose dead letter the broker has confirmed."""
         if letter.delivery.expired:

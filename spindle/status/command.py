@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 from rich.live import Live
@@ -14,6 +15,7 @@ from spindle.settings import OperatorSettings
 from spindle.status.assess import Verdict, judge
 from spindle.status.collect import Watcher
 from spindle.status.render import as_data, as_screen
+from spindle.status.starting import refused_settings
 
 INTERVAL = 2.0
 """Seconds between two looks; the services' own rates change once a second."""
@@ -60,13 +62,15 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, and show; return the exit code, with --watch that of the last look."""
-    settings = load_settings(OperatorSettings, environment_of(arguments))
-    return int(asyncio.run(_Status(settings, arguments).run()))
+    environ = environment_of(arguments)
+    settings = load_settings(OperatorSettings, environ)
+    return int(asyncio.run(_Status(settings, arguments, environ).run()))
 
 
 class _Status:
-    def __init__(self, settings: OperatorSettings, arguments: argparse.Namespace) -> None:
+    def __init__(self, settings: OperatorSettings, arguments: argparse.Namespace, environ: Mapping[str, str]) -> None:
         self._watcher = Watcher(settings)
+        self._environ = environ
         self._names = settings.names
         self._interval: float | None = arguments.watch
         self._json: bool = arguments.json
@@ -85,12 +89,15 @@ class _Status:
     async def _look(self, screen: Live | None) -> None:
         picture = await self._watcher.look()
         self._verdict, wrong = judge(picture, self._names)
+        wrong = [*refused_settings(picture, self._environ), *wrong]  # (what is the cause first)
         if self._json:
             print(json.dumps(as_data(picture, self._verdict, wrong), indent=None if self._interval else 2), flush=True)
         elif screen is not None:
-            screen.update(as_screen(picture, self._verdict, wrong), refresh=True)
+            size = self._console.size
+            shown = as_screen(picture, self._verdict, wrong, width=size.width, height=size.height)
+            screen.update(shown, refresh=True)
         else:
-            self._console.print(as_screen(picture, self._verdict, wrong))
+            self._console.print(as_screen(picture, self._verdict, wrong, width=self._console.width))
 
     def _screen(self) -> AbstractContextManager[Live | None]:
         if self._interval is None or self._json or not self._console.is_terminal:

@@ -1,6 +1,7 @@
 """A picture for a person, and for a program."""
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -15,20 +16,45 @@ from spindle.status.snapshot import KindState, Picture, ServiceState
 _COLOURS = {Verdict.HEALTHY: "green", Verdict.DEGRADED: "yellow", Verdict.UNREACHABLE: "bold red"}
 
 
-def as_screen(picture: Picture, verdict: Verdict, wrong: Sequence[str]) -> RenderableType:
-    """The answer first, then where, how fast and how far, then what is wrong."""
-    return Group(
-        Text(verdict.name.lower(), style=_COLOURS[verdict]),
-        _places(picture),
+WIDE = 110
+"""Columns from which everything is shown; a terminal of 80 gets what a night needs."""
+
+
+def as_screen(
+    picture: Picture, verdict: Verdict, wrong: Sequence[str], *, width: int = WIDE, height: int | None = None
+) -> RenderableType:
+    """The answer first, then what is wrong, then where, how fast and how far.
+
+    What does not fit into `height` is the end of what is wrong, and how much of it is said.
+    """
+    is_wide = width >= WIDE
+    below: list[RenderableType] = [
+        _places(picture, is_wide),
         Text(),
-        _kinds(picture),
-        Text(_about_latency(picture.window), style="dim"),
-        *(Text(f"- {sentence}", style="yellow") for sentence in wrong),
+        _kinds(picture, is_wide),
+        Text(_about_latency(picture.window, is_wide), style="dim"),
+    ]
+    taken = 5 + sum(len(state.replicas) + len(state.kinds) for state in picture.services)
+    said = [f"- {sentence}" for sentence in wrong]
+    shown = said if height is None else _as_many_as_fit(said, width, height - taken)
+    return Group(
+        Text(verdict.name.lower(), style=_COLOURS[verdict]), *(Text(line, style="yellow") for line in shown), *below
     )
 
 
-def _places(picture: Picture) -> Table:
-    table = Table.grid(padding=(0, 2))
+def _as_many_as_fit(lines: Sequence[str], width: int, height: int) -> list[str]:
+    shown: list[str] = []
+    left = max(3, height)
+    for line in lines:
+        left -= len(textwrap.wrap(line, width))
+        if left < (0 if line is lines[-1] else 1):
+            return [*shown, f"- and {len(lines) - len(shown)} more, which spindle status --json lists"]
+        shown.append(line)
+    return shown
+
+
+def _places(picture: Picture, is_wide: bool) -> Table:
+    table = Table.grid(padding=(0, 2 if is_wide else 1))
     table.add_row("rabbitmq", escape(picture.broker.address), "", _broker(picture))
     for state in picture.services:
         for replica in state.replicas:
@@ -56,33 +82,51 @@ def _store(state: ServiceState) -> str:
     return f"{state.store} [red]unavailable{', needs a person' if state.alarm else ''}[/]"
 
 
-def _kinds(picture: Picture) -> Table:
-    table = Table("service", "kind", box=None, pad_edge=False)
-    for heading in ("records/s", "ready", "unacked", "ETA", "in flight", "p50", "p95", "p99", "dead", "in DLQ"):
-        table.add_column(heading, justify="right")
+def _kinds(picture: Picture, is_wide: bool) -> Table:
+    padding = (0, 1) if is_wide else (0, 1, 0, 0)
+    table = Table("service", "kind", box=None, pad_edge=False, padding=padding)
+    for heading in _HEADINGS if is_wide else _FEWER:
+        table.add_column(heading, justify="right", no_wrap=True)
     for state in picture.services:
         for kind in state.kinds:
-            table.add_row(state.service, kind.kind, *_cells(kind, picture))
+            how = (_count, _duration) if is_wide else (_rounded, _roughly)
+            cells = dict(zip(_HEADINGS, _cells(kind, picture, *how), strict=True))
+            table.add_row(state.service, kind.kind, *(cells[name] for name in (_HEADINGS if is_wide else _FEWER)))
     return table
 
 
-def _about_latency(window: float | None) -> str:
+_HEADINGS = ("records/s", "waiting", "unacked", "time left", "in flight", "p50", "p95", "p99", "dead", "in DLQ")
+_FEWER = ("records/s", "waiting", "unacked", "time left", "p50", "p99", "in DLQ")
+
+
+def _about_latency(window: float | None, is_wide: bool) -> str:
     since = (
         "since the services began, where they settle any now" if window is None else f"in the last {_duration(window)}"
     )
-    return f"p50, p95, p99: from publish to commit, of the records {since}"
+    if is_wide:
+        return f"p50, p95, p99: from publish to commit, of the records {since}"
+    return f"p50, p99: publish to commit, {since.partition(',')[0]}"
 
 
-def _cells(kind: KindState, picture: Picture) -> Iterator[str]:
-    yield f"{kind.rate:,.0f}"
-    yield _count(kind.ready)
-    yield _count(kind.unacknowledged if picture.broker.is_reachable else None)
-    yield _duration(kind.eta) if kind.eta is not None else "?"
-    yield f"{kind.in_flight:,}"
+def _cells(
+    kind: KindState, picture: Picture, count: Callable[[int | None], str], duration: Callable[[float], str]
+) -> Iterator[str]:
+    yield count(round(kind.rate))
+    yield count(kind.ready)
+    yield count(kind.unacknowledged if picture.broker.is_reachable else None)
+    yield duration(kind.eta) if kind.eta is not None else "?"
+    yield count(kind.in_flight)
     # How long records took in a load of last week is no answer to how long they take.
     yield from _latencies(kind.latency if kind.rate or picture.window is not None else None)
-    yield f"{kind.outcomes['dead_lettered']:,}"
-    yield _count(kind.dead_letters)
+    yield count(kind.outcomes["dead_lettered"])
+    yield count(kind.dead_letters)
+
+
+def _rounded(count: int | None) -> str:
+    """Say a number in seven characters or fewer."""
+    if count is None or count < 1_000_000:
+        return _count(count)
+    return f"{count / 1e6:.4g} M"
 
 
 def _count(count: int | None) -> str:
@@ -96,12 +140,25 @@ def _latencies(latency: Latency | None) -> Iterator[str]:
 
 
 def _short(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.3g} s"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
+def _roughly(seconds: float) -> str:
+    """Say a duration in nine characters or fewer."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 600 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 100 * 3600 else f"{seconds / 86400:.0f} days"
 
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
+    if hours >= 100:
+        return f"{hours // 24} days"
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

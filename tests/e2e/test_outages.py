@@ -78,6 +78,27 @@ async def test_a_stopped_store_costs_no_record_no_dead_letter_and_no_cpu(
     assert await problems(side, load) == {}
 
 
+async def test_an_idle_service_sees_that_its_store_is_away_and_back(
+    broker: Broker, services: Services, mortal: tuple[Side, OwnServer]
+) -> None:
+    side, server = mortal
+    await broker.declare(side.service)
+    service = await services.start(side.service, broker.environment | side.environment)
+    await service.until_ready()
+
+    await server.stop()
+    await service.until(lambda: service.ready()[0] == 503, "red")
+    status, red = service.ready()
+    is_open = service.metrics().sum("spindle_store_breaker_open")
+    await server.start()
+    await service.until(lambda: service.ready()[0] == 200, "green again")
+
+    assert (status, red["store"]["name"], red["store"]["status"]) == (503, side.store, "unavailable")
+    assert is_open == 1
+    assert await side.stored() == 0
+    assert (await service.stop())[0] == 0
+
+
 async def test_a_store_that_falls_silent_costs_no_record(
     broker: Broker, services: Services, mortal: tuple[Side, OwnServer]
 ) -> None:

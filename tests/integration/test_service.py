@@ -458,3 +458,36 @@ def test_variables_of_a_librarys_own_decide_nothing(start: Start) -> None:
     )
 
     assert program.end()[0] == 0
+
+
+def test_a_service_says_at_its_start_what_is_in_effect(start: Start) -> None:
+    environ = {
+        "POSTGRES_BATCH_FLUSH_INTERVAL": "3.5",
+        "RABBITMQ_PASSWORD": "hushhush",
+        "RABBITMQ_HOST": "broker.invalid",
+    }
+    program = start(
+        """
+        from common.consumer import run_consumer
+        from common.kinds import Service
+        from contextlib import asynccontextmanager
+
+        @asynccontextmanager
+        async def open_store(settings):
+            raise StartRefused("No store here.")
+            yield
+
+        sys.exit(run_consumer(Service.TABLEINATOR, TableinatorSettings, open_store))
+        run = None
+        """,
+        environ={**environ, "METRICS_PORT": "0", "METRICS_HOST": "127.0.0.1"},
+    )
+
+    code, _, logged = program.end()
+
+    [line] = [line for line in logged.splitlines() if " Starting " in line]
+    assert code == 2
+    assert " flush_interval=3.5 " in line
+    assert " batch_size=500 " in line
+    assert " broker=broker.invalid:5672 " in line
+    assert "hushhush" not in logged

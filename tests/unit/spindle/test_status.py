@@ -21,10 +21,12 @@ from common.telemetry.metrics import REGISTRY
 from spindle.settings import OperatorSettings
 from spindle.status.assess import STILL, Verdict, judge
 from spindle.status.broker import BrokerState, QueueState, Told, combined, our_queues
+from spindle.status.collect import gone
 from spindle.status.quantiles import WINDOW, Recent, latency_of, quantile
 from spindle.status.render import as_data, as_screen
 from spindle.status.replicas import Replica, missing
 from spindle.status.snapshot import Picture, histograms, paint
+from spindle.status.starting import refused_settings
 
 NAMES = Names()
 GRAPH, TABLE = Service.GRAPHINATOR, Service.TABLEINATOR
@@ -63,10 +65,10 @@ def picture(*replicas: Replica, of: BrokerState | None = None, services: tuple[S
     return paint(found, of or broker(), services=services, kinds=KINDS, names=NAMES, latencies=histograms(found))
 
 
-def on_screen(painted: Picture) -> str:
+def on_screen(painted: Picture, *, width: int = 140, height: int | None = None) -> str:
     """What a person sees."""
     shown = StringIO()
-    Console(width=140, file=shown).print(as_screen(painted, *judged(painted)))
+    Console(width=width, file=shown).print(as_screen(painted, *judged(painted), width=width, height=height))
     return shown.getvalue()
 
 
@@ -402,3 +404,78 @@ def test_a_wrong_place_is_refused_with_a_sentence(variable: str, value: str) -> 
         settings(**{variable: value})
 
     assert "secret" not in str(caught.value)
+
+
+def night(kinds_with_letters: int = 4) -> Picture:
+    """Both services in trouble, with large numbers: what somebody sees who was called."""
+    large: dict[str, float] = {"records_per_second": 12_345.0, "unacknowledged_deliveries": 2_000.0, "breaker": 1.0}
+    replicas = [
+        replace(replica(service, f"172.18.0.{number}:8001", **large), trouble=("PostgreSQL is held to be unavailable",))
+        for service, number in ((GRAPH, 101), (TABLE, 102), (TABLE, 103))
+    ]
+    queues = {NAMES.queue(service, kind): QueueState(15_300_000, 2_000) for service in Service for kind in KINDS}
+    letters = {NAMES.dead_letter_queue(TABLE, kind): QueueState(1_234) for kind in KINDS[:kinds_with_letters]}
+    state = BrokerState("rabbitmq:5672", ("amqp",), queues=queues | letters, alarms=("memory",))
+    return picture(*replicas, of=state, services=(GRAPH, TABLE))
+
+
+@pytest.mark.parametrize("height", [24, 50])
+def test_a_screen_of_80_columns_cuts_nothing_and_what_is_wrong_stands_above(height: int) -> None:
+    shown = on_screen(night(), width=80, height=height)
+
+    lines = shown.splitlines()
+    assert "…" not in shown
+    assert len(lines) <= height, "rich would cut the end"
+    assert lines[1].startswith("- RabbitMQ lacks memory")
+    assert shown.count("tableinator ") >= len(KINDS)
+    for text in (*KINDS, "12,345", "15.3 M", "1,234", "172.18.0.103:8001"):
+        assert text in shown, text
+
+
+@given(lengths=st.lists(st.integers(1, 200), min_size=1, max_size=20), word=st.integers(1, 30))
+def test_whatever_is_wrong_the_screen_holds_it(lengths: list[int], word: int) -> None:
+    wrong = [" ".join(["x" * word] * (length // (word + 1) + 1)) for length in lengths]
+    shown = StringIO()
+    Console(width=80, file=shown).print(as_screen(picture(replica()), Verdict.DEGRADED, wrong, width=80, height=24))
+
+    assert len(shown.getvalue().splitlines()) <= 24
+
+
+def test_how_much_of_what_is_wrong_did_not_fit_is_said() -> None:
+    shown = on_screen(night(), width=80, height=24)
+    _, wrong = judged(night())
+
+    said = [line for line in shown.splitlines() if line.startswith("- ")]
+    assert said[-1] == f"- and {len(wrong) - len(said) + 1} more, which spindle status --json lists"
+
+
+def test_no_two_columns_have_one_name() -> None:
+    [heading] = [line for line in on_screen(picture(replica())).splitlines() if line.startswith("service")]
+
+    assert "ready" not in heading
+    assert "waiting" in heading
+
+
+def test_a_watch_misses_a_replica_that_is_gone_until_another_is_in_its_place() -> None:
+    first, second, third = (replica(address=f"10.0.0.{number}:8002") for number in (1, 2, 3))
+    answered: set[str] = set()
+    assert gone(TABLE, [first, second], answered) == []
+
+    [missed] = gone(TABLE, [first], answered)
+    again = gone(TABLE, [first], answered)
+
+    assert (missed.address, missed.answers) == ("10.0.0.2:8002", False)
+    assert again == [missed]
+    assert judged(picture(first, missed))[1] == ["tableinator at 10.0.0.2:8002: answered before, and is gone"]
+    assert gone(TABLE, [first, third], answered) == []
+    assert gone(TABLE, [first, third], answered) == []
+
+
+def test_why_a_service_does_not_start_is_said_where_nobody_of_it_answers() -> None:
+    environ = {"POSTGRES_BATCH_SIZE": "many"}
+    silent = Replica(TABLE, "tableinator:8002", trouble=("the name is not known",))
+
+    [sentence] = refused_settings(picture(silent), environ)
+
+    assert sentence.startswith("tableinator does not start with this: POSTGRES_BATCH_SIZE is 'many'")
+    assert list(refused_settings(picture(replica()), environ)) == []
