@@ -1,6 +1,6 @@
 """Records flushed together: what a batch is, what closes one, and which of several versions of an id counts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic
@@ -89,23 +89,16 @@ def resolve(items: list[Item[R]], trigger: Trigger) -> Batch[R]:
     return Batch(winners, trigger, losers)
 
 
-def runs_of(items: Sequence[Item[R]], *, size: int, max_bytes: int) -> Iterator[list[Item[R]]]:
-    """Cut into runs whose ids fit a batch, in their order; an id that is larger by itself is a run of its own.
-
-    All versions of an id are in one run: were the first one suspected, a later one could be stored before it.
-    """
+def first_run(items: Sequence[Item[R]], *, size: int, max_bytes: int) -> list[Item[R]]:
+    """As many of the first items as fit a batch, at least one."""
     run: list[Item[R]] = []
-    ids = held = 0
-    for same in by_id(items).values():
-        weight = sum(len(item.delivery.body) for item in same)
-        if run and (ids == size or held + weight > max_bytes):
-            yield run
-            run, ids, held = [], 0, 0
-        run += same
-        ids += 1
-        held += weight
-    if run:
-        yield run
+    held = 0
+    for item in items[:size]:
+        held += len(item.delivery.body)
+        if run and held > max_bytes:
+            break
+        run.append(item)
+    return run
 
 
 def by_id(items: Iterable[Item[R]]) -> dict[str, list[Item[R]]]:
@@ -123,6 +116,12 @@ def take_winner(same: list[Item[R]]) -> Item[R]:
         if not _older(same[position].record.version, same[best].record.version):
             best = position
     return same.pop(best)
+
+
+def ranked(same: Iterable[Item[R]]) -> list[Item[R]]:
+    """Sort records of one id: what counts more comes first."""
+    left = list(same)
+    return [take_winner(left) for _ in range(len(left))]
 
 
 def _older(version: str | None, other: str | None) -> bool:

@@ -112,10 +112,6 @@ class Batcher(Generic[R]):
         self._flush_policy.settled(asyncio.get_running_loop().time())
         self.recheck()
 
-    def keep(self, items: Iterable[Item[R]]) -> None:
-        """These stay in flight although their batch is done; give them to `done` when they are judged."""
-        self._stream.begin(items)
-
     def discard_expired(self) -> None:
         """Drop what came from ended channels: it will come again."""
         self._on_expired(self._stream.drop_expired() + self._alone.drop_expired())

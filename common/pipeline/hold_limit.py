@@ -15,7 +15,7 @@ from common.backoff import delays
 from common.batching.batcher import Batcher
 from common.delivery import Source
 from common.errors import BatchTooLarge, RecordsRefused
-from common.quarantine.quarantine import Judgement
+from common.quarantine.quarantine import Quarantine
 from common.sink import R
 from common.storing.breaker import Breaker, Released
 from common.storing.store_writer import StoreWriter
@@ -37,12 +37,12 @@ class HoldLimit(Generic[R]):
         writer: StoreWriter[R],
         metrics: KindMetrics,
         oldest_record: Callable[[], R | None],
-        judgement: Judgement[R],
+        quarantine: Quarantine[R],
     ) -> None:
         self._limit = limit
         self._source, self._outage, self._batcher, self._writer = source, outage, batcher, writer
         self._metrics = metrics
-        self._oldest_record, self._judgement = oldest_record, judgement
+        self._oldest_record, self._quarantine = oldest_record, quarantine
 
     async def run(self) -> None:
         """Watch until cancelled, or until the process drains while it waits for the store."""
@@ -62,7 +62,7 @@ class HoldLimit(Generic[R]):
         kept = self._oldest_record()
         log.warning("Hold limit reached, deliveries handed back", data_type=self._metrics.kind, limit=self._limit)
         self._metrics.handed_back(True)
-        self._judgement.handed_back(True)
+        self._quarantine.handed_back(True)
         await self._source.hand_back()
         self._batcher.discard_expired()
         self._outage.release()
@@ -71,7 +71,7 @@ class HoldLimit(Generic[R]):
         log.info("Consuming again", data_type=self._metrics.kind)
         await self._source.resume()
         self._metrics.handed_back(False)
-        self._judgement.handed_back(False)
+        self._quarantine.handed_back(False)
 
     async def _until_taken(self, record: R) -> None:
         """Wait until the store would take the record that was kept, or refuses it: that is an answer too.
@@ -85,7 +85,7 @@ class HoldLimit(Generic[R]):
             try:
                 await self._writer.probe(record)
             except (RecordsRefused, BatchTooLarge):
-                if not self._judgement.is_flooded or now() >= patience:
+                if not self._quarantine.is_out_of_credit or now() >= patience:
                     return
                 await asyncio.sleep(pause)
             else:

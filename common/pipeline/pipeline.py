@@ -16,6 +16,7 @@ from common.pipeline.hold_limit import HoldLimit
 from common.pipeline.reader import Reader
 from common.pipeline.settling import Settling
 from common.pipeline.writers import Writers
+from common.quarantine.quarantine import Quarantine
 from common.sink import R, Sink
 from common.storing.breaker import Breaker
 from common.storing.store_writer import StoreWriter
@@ -63,22 +64,32 @@ class Pipeline(Generic[R]):
             saturated_at=(settings.writers + 1) * limits.size,  # the least prefetch there may be
         )
         self._writer = writer = StoreWriter(sink, outage, metrics, slots=slots or asyncio.Semaphore(settings.writers))
+        settling = Settling(source=source, batcher=self._batcher, metrics=metrics)
+        self._quarantine: Quarantine[R] = Quarantine(
+            limits,
+            size=size,
+            batcher=self._batcher,
+            writer=writer,
+            breaker=outage,
+            settle=settling.settle,
+            dead_letters=dead_letters,
+            metrics=metrics,
+            allow_flood=settings.allow_flood,
+        )
         self._writers: Writers[R] = Writers(
             limits,
             size=size,
             batcher=self._batcher,
             writer=writer,
-            settling=Settling(source=source, batcher=self._batcher, metrics=metrics),
-            outage=outage,
-            dead_letters=dead_letters,
+            settling=settling,
+            quarantine=self._quarantine,
             metrics=metrics,
-            allow_flood=settings.allow_flood,
         )
         self._reader: Reader[R] = Reader(
             source=source,
             project=project,
             batcher=self._batcher,
-            judgement=self._writers.judgement,
+            quarantine=self._quarantine,
             metrics=metrics,
             drain_limit=settings.drain_limit,
             on_end=self._writers.give_up_on_loose_ends,
@@ -92,8 +103,8 @@ class Pipeline(Generic[R]):
             batcher=self._batcher,
             writer=writer,
             metrics=metrics,
-            oldest_record=lambda: self._writers.oldest_record,
-            judgement=self._writers.judgement,
+            oldest_record=lambda: writer.oldest_record or self._quarantine.record,
+            quarantine=self._quarantine,
         )
 
     async def run(self) -> None:
@@ -102,8 +113,7 @@ class Pipeline(Generic[R]):
         async with asyncio.TaskGroup() as around:
             around.create_task(self._source.run(), name=f"{kind} source")
             watching = (
-                around.create_task(self._writers.judgement.run(), name=f"{kind} judgement"),
-                around.create_task(self._writers.suspects.run(), name=f"{kind} suspects"),
+                around.create_task(self._quarantine.run(), name=f"{kind} quarantine"),
                 around.create_task(self._hold_limit.run(), name=f"{kind} hold limit"),
             )
             async with asyncio.TaskGroup() as flow:

@@ -16,7 +16,7 @@ from common.delivery import Delivery, Source
 from common.envelope import ExtractionComplete, FileComplete, Projection
 from common.errors import DecodeError, Reason
 from common.pipeline.decoding import decode
-from common.quarantine.quarantine import Judgement
+from common.quarantine.quarantine import Quarantine
 from common.sink import R
 from common.telemetry.metrics import KindMetrics
 
@@ -36,14 +36,14 @@ class Reader(Generic[R]):
         source: Source,
         project: Projection[R],
         batcher: Batcher[R],
-        judgement: Judgement[R],
+        quarantine: Quarantine[R],
         metrics: KindMetrics,
         drain_limit: float,
         on_end: Callable[[], None],
         on_late: Callable[[], None],
         message_max_bytes: int,
     ) -> None:
-        self._source, self._project, self._batcher, self._judgement = source, project, batcher, judgement
+        self._source, self._project, self._batcher, self._quarantine = source, project, batcher, quarantine
         self._metrics, self._drain_limit = metrics, drain_limit
         self._on_end, self._on_late = on_end, on_late
         self._max_bytes = message_max_bytes
@@ -83,7 +83,7 @@ class Reader(Generic[R]):
                     else Item(delivery, read)
                 )
         if unreadable:
-            self._judgement.unreadable(unreadable)
+            self._quarantine.unreadable(unreadable)
         return items
 
     def _unreadable(self, delivery: Delivery, error: DecodeError) -> DeadLetter:

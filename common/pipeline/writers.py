@@ -1,31 +1,28 @@
-"""From a kind's batcher to its store: write a batch, settle what the store takes, hand the rest to judgement."""
+"""From a kind's batcher to its store: write a batch, settle what the store takes, put the rest into quarantine."""
 
-from collections.abc import AsyncIterator, Sequence
-from functools import partial
 from typing import Generic
 
 import structlog
 
-from common.batching.batch import Batch, BatchLimits, Item, Trigger, resolve, runs_of, take_winner
+from common.batching.batch import Batch, BatchLimits, Item, Trigger, ranked
 from common.batching.batch_size import BatchSize
 from common.batching.batcher import Batcher
-from common.dead_letters import DeadLetters
 from common.delivery import Delivery
-from common.errors import Reason, Refusal
 from common.pipeline.settling import Settling
-from common.quarantine.quarantine import Judgement
-from common.quarantine.suspects import Suspects
-from common.sink import Outcomes, R
-from common.storing.breaker import Breaker, Released
-from common.storing.isolation import Refused, Stored, Suspected, Verdict, isolate
+from common.quarantine.case import Case
+from common.quarantine.quarantine import Quarantine
+from common.sink import R
+from common.storing.breaker import Released
+from common.storing.isolation import Refused, Stored
 from common.storing.store_writer import StoreWriter, Turn
+from common.storing.verdicts import verdicts
 from common.telemetry.metrics import KindMetrics, Result
 
 log = structlog.get_logger()
 
 
 class Writers(Generic[R]):
-    """The writers of one kind, and the judges of what they could not store."""
+    """The writers of one kind."""
 
     def __init__(
         self,
@@ -35,32 +32,11 @@ class Writers(Generic[R]):
         batcher: Batcher[R],
         writer: StoreWriter[R],
         settling: Settling[R],
-        outage: Breaker,
-        dead_letters: DeadLetters,
+        quarantine: Quarantine[R],
         metrics: KindMetrics,
-        allow_flood: bool,
     ) -> None:
         self._limits, self._size, self._batcher, self._writer = limits, size, batcher, writer
-        self._settling, self._metrics = settling, metrics
-        self.judgement: Judgement[R] = Judgement(
-            writer=writer,
-            batcher=batcher,
-            dead_letters=dead_letters,
-            metrics=metrics,
-            store=self._store_again,
-            settle=settling.settle,
-            suspected=lambda: self.suspects.ids,
-            allow_flood=allow_flood,
-        )
-        self.suspects: Suspects[R] = Suspects(
-            writer=writer,
-            batcher=batcher,
-            judgement=self.judgement,
-            outage=outage,
-            metrics=metrics,
-            settle=settling.settle,
-            store=self._store_again,
-        )
+        self._settling, self._quarantine, self._metrics = settling, quarantine, metrics
 
     async def run(self) -> None:
         """Be one writer, until the stream has ended."""
@@ -80,14 +56,9 @@ class Writers(Generic[R]):
         finally:
             await turn.give_slot_back()
 
-    @property
-    def oldest_record(self) -> R | None:
-        """A record to try the store with after everything has been handed back."""
-        return self._writer.oldest_record or self.judgement.held_record
-
     def give_up_on_loose_ends(self) -> None:
         """Once the stream has ended nothing waits for what will not be settled any more."""
-        if self._settling.has_loose_ends or self.judgement.is_open or self.suspects.is_open:
+        if self._settling.has_loose_ends or self._quarantine.is_open:
             self._batcher.give_up()
 
     async def _deliver(self, batch: Batch[R], turn: Turn) -> None:
@@ -132,42 +103,24 @@ class Writers(Generic[R]):
             log.info(event, data_type=self._metrics.kind, batch_size=self._size.records)
 
     async def _store(self, batch: Batch[R], turn: Turn) -> bool:
-        """Store and settle what the store takes; hand the rest to judgement. Returns: False where a hold was ended."""
+        """Store and settle what the store takes; put the rest into quarantine. Returns: False if a hold was ended."""
         done: set[Item[R]] = set()
-        stored = Outcomes()
-        refused: list[tuple[Item[R], Reason, Refusal]] = []
+        has_written, cases = False, list[Case[R]]()
         try:
-            async for verdict in self._verdicts(batch, turn):
+            async for verdict in verdicts(self._writer, batch, turn):
                 if isinstance(verdict, Stored):
-                    stored += verdict.outcomes
+                    has_written = has_written or bool(verdict.outcomes.written)
                     done.update(self._settling.settle(verdict.items, verdict.outcomes, losers=batch.losers))
-                elif isinstance(verdict, Suspected):
-                    losers = batch.losers.pop(verdict.item.record.id, [])
-                    done.update(self.suspects.add(verdict.item, losers, verdict.refusal))
+                    self._quarantine.stored(verdict.outcomes)
+                elif isinstance(verdict, Refused):
+                    cases.append(Case(verdict.item, verdict))
                 else:
-                    refused.append((verdict.item, verdict.reason, verdict.refusal))
-                    done.add(verdict.item)
+                    # The versions that it has beaten wait with it: the store may be what failed.
+                    losers = batch.losers.pop(verdict.item.record.id, [])
+                    cases += [Case(verdict.item, verdict), *map(Case, ranked(losers))]
         except Released:
-            self._settling.release([item for item in batch.all if item not in done])
-        self.judgement.judge(stored, refused)
-        self._batcher.done([item for item, _, _ in refused])
+            left = {case.item for case in cases} | done
+            self._settling.release([item for item in batch.all if item not in left])
+        self._quarantine.take(cases, has_written=has_written)
         self.give_up_on_loose_ends()
-        return len(done) == batch.size
-
-    async def _verdicts(self, batch: Batch[R], turn: Turn) -> AsyncIterator[Verdict[Item[R]]]:
-        """A verdict on each record; where a winner is refused, the next version of its id is written."""
-        items = batch.items
-        while items:
-            next_best: list[Item[R]] = []
-            async for verdict in isolate(partial(self._writer.write, turn=turn), items):
-                yield verdict
-                if isinstance(verdict, Refused) and (same := batch.losers.get(verdict.item.record.id)):
-                    next_best.append(take_winner(same))
-            items = next_best
-
-    async def _store_again(self, items: Sequence[Item[R]]) -> None:
-        for run in runs_of(items, size=self._size.records, max_bytes=self._limits.max_bytes):
-            if run[0].delivery.expired:
-                self._settling.release(run)
-            else:
-                await self._store(resolve(run, Trigger.SIZE), self._writer.turn())
+        return len(done) + len(cases) == batch.size

@@ -1,221 +1,322 @@
-"""What becomes of records that can't be stored: a dead letter each, unless nothing at all can be stored.
+"""What becomes of records that were not stored: they are tried again, until they are stored or dead-lettered.
 
-When everything is refused the store is doubted, not the records: nothing is dead-lettered until one has been stored.
+Three ideas, of which docs/failures.md has the whole rule:
+
+- *Credit.* A refused record is dead-lettered at once if its batch wrote another, or if there is credit. Else it is
+  held, and tried again when a record has been written. So at most 99 dead letters between two writes lack a proof.
+- *Rounds.* A suspected record is tried every 15 s. A round counts if the store wrote something after it; three that
+  count make it a refused one.
+- *Order.* Of each id there is a queue, the version that counts first. Only the first is tried: once it is stored the
+  others are beaten, once it is dead-lettered the next one is tried.
+
+Whatever is here stays unsettled and in flight. One task does all the trying, so nothing in here is tried twice at once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Generic
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from types import NoneType
+from typing import Generic, Protocol
 
 import structlog
 
 from common.backoff import delays
-from common.batching.batch import Item, by_id
+from common.batching.batch import Batch, BatchLimits, Item, Trigger, first_run
+from common.batching.batch_size import BatchSize
 from common.batching.batcher import Batcher
+from common.batching.waiters import whole
 from common.dead_letters import DeadLetter, DeadLetters
-from common.errors import BatchTooLarge, Reason, RecordsRefused, Refusal
-from common.quarantine.evidence import FloodGuard
+from common.errors import Reason
+from common.quarantine.case import Case
+from common.quarantine.evidence import NEIGHBOUR, ROUND_PAUSE, ROUNDS, Credit
 from common.sink import Outcomes, R
-from common.storing.breaker import Released
+from common.storing.breaker import Breaker, Released
+from common.storing.isolation import Refused, Stored, Suspected
 from common.storing.store_writer import StoreWriter
+from common.storing.verdicts import verdicts
 from common.telemetry.metrics import KindMetrics
 
 log = structlog.get_logger()
 
-WATCH = 1.0
-"""Seconds from one look to the next whether those that are under suspicion still are."""
+
+class Settle(Protocol[R]):
+    """Settle what has been committed, and those that lost to it; they leave the flight."""
+
+    def __call__(self, items: Sequence[Item[R]], outcomes: Outcomes, *, losers: Mapping[str, list[Item[R]]]) -> object:
+        """Settle."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Refusing(Generic[R]):
-    """A dead letter to be; `item` is None where no record could be read, so that no store can change its mind."""
-
-    letter: DeadLetter
-    item: Item[R] | None
-
-
-class Judgement(Generic[R]):
-    """The refusals of one kind. Those that the flood guard holds stay unsettled, and in flight."""
+class Quarantine(Generic[R]):
+    """The quarantine of one kind. `size` and `limits` say how much may be tried in one batch."""
 
     def __init__(
         self,
+        limits: BatchLimits,
         *,
-        writer: StoreWriter[R],
+        size: BatchSize,
         batcher: Batcher[R],
+        writer: StoreWriter[R],
+        breaker: Breaker,
+        settle: Settle[R],
         dead_letters: DeadLetters,
         metrics: KindMetrics,
-        store: Callable[[Sequence[Item[R]]], Awaitable[object]],
-        settle: Callable[[Sequence[Item[R]], Outcomes], object],
-        suspected: Callable[[], Collection[str]],
         allow_flood: bool,
     ) -> None:
-        self._writer, self._batcher = writer, batcher
-        self._dead_letters, self._metrics = dead_letters, metrics
-        self._store, self._settle = store, settle
-        self._suspected = suspected
-        self._flood = FloodGuard(allow=allow_flood)
-        self._held: list[Refusing[R]] = []
-        self._holding = asyncio.Event()
-        self._is_away = False
-        self._tries = 0
-        self._anew: set[Item[R]] = set()  # what is judged anew just now
-        self._room = 0  # what that counts for at most
-        metrics.watch_held(lambda: len(self._held))
+        self._limits, self._size, self._batcher, self._writer = limits, size, batcher, writer
+        self._breaker, self._settle, self._dead_letters, self._metrics = breaker, settle, dead_letters, metrics
+        self._credit = Credit(is_limited=not allow_flood)
+        self._cases: dict[str, deque[Case[R]]] = {}
+        """Of each id a queue; the ids that were tried last are the last."""
+        self._unreadable: deque[DeadLetter] = deque()
+        self._delays: Iterator[float] = iter(())
+        self._retry_at = self._round_at = 0.0
+        self._episodes = 0  # outages that the suspects know of
+        self._is_alarmed = self._is_holding = self._is_away = False
+        self._news = asyncio.Event()
+        metrics.watch_held(lambda: len(self._unreadable) + len(self._heads(Refused)))
 
     @property
     def is_open(self) -> bool:
-        """Whether anything is held."""
-        return bool(self._held)
+        """Whether anything is in here."""
+        return bool(self._cases or self._unreadable)
 
     @property
-    def is_flooded(self) -> bool:
-        """Whether dead letters are held, or would be if there were any."""
-        return self._flood.holds
+    def is_out_of_credit(self) -> bool:
+        """Whether refusals are held now, or would be."""
+        return not self._credit.left
 
     @property
-    def held_record(self) -> R | None:
-        """A record that the flood guard holds, if any."""
-        return next((refusing.item.record for refusing in self._held if refusing.item is not None), None)
+    def record(self) -> R | None:
+        """A record to try the store with, if there is one."""
+        return next((same[0].item.record for same in self._cases.values()), None)
 
-    async def run(self) -> None:
-        """Guard until cancelled: while refusals are held, write one after the other again.
+    # What comes in
 
-        That ends when the store takes one, or has taken others.
+    def take(self, cases: Sequence[Case[R]], *, has_written: bool) -> None:
+        """Take what one batch did not store, of each id the version that counts first; they stay in flight.
+
+        `has_written`: the batch wrote other records, which proves that the refused ones are bad.
         """
-        while True:
-            await self._holding.wait()
-            for pause in delays():
-                await asyncio.sleep(pause)
-                self._drop_expired()
-                if not self._held or not self._flood.holds:
-                    break
-                await self._try_one()
-                # What is held may be what blocks the stream, and with it every record that could be stored.
-                if self._flood.holds and (ahead := self._batcher.take_ahead()) is not None:
-                    await self._store([ahead])
-            await self._let_go()
+        if not cases:
+            return
+        if not self.is_open:
+            self._episodes = self._breaker.episodes
+        for case in cases:
+            self._cases.setdefault(case.id, deque()).append(case)
+            if isinstance(case.verdict, Suspected):
+                log.warning("Record suspected", data_type=self._metrics.kind, error=case.verdict.refusal.error_class)
+        self._judge([case for case in cases if case.is_refused], has_written=has_written)
 
     def unreadable(self, letters: Sequence[DeadLetter]) -> None:
-        """Set aside deliveries that hold no record."""
-        self._flood.unreadable(len(letters))
-        self._set_aside([Refusing(letter, None) for letter in letters])
-
-    def judge(self, stored: Outcomes, refusals: Sequence[tuple[Item[R], Reason, Refusal]]) -> None:
-        """Set aside what the store refused for certain; what it stored beside them speaks for it."""
-        anew = sum(item in self._anew for item, _, _ in refusals)
-        self._flood.refused(len(refusals) - anew + min(anew, self._room))
-        self._flood.stored(stored)
-        self._set_aside([Refusing(self._letter(item, reason, refusal), item) for item, reason, refusal in refusals])
+        """Take deliveries that hold no record."""
+        self._unreadable.extend(letters)
+        self._release_unreadable()
 
     def stored(self, outcomes: Outcomes) -> None:
-        """Take note of what was stored elsewhere: it speaks for the store."""
-        self._flood.stored(outcomes)
+        """Take note of what was stored, here or elsewhere: it gives credit."""
+        self._credit.stored(outcomes)
+        if self.is_open:
+            self._news.set()
 
     def handed_back(self, is_away: bool) -> None:
-        """Everything has been handed back, or is asked for again: until then the store is doubted as before."""
+        """Everything was handed back, or is asked for again: until then refusals count as held."""
         self._is_away = is_away
         self._show()
 
-    # The flood guard
+    # One look after the other
+
+    async def run(self) -> None:
+        """Try again what is in here, until cancelled or until the process drains: what is left stays in flight."""
+        while True:
+            await self._until_due()
+            try:
+                await self._look()
+            except Released:
+                if not self._drop_expired():
+                    return
+
+    async def _until_due(self) -> None:
+        now = asyncio.get_running_loop().time
+        while (due := self._due()) is None or due > now():
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(None if due is None else whole(due)):
+                    await self._news.wait()
+
+    def _due(self) -> float | None:
+        """When there is something to do; None while only news can make it so."""
+        times = []
+        if self._holds_refused:
+            times.append(0.0 if self._credit.left else self._retry_at)
+        for case in self._heads():
+            if case.verdict is None:
+                times.append(0.0)
+            elif case.is_suspected:
+                times.append(self._round_at)
+        return min(times, default=None)
+
+    async def _look(self) -> None:
+        """Do the one thing that is most urgent."""
+        now = asyncio.get_running_loop().time
+        self._drop_expired()
+        self._release_unreadable()
+        refused = self._heads(Refused)
+        if untried := self._heads(NoneType):
+            await self._try(untried)
+        elif refused and self._credit.left:
+            await self._try(refused[: self._credit.left])
+        elif self._holds_refused and now() >= self._retry_at:
+            await self._retry(refused[:1])
+        elif (suspected := self._heads(Suspected)) and now() >= self._round_at:
+            await self._round(suspected)
+
+    async def _retry(self, case: list[Case[R]]) -> None:
+        """Without credit: try the one that was tried longest ago, so that a store that is well again is noticed."""
+        await self._try(case)
+        if not self._credit.left:
+            await self._go_ahead()
+        self._retry_at = asyncio.get_running_loop().time() + next(self._delays)
+
+    async def _round(self, suspected: list[Case[R]]) -> None:
+        """Try each suspect by itself, and count the round if the store writes something after it."""
+        for case in suspected:
+            await self._try([case])
+        failed = [case for case in suspected if case.is_suspected and case.id in self._cases]
+        counts = bool(failed) and await self._has_evidence(failed[0])
+        self._round_at = asyncio.get_running_loop().time() + ROUND_PAUSE
+        if self._episodes != self._breaker.episodes:  # the store was away: what failed before may have failed of that
+            self._episodes, counts = self._breaker.episodes, False
+            for case in self._heads():
+                case.rounds = 0
+        for case in failed if counts else ():
+            case.rounds += 1
+            if case.rounds >= ROUNDS and case.verdict is not None:
+                case.verdict = Refused(case.item, Reason.REFUSED, case.verdict.refusal)
+        self._judge([case for case in failed if case.is_refused], has_written=False)
+
+    async def _has_evidence(self, case: Case[R]) -> bool:
+        """Whether the store writes something now: a neighbour, the witness, or what waits behind the suspects."""
+        witness, before = self._writer.witness, self._writer.witness.commits
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NEIGHBOUR):
+                await witness.testify()
+        if witness.commits == before:
+            await self._writer.rewrite_witness(gone=lambda: case.item.delivery.expired)
+        if witness.commits == before:
+            await self._go_ahead()
+        if witness.commits == before and not self._is_alarmed:
+            log.error("Record held: nothing proves that the store takes writes", data_type=self._metrics.kind)
+        self._is_alarmed = witness.commits == before
+        return witness.commits > before
+
+    async def _go_ahead(self) -> None:
+        """Let one record pass, if what is in here blocks the stream, and with it all that could prove something."""
+        if (item := self._batcher.take_ahead()) is not None:
+            case = Case(item)
+            self._cases[case.id] = deque([case])
+            await self._try([case])
+
+    async def _try(self, cases: Sequence[Case[R]]) -> None:
+        """Write the first of some ids again, as many as fit a batch.
+
+        Raises: Released.
+        """
+        run = first_run([case.item for case in cases], size=self._size.records, max_bytes=self._limits.max_bytes)
+        for item in run:  # to the end of the line
+            self._cases[item.record.id] = self._cases.pop(item.record.id)
+        has_written, refused = False, list[Case[R]]()
+        try:
+            async for verdict in verdicts(self._writer, Batch(run, Trigger.SIZE), self._writer.turn()):
+                if isinstance(verdict, Stored):
+                    has_written = has_written or bool(verdict.outcomes.written)
+                    self._leave(verdict.items, verdict.outcomes)
+                    continue
+                case = self._cases[verdict.item.record.id][0]
+                case.verdict = verdict
+                if case.is_refused:
+                    refused.append(case)
+        finally:
+            self._judge(refused, has_written=has_written)
+
+    # What goes out
+
+    def _leave(self, items: Sequence[Item[R]], outcomes: Outcomes) -> None:
+        """These are stored, and have beaten what waits behind them."""
+        losers = {item.record.id: [case.item for case in self._cases.pop(item.record.id)][1:] for item in items}
+        self._settle(items, outcomes, losers=losers)
+        self.stored(outcomes)
+
+    def _judge(self, refused: Sequence[Case[R]], *, has_written: bool) -> None:
+        """Dead-letter refused records that are proved, or as many as there is credit for.
+
+        They go in the order of their arrival: of two versions, the first is the one that would be beaten.
+        """
+        letters, kind = list[DeadLetter](), self._metrics.kind
+        for case in sorted(refused, key=lambda case: case.item.delivery.tag):
+            delivery, verdict = case.item.delivery, case.verdict
+            if isinstance(verdict, Refused) and not delivery.expired and (has_written or self._credit.spend()):
+                letters.append(DeadLetter(delivery, kind, case.id, verdict.reason, verdict.refusal))
+                self._remove(case)
+        self._dead_letters.put(letters)
+        self._show()
+
+    def _release_unreadable(self) -> None:
+        letters = []
+        while self._unreadable and self._credit.spend(unreadable=True):
+            letters.append(self._unreadable.popleft())
+        self._dead_letters.put(letters)
+        self._show()
+
+    def _drop_expired(self) -> bool:
+        """Drop what came over a channel that has ended: it comes again. Returns: whether there was any."""
+        gone = [case for same in self._cases.values() for case in same if case.item.delivery.expired]
+        for case in gone:
+            self._remove(case)
+        unreadable = [letter for letter in self._unreadable if letter.delivery.expired]
+        if unreadable:
+            self._unreadable = deque(letter for letter in self._unreadable if not letter.delivery.expired)
+        self._metrics.expired(len(gone) + len(unreadable))
+        if gone or unreadable:
+            self._show()
+        return bool(gone or unreadable)
+
+    def _remove(self, case: Case[R]) -> None:
+        self._cases[case.id].remove(case)
+        if not self._cases[case.id]:
+            del self._cases[case.id]
+        self._batcher.done([case.item])
+
+    # What is in here
+
+    def _heads(self, verdict: type = object) -> list[Case[R]]:
+        """The first version of each id, if it has such a verdict. The one that was tried longest ago comes first."""
+        return [same[0] for same in self._cases.values() if isinstance(same[0].verdict, verdict)]
+
+    @property
+    def _holds_refused(self) -> bool:
+        return bool(self._unreadable) or bool(self._heads(Refused))
 
     def _show(self) -> None:
-        self._metrics.flooded(self._flood.holds and (bool(self._held) or self._is_away))
-
-    def _set_aside(self, refusing: list[Refusing[R]]) -> None:
-        if not refusing:
+        """Say what is in here, and let the task look at it."""
+        self._news.set()
+        self._metrics.suspects(len(self._heads(Suspected)))
+        is_holding = self._holds_refused and not self._credit.left
+        self._metrics.flooded(is_holding or (self._is_away and not self._credit.left))
+        if is_holding == self._is_holding:
             return
-        if not self._flood.holds:
-            self._dead_letters.put(entry.letter for entry in refusing)
+        self._is_holding = is_holding
+        if not is_holding:
+            log.info("Refused records are held no longer", data_type=self._metrics.kind)
             return
-        if not self._held:
-            log.error(
-                "Refusing everything: dead letters are held until a record is stored",
-                data_type=self._metrics.kind,
-                reason=refusing[-1].letter.reason,
-                error=refusing[-1].letter.refusal.error_class,
-                code=refusing[-1].letter.refusal.code,
-                hint="mend the cause, or set DEAD_LETTER_FLOOD=allow",
-            )
-        self._batcher.keep([entry.item for entry in refusing if entry.item is not None])
-        self._held.extend(refusing)
-        self._holding.set()
-        self._show()
-
-    async def _try_one(self) -> None:
-        # Of each id the first, so that none comes after a later version; in turn, because some may deserve it.
-        firsts: dict[str, Item[R]] = {}
-        for item in self._waiting():
-            firsts.setdefault(item.record.id, item)
-        if not firsts:
-            return
-        item = list(firsts.values())[self._tries % len(firsts)]
-        self._tries += 1
-        try:
-            outcomes = await self._writer.write([item])
-        except (RecordsRefused, BatchTooLarge, Released):
-            return
-        self._held = [entry for entry in self._held if entry.item is not item]
-        self._flood.stored(outcomes)
-        self._settle([item], outcomes)
-
-    async def _let_go(self) -> None:
-        """The flood is over: what was held is judged as if it came now, but not so much at once that it were a flood.
-
-        As many bad records as make a flood would be held for ever, whatever is stored between: so each record that is
-        stored frees some.
-        """
-        if self._held:
-            log.info("Storing again: held refusals are judged anew", data_type=self._metrics.kind)
-        self._show()
-        while self._held and not self._flood.holds:
-            if portion := self._take_portion():
-                await self._judge_anew(portion)
-            elif self._held:
-                await asyncio.sleep(WATCH)
-            self._drop_expired()  # the channel may have ended meanwhile: a batch is of one channel
-        if self._held:
-            log.warning("Refusing again", data_type=self._metrics.kind, held=len(self._held))
-        else:
-            self._holding.clear()
-        self._show()
-
-    def _take_portion(self) -> list[Item[R]]:
-        """Give out what no store can change its mind about; take the first ids that there is room for, or the first.
-
-        Of an id all versions: were the first one suspected, a later one could be stored before it.
-        """
-        self._dead_letters.put(entry.letter for entry in self._held if entry.item is None)
-        portion: list[Item[R]] = []
-        for same in by_id(self._waiting()).values():
-            if portion and len(portion) + len(same) > self._flood.room:
-                break
-            portion += same
-        taken = set(portion)
-        self._held = [entry for entry in self._held if entry.item is not None and entry.item not in taken]
-        return portion
-
-    async def _judge_anew(self, portion: list[Item[R]]) -> None:
-        # An id may have more versions than there is room for: they would be a flood by themselves, each time.
-        self._anew, self._room = set(portion), self._flood.room
-        await self._store(portion)
-        self._anew = set()
-
-    def _waiting(self) -> list[Item[R]]:
-        """The held records that may be written, in the order of their arrival: of two versions the later one counts.
-
-        Where a version of their id is under suspicion it would come after them.
-        """
-        suspected = self._suspected()
-        waiting = (entry.item for entry in self._held if entry.item is not None)
-        return sorted((item for item in waiting if item.record.id not in suspected), key=lambda item: item.delivery.tag)
-
-    def _drop_expired(self) -> None:
-        gone = [entry for entry in self._held if entry.letter.delivery.expired]
-        if gone:
-            self._held = [entry for entry in self._held if not entry.letter.delivery.expired]
-            self._batcher.done([entry.item for entry in gone if entry.item is not None])
-            self._metrics.expired(len(gone))
-
-    def _letter(self, item: Item[R], reason: Reason, refusal: Refusal) -> DeadLetter:
-        return DeadLetter(item.delivery, self._metrics.kind, item.record.id, reason, refusal)
+        self._delays = delays()
+        self._retry_at = asyncio.get_running_loop().time() + next(self._delays)
+        said = [letter.refusal for letter in self._unreadable]
+        said += [case.verdict.refusal for case in self._heads(Refused) if case.verdict is not None]
+        log.error(
+            "Refusing everything: dead letters are held until a record is stored",
+            data_type=self._metrics.kind,
+            error=said[0].error_class,
+            code=said[0].code,
+            hint="fix the cause, or set DEAD_LETTER_FLOOD=allow",
+        )

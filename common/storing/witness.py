@@ -11,6 +11,8 @@ class Witness(Generic[R]):
 
     def __init__(self) -> None:
         self.record: R | None = None
+        self.commits = 0
+        """Transactions that changed the store."""
         self._written = asyncio.Event()
 
     def wrote(self, record: R, outcomes: Outcomes) -> None:
@@ -18,6 +20,7 @@ class Witness(Generic[R]):
         # Where some were stale it may be one of them, which the store holds otherwise and can't rewrite.
         if self.record is None or not outcomes.stale:
             self.record = record
+        self.commits += 1
         self._written.set()
         self._written = asyncio.Event()
 

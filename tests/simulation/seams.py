@@ -15,7 +15,7 @@ import common.rabbitmq.consuming.source
 import common.rabbitmq.consuming.subscription
 import common.rabbitmq.publishing.confirms
 import common.rabbitmq.publishing.dead_letters
-from common.quarantine.evidence import FloodGuard
+from common.quarantine.evidence import Credit
 from common.storing.breaker import Breaker
 from tests.simulation import broker, connection
 
@@ -56,7 +56,7 @@ def installed(world: "World") -> Iterator[None]:
         (common.consumer, "KindMetrics", world.tally),
         (common.consumer, "Breaker", partial(Breaker, rng=world.rng)),
         (common.batching.batch_size, "LEAST", 1),  # the simulated batches are smaller than what is worth adapting
-        (common.quarantine.quarantine, "FloodGuard", partial(FloodGuard, limit=world.story.setup.flood)),
+        (common.quarantine.quarantine, "Credit", partial(Credit, most=world.story.setup.flood - 1)),
     ]
     log = Log(world)
     modules = [module for name, module in list(sys.modules.items()) if name.startswith("common.")]

@@ -23,6 +23,7 @@ from common.rabbitmq.consuming.subscription import Subscription
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.sink import Outcomes
 from common.storing.breaker import Breaker
+from common.storing.verdicts import verdicts
 from tests.simulation.__main__ import RESULT, main
 from tests.simulation.scenarios import draw
 from tests.simulation.shrink import shrink
@@ -40,7 +41,7 @@ def ack_before_commit(patch: pytest.MonkeyPatch) -> None:
 
     async def store(self: Any, batch: Batch[Any], turn: Any) -> bool:
         self._settling.settle(batch.items, Outcomes(new=len(batch.items)), losers=batch.losers)
-        async for _ in self._verdicts(batch, turn):
+        async for _ in verdicts(self._writer, batch, turn):
             pass
         return True
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from common.batching.batch import Barrier, Batch, BatchLimits, Item, Trigger, resolve, runs_of
+from common.batching.batch import Barrier, Batch, BatchLimits, Item, Trigger, first_run, ranked, resolve
 from common.batching.batch_size import BatchSize
 from common.batching.batcher import Batcher
 from common.batching.waiters import whole
@@ -515,24 +515,30 @@ def test_every_id_stands_once_and_nothing_is_forgotten(stream: list[tuple[str, s
     assert batch.size == len(items)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 20))), st.integers(1, 5), st.integers(1, 30))
-def test_runs_fit_a_batch_and_are_all_of_it_in_order(stream: list[tuple[str, int]], size: int, max_bytes: int) -> None:
+@given(st.lists(st.integers(0, 20)), st.integers(1, 5), st.integers(1, 30))
+def test_a_first_run_fits_a_batch_and_is_as_long_as_it_can_be(weights: list[int], size: int, max_bytes: int) -> None:
     items = [
-        Item(Delivery(tag, Epoch(1), b"x" * weight, 0.0, None, None, 0, Properties), FakeRecord(record_id))
-        for tag, (record_id, weight) in enumerate(stream)
+        Item(Delivery(tag, Epoch(1), b"x" * weight, 0.0, None, None, 0, Properties), FakeRecord(str(tag)))
+        for tag, weight in enumerate(weights)
     ]
 
-    runs = list(runs_of(items, size=size, max_bytes=max_bytes))
+    run = first_run(items, size=size, max_bytes=max_bytes)
 
-    for record_id, _ in stream:
-        same = [each for each in items if each.record.id == record_id]
-        assert [[each for each in run if each in same] for run in runs if same[0] in run] == [same]
-    assert sum(map(len, runs)) == len(items)
-    assert list(dict.fromkeys(each.record.id for run in runs for each in run)) == list(dict.fromkeys(dict(stream)))
-    for run in runs:
-        ids = {each.record.id for each in run}
-        assert 1 <= len(ids) <= size
-        assert len(ids) == 1 or sum(len(each.delivery.body) for each in run) <= max_bytes
+    assert run == items[: len(run)]
+    assert bool(run) == bool(items)
+    assert len(run) <= size
+    assert len(run) <= 1 or sum(weights[: len(run)]) <= max_bytes
+    assert len(run) in (size, len(items)) or sum(weights[: len(run) + 1]) > max_bytes
+
+
+@given(st.lists(st.sampled_from([None, "20260101", "20260201"]), min_size=1))
+def test_what_counts_more_is_ranked_first_and_nothing_is_forgotten(versions: list[str | None]) -> None:
+    items = [item(tag, "a", version) for tag, version in enumerate(versions)]
+
+    order = ranked(items)
+
+    assert set(order) == set(items)
+    assert order[0] is resolve(list(items), Trigger.SIZE).items[0]
 
 
 @given(st.lists(st.sampled_from(["20260101", "20260201", "20260301"]), min_size=1, max_size=8))

@@ -1,39 +1,34 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.quarantine.evidence import FloodGuard
+from common.quarantine.evidence import Credit
 from common.sink import Outcomes
 
-LIMIT = 10
+MOST = 9
 
 
 @given(st.lists(st.sampled_from(["unreadable", "refused", "unchanged", "new"])))
-def test_what_may_be_judged_anew_makes_no_flood_of_itself(happens: list[str]) -> None:
-    guard = FloodGuard(limit=LIMIT)
+def test_between_two_written_records_no_more_is_spent_than_there_is_credit(happens: list[str]) -> None:
+    """An unchanged record gives back what unreadable ones have spent, and nothing else."""
+    credit = Credit(most=MOST)
+    unreadable = refused = 0
     for what in happens:
         match what:
             case "unreadable":
-                guard.unreadable(1)
+                unreadable += credit.spend(unreadable=True)
             case "refused":
-                guard.refused(1)
+                refused += credit.spend()
             case "unchanged":
-                guard.stored(Outcomes(unchanged=1))
+                credit.stored(Outcomes(unchanged=1))
+                unreadable = 0
             case _:
-                guard.stored(Outcomes(new=1))
-    if guard.holds:
-        return
+                credit.stored(Outcomes(new=1))
+                unreadable = refused = 0
 
-    assert 1 <= guard.room < LIMIT / 2
-    room = guard.room
-    guard.refused(room)
-
-    assert not guard.holds or room == 1
+        assert credit.left == MOST - unreadable - refused >= 0
 
 
-def test_where_a_flood_is_allowed_nothing_is_remembered() -> None:
-    guard = FloodGuard(limit=LIMIT, allow=True)
+def test_if_a_flood_is_allowed_there_is_always_credit() -> None:
+    credit = Credit(most=MOST, is_limited=False)
 
-    guard.refused(LIMIT)
-
-    assert not guard.holds
-    assert guard.room == (LIMIT - 1) // 2
+    assert all(credit.spend() for _ in range(10 * MOST))
