@@ -78,9 +78,11 @@ class Line:
 
     async def until(self, claim: Callable[[], bool], *, within: float = 100.0) -> None:
         """Let time pass until something holds."""
+        pause = 0.01
         async with asyncio.timeout(within):
             while not claim():
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.02, 0.5)  # a look a hundredth of a second for a quarter of an hour costs a minute
 
     @property
     def batch_size(self) -> float:
