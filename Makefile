@@ -35,7 +35,7 @@ check: $(VENV)/.ready ## ruff, mypy --strict, import-linter, dashboards and the 
 
 # Without the servers (no root, no apt-get) the tests that need them say so, unless the environment names others.
 test: $(VENV)/.ready ## install the servers, run all tests on servers of their own (PYTEST_ARGS=…)
-	-$(BIN)/spindle stack install </dev/null
+	-$(BIN)/python -m devstack install </dev/null
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS) </dev/null
 
 dashboards: $(VENV)/.ready ## write dashboards and alert rules anew from the package monitoring
@@ -45,11 +45,11 @@ docs: $(VENV)/.ready ## write docs/configuration.md from the settings models and
 	$(BIN)/python -m spindle.reference >docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
 
 bench: $(VENV)/.ready ## measure everything beside what it replaces: 15 minutes, build/bench.json (BENCH_ARGS=…)
-	-$(BIN)/spindle stack install </dev/null
+	-$(BIN)/python -m devstack install </dev/null
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 bench-quick: $(VENV)/.ready ## the same with few records, in two minutes
-	-$(BIN)/spindle stack install </dev/null
+	-$(BIN)/python -m devstack install </dev/null
 	$(BIN)/python -m bench --quick $(BENCH_ARGS)
 
 bench-compare: $(VENV)/.ready ## which figures differ between two results by more than their noise (OLD=… NEW=…)
@@ -59,30 +59,30 @@ simulate: $(VENV)/.ready ## the runtime under drawn faults, on a virtual clock (
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20000) --first $(or $(FIRST),0))
 
 chaos: $(VENV)/.ready ## real servers and services under drawn faults, every record counted (RUNS=300 SEED=…; RUN=… is one of them)
-	-$(BIN)/spindle stack install </dev/null
+	-$(BIN)/python -m devstack install </dev/null
 	$(BIN)/python -m tests.chaos $(if $(RUN),--run $(RUN),--runs $(or $(RUNS),20)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(MINUTES),--minutes $(MINUTES))
 
 endurance: $(VENV)/.ready ## full load and restarts for MINUTES=60: memory, descriptors and tasks flat, all stored; build/endurance.json
-	-$(BIN)/spindle stack install </dev/null
+	-$(BIN)/python -m devstack install </dev/null
 	$(BIN)/python -m tests.endurance --minutes $(or $(MINUTES),60)
 
 fuzz: $(VENV)/.ready ## any bytes for what reads bytes, each target for MINUTES=10; build/fuzz.json
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 demo: $(VENV)/.ready ## start the stack, load and verify records (DUMPS=folder, STACK=compose|native, DEMO_ARGS=…)
-	$(BIN)/spindle demo $(if $(DUMPS),--dumps '$(DUMPS)') $(if $(STACK),--stack '$(STACK)') $(DEMO_ARGS)
+	$(BIN)/python -m devstack demo $(if $(DUMPS),--dumps '$(DUMPS)') $(if $(STACK),--stack '$(STACK)') $(DEMO_ARGS)
 
 up: ## start servers, services and what watches them as containers (UP_ARGS='--scale tableinator=3')
 	@deploy/up.sh $(UP_ARGS)
 
 # Without the virtual environment nothing was started natively, and stopping is no time to make one.
 down: ## stop what demo, up or stack-up started; the data stays
-	@if [ -x $(BIN)/spindle ]; then $(BIN)/spindle stack down; fi
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m devstack down; fi
 	@if docker version >/dev/null 2>&1; then docker compose --profile '*' down; fi
 
 stack-up: $(VENV)/.ready ## start servers and services as native processes
-	$(BIN)/spindle stack up
+	$(BIN)/python -m devstack up
 
 stack-down: ## stop them; the data stays
-	@if [ -x $(BIN)/spindle ]; then $(BIN)/spindle stack down; else echo "nothing was started: there is no $(VENV)"; fi
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m devstack down; else echo "nothing was started: there is no $(VENV)"; fi

@@ -17,7 +17,7 @@ from bench.running import run
 from bench.settings import parse
 from common.errors import StartRefused
 from common.telemetry import logs
-from spindle.stack.recipe import StackFailed
+from devstack.stack.recipe import StackFailed
 
 _WIDTH = 100  # columns: also where the output is a file
 

@@ -20,7 +20,7 @@ from bench.settings import Settings
 from bench.showing import Showing
 from bench.stage import Stage
 from bench.versions import versions
-from spindle.stack.files import default_home, make_home
+from devstack.stack.files import default_home, make_home
 
 MakeArms = Callable[[Stage], list[Arm]]
 

@@ -14,9 +14,9 @@ import asyncpg
 
 from bench.processes import listener
 from common.errors import StartRefused
-from spindle.stack import neo4j, postgres, rabbitmq
-from spindle.stack.files import default_home, make_home
-from spindle.stack.native import SERVERS, NativeStack
+from devstack.stack import neo4j, postgres, rabbitmq
+from devstack.stack.files import default_home, make_home
+from devstack.stack.native import SERVERS, NativeStack
 
 _COMMIT_TIMES = "track_commit_timestamp"
 """PostgreSQL then knows of each row when it was committed; the latency arms ask for it."""

@@ -8,16 +8,14 @@ from types import ModuleType
 from common.errors import SettingsError, SpindleError, StartRefused
 from spindle import lint
 from spindle.dead_letters import command as dead_letters
-from spindle.demo import command as demo
 from spindle.doctor import command as doctor
 from spindle.output import NOBODY_READS, silence
-from spindle.stack import command as stack
 from spindle.status import command as status
 from spindle.verification import command as verification
 
-COMMANDS: tuple[ModuleType, ...] = (demo, status, doctor, lint, dead_letters, verification, stack)
+COMMANDS: tuple[ModuleType, ...] = (status, doctor, lint, dead_letters, verification)
 
-_ABOUT = "Carry records from RabbitMQ into Neo4j and PostgreSQL: try it, watch it, and see that all has arrived."
+_ABOUT = "Carry records from RabbitMQ into Neo4j and PostgreSQL: watch it, and see that all has arrived."
 _MORE = "`spindle COMMAND --help` tells what a command does, which options it takes, and what its exit codes mean."
 
 
@@ -27,7 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:
         command.register(commands)
-    arguments = _parsed(parser, sys.argv[1:] if argv is None else argv)
+    return ended(parser.parse_args(argv))
+
+
+def ended(arguments: argparse.Namespace) -> int:
+    """Run a command whose arguments are read; return its exit code, as `main` does."""
     try:
         return int(arguments.run(arguments))
     except (SettingsError, StartRefused) as error:
@@ -39,15 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         silence()
         return NOBODY_READS
-
-
-def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    try:
-        return parser.parse_args(argv)
-    except SystemExit as end:
-        if end.code and "demo" in argv[:1]:
-            demo.refuse(argv[1:])
-        raise
 
 
 def _failed(error: SpindleError, code: int) -> int:

@@ -3,12 +3,12 @@
 import argparse
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from common.errors import StartRefused
-from spindle.stack.files import default_home
-from spindle.stack.native import SERVERS, SERVICES, NativeStack
-from spindle.stack.ports import LOOPBACK
-from spindle.stack.service import settings_of_the_user
+
+if TYPE_CHECKING:
+    from devstack.stack.native import NativeStack
 
 
 def add_stack_argument(parser: argparse.ArgumentParser) -> None:
@@ -30,22 +30,31 @@ def environment_of(arguments: argparse.Namespace) -> Mapping[str, str]:
     return os.environ if arguments.stack_env is None else stack_environment(find_stack(arguments.stack_env))
 
 
-def find_stack(name: str) -> NativeStack:
+def find_stack(name: str) -> "NativeStack":
     """The native stack of this name.
 
     Raises: StartRefused where there is none.
     """
+    try:
+        from devstack.stack.files import default_home
+        from devstack.stack.native import SERVERS, NativeStack
+    except ModuleNotFoundError as error:  # an image holds no tools for development
+        raise StartRefused("--stack-env is for a clone of the project: there is no native stack here") from error
     stack = NativeStack(default_home(name))
     if not all(stack.member(server).place.ports for server in SERVERS):
-        raise StartRefused(f"there is no stack in {stack.home}; start one with: spindle stack up")
+        raise StartRefused(f"there is no stack in {stack.home}; start one with: python -m devstack up")
     return stack
 
 
-def stack_environment(stack: NativeStack) -> Mapping[str, str]:
+def stack_environment(stack: "NativeStack") -> Mapping[str, str]:
     """Addresses and passwords of a native stack, the addresses of its services' metrics included.
 
     Where the servers are is the stack's to say, and everything else the user's, as for the services themselves.
     """
+    from devstack.stack.native import SERVICES
+    from devstack.stack.ports import LOOPBACK
+    from devstack.stack.service import settings_of_the_user
+
     ports = {name: stack.member(name).place.ports.get("metrics") for name in SERVICES}
     metrics = {f"STATUS_{name.upper()}": f"{LOOPBACK}:{port}" for name, port in ports.items() if port}
     return {**settings_of_the_user(), **metrics, **stack.environment()}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from spindle.stack.native import NativeStack
+from devstack.stack.native import NativeStack
 from tests.commands import stop_on_sigterm
 from tests.servers import brokers, containers, native, servers
 from tests.servers.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.consumers import Process
 from common.errors import StartRefused
-from spindle.stack.files import last_lines, locked
-from spindle.stack.maven import cache_folder
+from devstack.stack.files import last_lines, locked
+from devstack.stack.maven import cache_folder
 
 VERSION = "1.20.0"
 SOURCE = Path(__file__).parent / "bento"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from common import VERSION
-from spindle.stack.native import SERVERS
+from devstack.stack.native import SERVERS
 from tests.chaos.world import World
 from tests.integration import graphs, tables
 from tests.servers import native

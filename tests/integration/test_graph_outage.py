@@ -7,9 +7,9 @@ import pytest
 
 from common.errors import BatchTooLarge, RecordsRefused, StoreUnavailable
 from common.sink import Outcomes
+from devstack.stack import neo4j as recipe
 from graphinator.projection import GraphRecord
 from graphinator.sink import GraphSink
-from spindle.stack import neo4j as recipe
 from tests.integration.graphs import edges, opened, record
 from tests.servers.native import OwnNeo4j
 

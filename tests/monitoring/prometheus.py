@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from spindle.stack.ports import LOOPBACK, choose
-from spindle.stack.processes import identify
+from devstack.stack.ports import LOOPBACK, choose
+from devstack.stack.processes import identify
 from tests.servers import containers
 
 _READY_LIMIT = 30.0  # seconds

@@ -14,10 +14,10 @@ import yaml
 
 from common.errors import Reason
 from common.kinds import Service
+from devstack.stack.ports import LOOPBACK, choose
 from extractor.synthetic.synthetic import SyntheticLoad
 from monitoring.__main__ import HERE
 from monitoring.signals import JOBS
-from spindle.stack.ports import LOOPBACK, choose
 from tests.e2e.bad_input import odd_messages
 from tests.e2e.broker import Broker
 from tests.e2e.services import Running, Services

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from spindle.stack.ports import choose
-from spindle.stack.rabbitmq import PROGRAM
-from spindle.stack.recipe import Place
+from devstack.stack.ports import choose
+from devstack.stack.rabbitmq import PROGRAM
+from devstack.stack.recipe import Place
 from tests.servers import containers, native
 from tests.servers.servers import RabbitMQ
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from common.settings.environment import Settings, variables
 from common.settings.programs import ProgramSettings
+from devstack.stack import ports
 from extractor.settings import ExtractorSettings
 from graphinator.settings import GraphinatorSettings
 from spindle.settings import OperatorSettings
-from spindle.stack import ports
 from tableinator.settings import TableinatorSettings
 
 ROOT = Path(__file__).parents[2]
@@ -142,9 +142,9 @@ class ComposeStack:
         """Run a command of the engine's and return what it printed."""
         return _run(*arguments, timeout=timeout)
 
-    def spindle(self, *arguments: str, timeout: float = 900.0) -> str:
-        """Run the operator's command on this machine, for this project, and return what it printed."""
-        return self.run(sys.executable, "-m", "spindle", *arguments, timeout=timeout)
+    def devstack(self, *arguments: str, timeout: float = 900.0) -> str:
+        """Run the command for development on this machine, for this project, and return what it printed."""
+        return self.run(sys.executable, "-m", "devstack", *arguments, timeout=timeout)
 
     def images(self) -> dict[str, dict[str, Any]]:
         """Describe the images that were built for this project, by service."""

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from spindle.stack.processes import ProcessRef, identify, is_running
+from devstack.stack.processes import ProcessRef, identify, is_running
 from tests.servers.servers import Neo4j, Postgres, RabbitMQ
 
 _Container = TypeVar("_Container", bound="DockerContainer")

@@ -7,12 +7,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from spindle.stack import neo4j, postgres, rabbitmq
-from spindle.stack.installing import missing_packages, reason_against
-from spindle.stack.member import Member
-from spindle.stack.native import NativeStack
-from spindle.stack.processes import ProcessRef, identify, is_running
-from spindle.stack.recipe import Place
+from devstack.stack import neo4j, postgres, rabbitmq
+from devstack.stack.installing import missing_packages, reason_against
+from devstack.stack.member import Member
+from devstack.stack.native import NativeStack
+from devstack.stack.processes import ProcessRef, identify, is_running
+from devstack.stack.recipe import Place
 from tests.servers.servers import Neo4j, Postgres, RabbitMQ
 
 

@@ -13,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from common.errors import SpindleError
-from spindle.stack import ports
-from spindle.stack.files import last_lines
-from spindle.stack.installing import find_pgbouncer, install
+from devstack.stack import ports
+from devstack.stack.files import last_lines
+from devstack.stack.installing import find_pgbouncer, install
 from tests.integration.tables import at
 
 _ACCOUNT = "nobody"  # it refuses to run as root

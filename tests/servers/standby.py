@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from spindle.stack import ports
-from spindle.stack.postgres import find_programs
+from devstack.stack import ports
+from devstack.stack.postgres import find_programs
 from tests.integration.tables import at
 from tests.servers.native import OwnPostgres
 

@@ -173,7 +173,7 @@ def test_a_load_survives_down_and_up_and_the_second_writes_nothing(
 
 
 def test_the_demo_verifies_what_is_there_and_writes_nothing(stack: ComposeStack, tmp_path: Path) -> None:
-    said = stack.spindle("demo", "--stack", "compose", *FIRST, "--json", "--report", str(tmp_path / "demo.json"))
+    said = stack.devstack("demo", "--stack", "compose", *FIRST, "--json", "--report", str(tmp_path / "demo.json"))
 
     demo = json.loads(said)
     assert (demo["verified"], demo["stack"]) == (True, "compose")

@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from common.kinds import KINDS
-from spindle.demo.counters import scrape
-from spindle.stack import postgres
-from spindle.stack.native import SERVERS, SERVICES, NativeStack
-from spindle.stack.service import metrics_url
+from devstack.demo.counters import scrape
+from devstack.stack import postgres
+from devstack.stack.native import SERVERS, SERVICES, NativeStack
+from devstack.stack.service import metrics_url
 from tests.integration import tables
 from tests.servers.native import NativeRun, reason_against_native
 from tests.servers.servers import in_thread
@@ -46,7 +46,7 @@ class Demo:
 
     def __init__(self, stack: NativeStack, folder: Path, *arguments: str) -> None:
         self._report = folder / "build/demo.json"
-        command = [sys.executable, "-m", "spindle", "demo", "--stack", "native", "--home", str(stack.home)]
+        command = [sys.executable, "-m", "devstack", "demo", "--stack", "native", "--home", str(stack.home)]
         self.process = subprocess.Popen(
             [*command, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.sink import Outcome
-from spindle.demo.counters import Movement, Reading, Scrape, Series, parse
-from spindle.demo.watching import PATIENCE, QUIET_AFTER_RESTART, Watch
+from devstack.demo.counters import Movement, Reading, Scrape, Series, parse
+from devstack.demo.watching import PATIENCE, QUIET_AFTER_RESTART, Watch
 
 ARTISTS, LABELS = "artists", "labels"
 GRAPH, TABLE = "graphinator", "tableinator"

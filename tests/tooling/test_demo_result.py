@@ -6,8 +6,8 @@ import pytest
 
 from common.errors import StartRefused
 from common.sink import Outcome
-from spindle.demo.choosing import Wish, choose_stack
-from spindle.demo.result import DemoResult, KindResult, to_json
+from devstack.demo.choosing import Wish, choose_stack
+from devstack.demo.result import DemoResult, KindResult, to_json
 from spindle.verification.findings import StoreFindings, Verification
 
 

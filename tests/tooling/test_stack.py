@@ -18,12 +18,12 @@ import pytest
 from msgspec import structs
 from neo4j import GraphDatabase
 
-from spindle.stack import ports, processes
-from spindle.stack.member import Condition, Member
-from spindle.stack.native import SERVERS, SERVICES, NativeStack
-from spindle.stack.processes import ProcessRef, is_running
-from spindle.stack.recipe import StackFailed
-from spindle.stack.service import Service
+from devstack.stack import ports, processes
+from devstack.stack.member import Condition, Member
+from devstack.stack.native import SERVERS, SERVICES, NativeStack
+from devstack.stack.processes import ProcessRef, is_running
+from devstack.stack.recipe import StackFailed
+from devstack.stack.service import Service
 from tests.servers import native
 from tests.servers.native import NativeRun
 from tests.servers.servers import in_thread
@@ -32,8 +32,8 @@ _T = TypeVar("_T")
 RABBITMQ_AND_POSTGRES = ("rabbitmq", "postgres")  # where Neo4j's seconds would add nothing
 
 
-def spindle(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "spindle", "stack", *arguments, "--home", str(home)]
+def devstack(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "devstack", *arguments, "--home", str(home)]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -44,7 +44,7 @@ def stack(native_run: NativeRun) -> Iterator[NativeStack]:
     if missing:
         pytest.skip(missing[0])
     stack = native_run.stack("by-command")
-    started = spindle("up", "--no-services", "--json", home=stack.home)
+    started = devstack("up", "--no-services", "--json", home=stack.home)
     assert started.returncode == 0, started.stderr
     yield stack
     stack.kill()
@@ -53,14 +53,14 @@ def stack(native_run: NativeRun) -> Iterator[NativeStack]:
 def test_a_second_up_starts_nothing_and_says_so(stack: NativeStack) -> None:
     before = pids(stack)
 
-    again = spindle("up", "--no-services", home=stack.home)
+    again = devstack("up", "--no-services", home=stack.home)
 
     assert (again.returncode, pids(stack)) == (0, before)
     assert "already running" in again.stderr
 
 
 def test_status_names_every_server_for_a_program(stack: NativeStack) -> None:
-    status = spindle("status", "--json", home=stack.home)
+    status = devstack("status", "--json", home=stack.home)
 
     members = json.loads(status.stdout)["members"]
     assert status.returncode == 0
@@ -69,7 +69,7 @@ def test_status_names_every_server_for_a_program(stack: NativeStack) -> None:
 
 
 def test_env_prints_lines_that_a_shell_takes(stack: NativeStack) -> None:
-    lines = spindle("env", home=stack.home).stdout
+    lines = devstack("env", home=stack.home).stdout
 
     told = subprocess.run(["env", "-i", "sh", "-c", f"{lines}\nenv"], capture_output=True, text=True, check=True).stdout
 
@@ -103,8 +103,8 @@ def test_a_killed_server_is_noticed_and_the_next_up_starts_only_that_one(stack: 
     os.kill(before["postgres"], signal.SIGKILL)
     _until(10, lambda: stack.member("postgres").condition() is Condition.DEAD or None)
 
-    degraded = spindle("status", "--json", home=stack.home)
-    mended = spindle("up", "--no-services", home=stack.home)
+    degraded = devstack("status", "--json", home=stack.home)
+    mended = devstack("up", "--no-services", home=stack.home)
 
     assert (degraded.returncode, mended.returncode) == (1, 0)
     assert {row["name"]: row["state"] for row in json.loads(degraded.stdout)["members"]}["postgres"] == "dead"
@@ -126,10 +126,10 @@ def test_data_passwords_and_ports_survive_down_and_up_and_nothing_is_left_in_bet
     running = [ref for name in SERVERS for ref in stack.state.member(name).processes.values()]
     _leave_a_trace(stack)
 
-    down = spindle("down", home=stack.home)
-    status = spindle("status", home=stack.home)
+    down = devstack("down", home=stack.home)
+    status = devstack("status", home=stack.home)
     left = [ref for ref in running if is_running(ref)]
-    up = spindle("up", "--no-services", home=stack.home)
+    up = devstack("up", "--no-services", home=stack.home)
 
     assert (down.returncode, status.returncode, up.returncode) == (0, 2, 0)
     assert (len(running), left) == (4, [])  # RabbitMQ's name server is one of them
@@ -179,7 +179,7 @@ def test_a_failing_start_stops_the_rest_and_shows_the_servers_own_words(private_
 
 
 def test_an_up_that_is_told_to_end_leaves_nothing_behind(private_stack: NativeStack) -> None:
-    command = [sys.executable, "-m", "spindle", "stack", "up", "--no-services", "--home", str(private_stack.home)]
+    command = [sys.executable, "-m", "devstack", "up", "--no-services", "--home", str(private_stack.home)]
     up = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     started = _until(30, lambda: private_stack.member("rabbitmq").process)
 

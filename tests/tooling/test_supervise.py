@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spindle.stack.supervise import MOST_RESTARTS, Supervisor
+from devstack.stack.supervise import MOST_RESTARTS, Supervisor
 
 COUNT = "import sys; open(sys.argv[1], 'a').write('x'); sys.exit(int(sys.argv[2]))"
 
@@ -46,7 +46,7 @@ def test_a_soft_stop_reaches_the_command_and_its_exit_code_comes_back(tmp_path: 
         "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7));"
         f"pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
     )
-    supervise = [sys.executable, "-m", "spindle.stack.supervise", "--", sys.executable, "-c", command]
+    supervise = [sys.executable, "-m", "devstack.stack.supervise", "--", sys.executable, "-c", command]
     supervisor = subprocess.Popen(supervise)
     _await(ready)
 
@@ -56,7 +56,7 @@ def test_a_soft_stop_reaches_the_command_and_its_exit_code_comes_back(tmp_path: 
 
 
 def test_a_soft_stop_between_two_starts_ends_at_once() -> None:
-    supervise = [sys.executable, "-u", "-m", "spindle.stack.supervise", "--", "false"]
+    supervise = [sys.executable, "-u", "-m", "devstack.stack.supervise", "--", "false"]
     supervisor = subprocess.Popen(supervise, stderr=subprocess.PIPE, text=True)
     assert supervisor.stderr is not None
     while "restart 5" not in supervisor.stderr.readline():

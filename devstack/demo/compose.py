@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from common.kinds import Service
-from spindle.demo.stacks import LOGGING
+from devstack.demo.stacks import LOGGING
+from devstack.stack.files import PROJECT
+from devstack.stack.ports import LOOPBACK
+from devstack.stack.recipe import StackFailed
 from spindle.sources import Source
-from spindle.stack.files import PROJECT
-from spindle.stack.ports import LOOPBACK
-from spindle.stack.recipe import StackFailed
 
 _ENGINE_SECONDS = 20.0
 _PULL_SECONDS = 900.0

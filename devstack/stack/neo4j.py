@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import StartRefused
-from spindle.stack.files import write_private
-from spindle.stack.launching import Command, run_once
-from spindle.stack.maven import jars_folder
-from spindle.stack.ports import LOOPBACK, answer
-from spindle.stack.recipe import Place, StackFailed
+from devstack.stack.files import write_private
+from devstack.stack.launching import Command, run_once
+from devstack.stack.maven import jars_folder
+from devstack.stack.ports import LOOPBACK, answer
+from devstack.stack.recipe import Place, StackFailed
 
 USER = "neo4j"
 DATABASE = "neo4j"

@@ -6,7 +6,7 @@ not in the queue may be in a batch, or nowhere.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from spindle.demo.counters import Movement
+from devstack.demo.counters import Movement
 
 PATIENCE = 120.0
 """Seconds without a single record settled after which nobody waits any longer."""

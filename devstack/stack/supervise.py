@@ -1,6 +1,6 @@
 """Run a command and start it again when it fails, as a container engine does with `restart: on-failure:10`.
 
-    python -m spindle.stack.supervise -- command argument…
+    python -m devstack.stack.supervise -- command argument…
 
 Exit code 0 means that it was told to stop, 2 that its settings are wrong: neither is mended by another start. SIGTERM
 and SIGINT are passed on, and the command's exit code is ours.

@@ -7,9 +7,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 
-from spindle.stack.launching import Command
-from spindle.stack.ports import LOOPBACK
-from spindle.stack.recipe import Place
+from devstack.stack.launching import Command
+from devstack.stack.ports import LOOPBACK
+from devstack.stack.recipe import Place
 
 _ADDRESSES = ("HOST", "PORT", "USERNAME", "PASSWORD", "VHOST", "DATABASE", "URL", "DSN", "URI")
 
@@ -35,7 +35,7 @@ class Service:
         return [
             Command(
                 name=self.name,
-                argv=[sys.executable, "-m", "spindle.stack.supervise", "--", sys.executable, "-m", self.name],
+                argv=[sys.executable, "-m", "devstack.stack.supervise", "--", sys.executable, "-m", self.name],
                 folder=place.folder,
                 log=place.log(self.name),
                 environment={

@@ -8,10 +8,10 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from spindle.stack.files import write_private
-from spindle.stack.launching import Command
-from spindle.stack.ports import LOOPBACK, answer
-from spindle.stack.recipe import Place
+from devstack.stack.files import write_private
+from devstack.stack.launching import Command
+from devstack.stack.ports import LOOPBACK, answer
+from devstack.stack.recipe import Place
 
 USER = "spindle"
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

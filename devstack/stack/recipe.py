@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from common.errors import SpindleError
-from spindle.stack.launching import Command
+from devstack.stack.launching import Command
 
 
 class StackFailed(SpindleError):

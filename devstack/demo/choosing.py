@@ -5,8 +5,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from common.errors import StartRefused
-from spindle.demo.compose import ComposeServices
-from spindle.demo.stacks import NativeServices, Stack
+from devstack.demo.compose import ComposeServices
+from devstack.demo.stacks import NativeServices, Stack
 
 
 class Wish(StrEnum):

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from common.kinds import Service
-from spindle.demo.counters import Movement, Scrape
-from spindle.demo.result import STORES, KindResult
-from spindle.demo.watching import Watch
+from devstack.demo.counters import Movement, Scrape
+from devstack.demo.result import STORES, KindResult
+from devstack.demo.watching import Watch
 
 
 class Progress:

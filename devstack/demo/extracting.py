@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from common.errors import SpindleError
-from spindle.demo.stacks import Stack
+from devstack.demo.stacks import Stack
+from devstack.stack.files import last_lines
 from spindle.sources import Source
-from spindle.stack.files import last_lines
 
 _END_SECONDS = 20.0
 _PROGRESS = re.compile(rb"data_type=(\w+) published=(\d+)")

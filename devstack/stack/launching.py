@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
-from spindle.stack.processes import MARK, ProcessRef, identify
+from devstack.stack.processes import MARK, ProcessRef, identify
 
 
 @dataclass(frozen=True, slots=True)

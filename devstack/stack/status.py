@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from spindle.stack.member import Condition, Member
-from spindle.stack.native import SERVICES, NativeStack
-from spindle.stack.ports import LOOPBACK
+from devstack.stack.member import Condition, Member
+from devstack.stack.native import SERVICES, NativeStack
+from devstack.stack.ports import LOOPBACK
 
 
 class Verdict(IntEnum):

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
+from devstack.stack.files import default_home
+from devstack.stack.launching import clean_environment
+from devstack.stack.native import SERVERS, SERVICES, NativeStack
+from devstack.stack.service import metrics_url
 from spindle.sources import Source
-from spindle.stack.files import default_home
-from spindle.stack.launching import clean_environment
-from spindle.stack.native import SERVERS, SERVICES, NativeStack
-from spindle.stack.service import metrics_url
 
 LOGGING = {"LOG_FORMAT": "logfmt", "LOG_LEVEL": "info"}
 """How the extractor must write, so that its progress can be read from its log."""
@@ -75,7 +75,7 @@ class NativeServices:
         variables = self.environment()
         servers = {name: f"{variables[f'{name}_HOST']}:{variables[f'{name}_PORT']}" for name in ("POSTGRES", "NEO4J")}
         users = {name: f"(user {variables[f'{name}_USERNAME']})" for name in ("RABBITMQ", "POSTGRES", "NEO4J")}
-        program = sys.argv[0] if Path(sys.argv[0]).name == "spindle" else "spindle"
+        program = "python -m devstack"
         ours = self._stack.home == default_home("default")
         where = "" if ours else f" --home {self._stack.home}"
         return [
@@ -84,6 +84,6 @@ class NativeServices:
             ("PostgreSQL", f"{servers['POSTGRES']}, database {variables['POSTGRES_DATABASE']} {users['POSTGRES']}"),
             ("Neo4j", f"bolt://{servers['NEO4J']} {users['NEO4J']}"),
             ("logs", str(self._stack.home / "logs")),
-            ("passwords", f"{program} stack env{where}"),
-            ("stop", "make down" if ours else f"{program} stack down{where}"),
+            ("passwords", f"{program} env{where}"),
+            ("stop", "make down" if ours else f"{program} down{where}"),
         ]

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from common.errors import StartRefused
-from spindle.stack.files import write_private
-from spindle.stack.processes import ProcessRef
+from devstack.stack.files import write_private
+from devstack.stack.processes import ProcessRef
 
 
 class MemberState(msgspec.Struct, frozen=True, kw_only=True):

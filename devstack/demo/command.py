@@ -1,4 +1,4 @@
-"""`spindle demo`: from nothing to two stores that are proved to hold what was published."""
+"""`python -m devstack demo`: from nothing to two stores that are proved to hold what was published."""
 
 import argparse
 import asyncio
@@ -18,17 +18,17 @@ from rich.console import Console
 
 from common.kinds import Service
 from common.settings.environment import load as load_settings
+from devstack.demo.choosing import Wish, choose_stack
+from devstack.demo.extracting import Extraction
+from devstack.demo.progress import Progress
+from devstack.demo.result import DemoResult, KindResult, to_json
+from devstack.demo.running import Scraper, carry, wait_for_rest
+from devstack.demo.showing import print_places, print_result, shown_progress
+from devstack.demo.stacks import Stack
+from devstack.stack.files import default_home
 from graphinator.settings import Neo4jSettings
-from spindle.demo.choosing import Wish, choose_stack
-from spindle.demo.extracting import Extraction
-from spindle.demo.progress import Progress
-from spindle.demo.result import DemoResult, KindResult, to_json
-from spindle.demo.running import Scraper, carry, wait_for_rest
-from spindle.demo.showing import print_places, print_result, shown_progress
-from spindle.demo.stacks import Stack
 from spindle.output import readers_may_leave, wide_console
 from spindle.sources import Source, add_source_arguments, open_source
-from spindle.stack.files import default_home
 from spindle.verification.findings import Verification
 from spindle.verification.verifying import verify
 from tableinator.settings import PostgresSettings
@@ -38,7 +38,7 @@ REPORT = Path("build/demo.json")
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add this command to the operator's."""
+    """Add this command."""
     summary = "bring the stack up, load records, and prove that both stores hold them"
     parser = commands.add_parser(
         "demo",

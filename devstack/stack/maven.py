@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from spindle.stack.files import locked
-from spindle.stack.recipe import StackFailed
+from devstack.stack.files import locked
+from devstack.stack.recipe import StackFailed
 
 # A version range would fetch every version's description: minutes instead of seconds.
 NEO4J_VERSION = "5.26.30"

@@ -7,16 +7,16 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
-from spindle.stack import addresses
-from spindle.stack.files import locked, make_home
-from spindle.stack.installing import install
-from spindle.stack.member import Condition, Member
-from spindle.stack.neo4j import Neo4j
-from spindle.stack.postgres import PostgreSQL
-from spindle.stack.rabbitmq import RabbitMQ
-from spindle.stack.recipe import Recipe
-from spindle.stack.service import Service
-from spindle.stack.state import StateFile
+from devstack.stack import addresses
+from devstack.stack.files import locked, make_home
+from devstack.stack.installing import install
+from devstack.stack.member import Condition, Member
+from devstack.stack.neo4j import Neo4j
+from devstack.stack.postgres import PostgreSQL
+from devstack.stack.rabbitmq import RabbitMQ
+from devstack.stack.recipe import Recipe
+from devstack.stack.service import Service
+from devstack.stack.state import StateFile
 
 SERVERS = ("rabbitmq", "postgres", "neo4j")
 SERVICES = ("graphinator", "tableinator")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from common.errors import StartRefused
-from spindle.stack import maven, neo4j, postgres, rabbitmq
-from spindle.stack.recipe import StackFailed
+from devstack.stack import maven, neo4j, postgres, rabbitmq
+from devstack.stack.recipe import StackFailed
 
 # Any of these runs Neo4j 5.26; which of them exists depends on the release of the distribution.
 _JAVA = ("openjdk-21-jre-headless", "openjdk-17-jre-headless", "default-jre-headless")

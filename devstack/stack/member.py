@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from spindle.stack import ports, processes
-from spindle.stack.files import last_lines
-from spindle.stack.launching import Command, launch
-from spindle.stack.processes import ProcessRef
-from spindle.stack.recipe import Place, Recipe, StackFailed
-from spindle.stack.state import MemberState, StateFile, new_password
+from devstack.stack import ports, processes
+from devstack.stack.files import last_lines
+from devstack.stack.launching import Command, launch
+from devstack.stack.processes import ProcessRef
+from devstack.stack.recipe import Place, Recipe, StackFailed
+from devstack.stack.state import MemberState, StateFile, new_password
 
 STOP_LIMIT = 60.0  # seconds: PostgreSQL's last checkpoint and a service's drain may need a good part of it
 GIVE_UP_LIMIT = 2.0  # for one that never answered: RabbitMQ does not hear SIGTERM while it boots

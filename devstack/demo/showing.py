@@ -11,9 +11,9 @@ from rich.table import Table
 
 from common.kinds import Service
 from common.sink import Outcome
-from spindle.demo.progress import Progress
-from spindle.demo.result import DemoResult, KindResult
-from spindle.demo.running import Display
+from devstack.demo.progress import Progress
+from devstack.demo.result import DemoResult, KindResult
+from devstack.demo.running import Display
 from spindle.verification.showing import edges_table, number, problem_lines, yes_or_no
 
 _LINE_INTERVAL = 5.0

@@ -1,4 +1,4 @@
-"""`spindle stack install|up|down|status|env`: the native stack from the command line."""
+"""`python -m devstack install|up|down|status|env`: the native stack from the command line."""
 
 import argparse
 import json
@@ -10,33 +10,31 @@ from pathlib import Path
 from types import FrameType
 
 from common.errors import StartRefused
+from devstack.stack import installing, status
+from devstack.stack.files import default_home
+from devstack.stack.native import SERVERS, SERVICES, NativeStack
 from spindle.output import Screen, readers_may_leave
-from spindle.stack import installing, status
-from spindle.stack.files import default_home
-from spindle.stack.native import SERVERS, SERVICES, NativeStack
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add this command to the operator's."""
-    parser = commands.add_parser("stack", help="RabbitMQ, PostgreSQL and Neo4j as native processes")
-    actions = parser.add_subparsers(required=True, metavar="install|up|down|status|env")
-    install = actions.add_parser("install", help="install what is missing, start nothing")
+    """Add these commands."""
+    install = commands.add_parser("install", help="install what is missing, start nothing")
     install.set_defaults(run=_install)
-    up = _action(actions, "up", _up, "install what is missing, start servers and services")
+    up = _action(commands, "up", _up, "install what is missing, start servers and services")
     up.add_argument("--no-services", action="store_true", help="only the servers")
-    down = _action(actions, "down", _down, "stop everything; the data stays")
+    down = _action(commands, "down", _down, "stop everything; the data stays")
     down.add_argument("--erase", action="store_true", help="remove the data too")
-    _action(actions, "status", _status, "exit code 0: all running, 1: something is not, 2: nothing is")
-    _action(actions, "env", _env, "print the addresses and passwords as lines for a shell")
+    _action(commands, "status", _status, "exit code 0: all running, 1: something is not, 2: nothing is")
+    _action(commands, "env", _env, "print the addresses and passwords as lines for a shell")
 
 
 def _action(
-    actions: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
     run: object,
     summary: str,
 ) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=summary, description=summary)
+    parser = commands.add_parser(name, help=summary, description=summary)
     parser.add_argument("--name", default="default", type=_name, help="one of several stacks side by side")
     parser.add_argument("--home", type=Path, help="the data folder, instead of one made from the name")
     parser.add_argument("--json", action="store_true", help="for a program")
@@ -86,7 +84,7 @@ def _status(arguments: argparse.Namespace) -> int:
 def _env(arguments: argparse.Namespace) -> int:
     stack = _stack(arguments)
     if not all(stack.member(name).place.ports for name in SERVERS):
-        raise StartRefused(f"there is no stack in {stack.home}; start one with: spindle stack up")
+        raise StartRefused(f"there is no stack in {stack.home}; start one with: python -m devstack up")
     variables = stack.environment()
     if arguments.json:
         print(json.dumps(variables))

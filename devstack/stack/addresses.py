@@ -1,8 +1,8 @@
 """Where the stack's servers are, as the settings of our services name it."""
 
-from spindle.stack import neo4j, postgres, rabbitmq
-from spindle.stack.ports import LOOPBACK
-from spindle.stack.recipe import Place
+from devstack.stack import neo4j, postgres, rabbitmq
+from devstack.stack.ports import LOOPBACK
+from devstack.stack.recipe import Place
 
 
 def environment(*, broker: Place, tables: Place, graph: Place) -> dict[str, str]:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from common.errors import SpindleError
-from spindle.demo.counters import Scrape, Unreachable, scrape
-from spindle.demo.extracting import Extraction
-from spindle.demo.progress import Progress
-from spindle.demo.stacks import Stack
-from spindle.demo.watching import PATIENCE
+from devstack.demo.counters import Scrape, Unreachable, scrape
+from devstack.demo.extracting import Extraction
+from devstack.demo.progress import Progress
+from devstack.demo.stacks import Stack
+from devstack.demo.watching import PATIENCE
 
 INTERVAL = 0.2
 """Seconds between two looks, which is also how exact the measured times are."""

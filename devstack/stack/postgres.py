@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 
 from common.errors import StartRefused
-from spindle.stack.files import write_private
-from spindle.stack.launching import Command, run_once
-from spindle.stack.ports import LOOPBACK
-from spindle.stack.processes import ProcessRef, identify, wait_until_ended
-from spindle.stack.recipe import Place, StackFailed
+from devstack.stack.files import write_private
+from devstack.stack.launching import Command, run_once
+from devstack.stack.ports import LOOPBACK
+from devstack.stack.processes import ProcessRef, identify, wait_until_ended
+from devstack.stack.recipe import Place, StackFailed
 
 USER = "spindle"
 DATABASE = "spindle"
