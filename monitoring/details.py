@@ -76,7 +76,11 @@ def _wrong() -> Sequence[Panel]:
                 Query(f"{least} by (service) ({_consumers()})", f"{{{{service}}}} {word}", dashed=least == "min")
                 for least, word in (("min", "least"), ("max", "most"))
             ),
-            width=16,
+        ),
+        line(
+            "Log lines dropped",
+            "Per minute: whoever reads the log does not keep up, and nothing waits for it.",
+            Query("round(sum by (job) (increase(spindle_log_lines_dropped_total[1m])))", "{{job}}"),
         ),
         number(
             "Versions",

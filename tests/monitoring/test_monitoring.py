@@ -240,6 +240,7 @@ def test_red_in_peace_and_limits_over_the_data_are_nowhere() -> None:
             if panel["type"] != "timeseries":
                 continue
             defaults = panel["fieldConfig"]["defaults"]
+            # A line on zero, and limits filled over the data, are what one had to look through before.
             is_stacked = defaults["custom"].get("stacking", {}).get("mode") == "normal"
             assert is_stacked or defaults["custom"]["fillOpacity"] == 0, panel["title"]
             if defaults["custom"].get("thresholdsStyle", {}).get("mode") == "dashed":
