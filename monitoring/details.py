@@ -5,7 +5,19 @@ from collections.abc import Sequence
 from common.kinds import Service
 from monitoring import signals
 from monitoring.panels import RATE, Panel, Query, Row, line, number
-from monitoring.promql import BASELINE, BY_KIND, FULL_LOAD, MESSAGES, QUEUES, TIME_LEFT, mean, quantile, rate, with_same
+from monitoring.promql import (
+    BASELINE,
+    BY_KIND,
+    FULL_LOAD,
+    MESSAGES,
+    QUEUES,
+    TIME_LEFT,
+    ever,
+    mean,
+    quantile,
+    rate,
+    with_same,
+)
 
 _KIND = "{{service}} {{kind}}"
 _RECORDS = "spindle_records_total"
@@ -209,7 +221,10 @@ def _limits() -> Sequence[Panel]:
         line(
             "Time in transactions that failed",
             "How many writers at a time are busy with them, on average.",
-            Query(rate(_TIME, RATE, by="service, result", where='result!="stored"') + " > 0", "{{service}} {{result}}"),
+            Query(
+                ever(rate(_TIME, RATE, by="service, result", where='result!="stored"'), _TIME, by="service, result"),
+                "{{service}} {{result}}",
+            ),
             otherwise="None failed",
         ),
         line(

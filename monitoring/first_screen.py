@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from monitoring import signals
 from monitoring.panels import RATE, Panel, Query, Row, alerts, line, names, number
-from monitoring.promql import BY_KIND, DEAD, MESSAGES, READY, STILL, TIME_LEFT, quantile, rate, with_same
+from monitoring.promql import BY_KIND, DEAD, MESSAGES, READY, STILL, TIME_LEFT, ever, quantile, rate, with_same
 from monitoring.signals import Signal
 
 _RECORDS = "spindle_records_total"
@@ -108,7 +108,11 @@ def _wrong() -> Sequence[Panel]:
             "Transactions that stored nothing, by how they ended. A conflict is tried again at once; unavailable: the "
             "database does not answer; refused and too large: something in the batch, which is looked for.",
             Query(
-                f"{rate('spindle_transactions_total', RATE, by='service, result', where=_NOT_STORED)} > 0",
+                ever(
+                    rate("spindle_transactions_total", RATE, by="service, result", where=_NOT_STORED),
+                    "spindle_transactions_total",
+                    by="service, result",
+                ),
                 "{{service}} {{result}}",
             ),
             width=7,
@@ -119,7 +123,11 @@ def _wrong() -> Sequence[Panel]:
             "Dead letters, per minute",
             "Records that were set aside, by reason.",
             Query(
-                "round(sum by (service, reason) (increase(spindle_dead_letters_total[1m]))) > 0",
+                ever(
+                    "round(sum by (service, reason) (increase(spindle_dead_letters_total[1m])))",
+                    "spindle_dead_letters_total",
+                    by="service, reason",
+                ),
                 "{{service}} {{reason}}",
             ),
             width=7,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from monitoring import signals
 from monitoring.panels import RATE, Panel, Query, Row, choice, cloud, line
-from monitoring.promql import BACKLOG, DEAD, FILL, MESSAGES, READY, TIME_LEFT, mean, quantile, rate
+from monitoring.promql import BACKLOG, DEAD, FILL, MESSAGES, READY, TIME_LEFT, ever, mean, quantile, rate
 
 _ONE = 'service="$service", kind="$kind"'
 _HERE = f"{{{_ONE}}}"
@@ -189,7 +189,14 @@ def _trouble() -> Sequence[Panel]:
         line(
             "Dead letters by reason",
             "Per minute.",
-            Query(f"round(sum by (reason) (increase(spindle_dead_letters_total{_HERE}[1m]))) > 0", "{{reason}}"),
+            Query(
+                ever(
+                    f"round(sum by (reason) (increase(spindle_dead_letters_total{_HERE}[1m])))",
+                    f"spindle_dead_letters_total{_HERE}",
+                    by="reason",
+                ),
+                "{{reason}}",
+            ),
             shades="red",
             otherwise="None set aside",
         ),

@@ -47,6 +47,14 @@ def with_same(labels: str, left: str, operator: str, right: str) -> str:
     return f"{left} {operator} on ({labels}) {right}"
 
 
+def ever(expression: str, counter: str, *, by: str) -> str:
+    """Those series of an expression whose counter has ever counted: the others are zeros that hide them.
+
+    Not those above 0: from one such point to the next there would be a line.
+    """
+    return f"{expression} and on ({by}) sum by ({by}) ({counter}) > 0"
+
+
 def _braces(where: str) -> str:
     return f"{{{where}}}" if where else ""
 
