@@ -46,7 +46,16 @@ class _HandshakeRefused(ConnectionClosed):
         self.code, self.text = code, text
 
 
-class _GatedReader(asyncio.StreamReader):
+class Stream(asyncio.StreamReader):
+    """A stream whose end is always an error: aiormq takes one that comes between two frames for an end that it has
+    asked for."""
+
+    def at_eof(self) -> bool:
+        """What aiormq asks before each frame. Reading on raises, as it should."""
+        return False
+
+
+class _GatedReader(Stream):
     """A stream that can be left unread. What piles up behind the gate pauses the socket, as it always does.
 
     Pausing the transport instead does not last: a stream that had paused it resumes it as soon as it has room.
@@ -68,11 +77,23 @@ class StreamEnd(asyncio.StreamReaderProtocol):
 
     greeting = b""
     """What the first read has brought."""
+    has_ended = False
+    """Whether nothing more will come: the stream takes nothing more either."""
 
     def data_received(self, data: bytes) -> None:
         """The transport's call: one socket read."""
         self.greeting = self.greeting or data
         super().data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """The transport's call."""
+        self.has_ended = True
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport's call."""
+        self.has_ended = True
+        super().connection_lost(exc)
 
 
 class Transports(aiormq.connection.TransportFactory):
@@ -275,13 +296,21 @@ def broker_errors(address: str, *passed: type[Exception]) -> Iterator[None]:
         if _is_cancelled():
             raise
         raise BrokerUnavailable(f"RabbitMQ at {address}: connection closed") from error
-    except (AMQPError, OSError, RuntimeError, StopAsyncIteration) as error:
+    except Exception as error:
+        if not _is_foreign(error):
+            raise
         # The other way round: of a cancellation and an error that arrive together, aiormq keeps the error.
         if _is_cancelled():
             raise asyncio.CancelledError from error
         if isinstance(error, passed):
             raise
         raise _translated(address, error) from error
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Whether it is the client library's or the network's. A bare `Exception` is what aiormq tells whoever waits on a
+    connection that was closed on purpose."""
+    return isinstance(error, AMQPError | OSError | RuntimeError) or type(error) is Exception
 
 
 def _is_cancelled() -> bool:
@@ -292,7 +321,7 @@ def _is_cancelled() -> bool:
 def _translated(address: str, error: Exception) -> BrokerUnavailable | StartRefused:
     if isinstance(error, TimeoutError):
         return BrokerUnavailable(f"RabbitMQ at {address}: no answer in time")
-    if isinstance(error, StopAsyncIteration):  # so aiormq says that the stream had ended before the broker's greeting
+    if type(error) is Exception or isinstance(error.__cause__, asyncio.IncompleteReadError):
         return BrokerUnavailable(f"RabbitMQ at {address}: connection closed")
     if isinstance(error, _HandshakeRefused) and error.code == 403:
         return StartRefused(

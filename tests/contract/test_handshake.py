@@ -16,7 +16,7 @@ class _Unhurried(Transports):
 
     async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await super().create(url, **options)
-        await until(reader.at_eof)
+        await until(lambda: self.stream_end is not None and self.stream_end.has_ended)
         return reader, writer
 
 

@@ -1,7 +1,7 @@
 """What a broker does to a connection on purpose, and how both sources take it; and what they send it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +11,10 @@ from pamqp.commands import Basic
 from structlog.testing import capture_logs
 
 from common.delivery import Delivery, Properties
+from common.errors import BrokerUnavailable
+from common.rabbitmq.channel import Channel, open_channel
+from common.rabbitmq.connection import Connection, broker_errors, connected
+from common.rabbitmq.consuming.fast.connection import FastConnection
 from common.rabbitmq.consuming.fast.source import FastSource
 from common.rabbitmq.consuming.source import RabbitSource
 from common.rabbitmq.field_tables import DEPTH
@@ -18,7 +22,7 @@ from common.rabbitmq.frames import header_size
 from tests.contract import test_aio_pika_source as other
 from tests.contract.source import becomes_ready, bodies, messages, running, take, until
 from tests.contract.test_aio_pika_source import KIND, AioPikaHarness, eval_at, harness, publish_raw
-from tests.servers.amqp import nested, peer_of
+from tests.servers.amqp import nested, peer_of, settings
 from tests.servers.brokers import Broker
 from tests.servers.servers import RabbitMQ
 
@@ -28,6 +32,22 @@ __all__ = ["harness"]
 @pytest.fixture(params=[FastSource, RabbitSource], ids=["fast", "aio-pika"], autouse=True)
 def _each_source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(other, "RabbitSource", request.param)
+
+
+def cut(connection: Connection) -> None:
+    """End a connection as a network does."""
+    connection.cut()
+
+
+def hang_up(connection: Connection) -> None:
+    """Have one read of the socket bring some data and the end."""
+    end = connection._transports.stream_end
+    assert end is not None
+    end.data_received(HEARTBEAT)
+    end.eof_received()
+
+
+HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
 
 @pytest.fixture
@@ -205,6 +225,52 @@ async def test_the_reason_for_a_closed_connection_is_told(harness: AioPikaHarnes
         assert bodies(await take(source, 3)) == messages(3)
 
     assert "mind the gap" in str(lines)
+
+
+@pytest.mark.parametrize("end", [cut, hang_up])
+async def test_a_connection_lost_right_behind_its_channels_opening_is_a_lost_connection(
+    harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch, end: Callable[[Connection], None]
+) -> None:
+    """Fault 90."""
+    lost = 0
+
+    async def open_and_lose(connection: Connection) -> Channel:
+        nonlocal lost
+        channel = await open_channel(connection)
+        if lost < 2:
+            lost += 1
+            end(connection)
+        return channel
+
+    monkeypatch.setattr("common.rabbitmq.consuming.source.open_channel", open_and_lose)
+    async with running(harness.make()) as source:
+        await harness.publish(*messages(3))
+
+        assert bodies(await take(source, 3)) == messages(3)
+    assert lost == 2
+
+
+@pytest.mark.parametrize("make", [Connection, FastConnection])
+async def test_data_and_the_end_in_one_read_is_a_lost_connection(
+    harness: AioPikaHarness, make: type[Connection]
+) -> None:
+    """Fault 90: the client library tells whoever waits for an answer a bare `Exception`."""
+    async with connected(settings(harness.url), name="test", make=make) as connection:
+        harness.proxy.freeze()
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(refusal_of(connection))
+            await until(lambda: connection.channels)
+            hang_up(connection)
+        harness.proxy.mend()
+
+    assert "connection closed" in str(asking.result())
+
+
+async def refusal_of(connection: Connection) -> BrokerUnavailable:
+    """Ask the broker for something and hear that it is gone."""
+    with pytest.raises(BrokerUnavailable) as refused, broker_errors(connection.address):
+        await open_channel(connection)
+    return refused.value
 
 
 async def test_a_broker_that_blocks_publishers_goes_on_delivering(harness: AioPikaHarness, broker: Broker) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from yarl import URL
 
-from common.rabbitmq.connection import Connection, Transports
+from common.rabbitmq.connection import Connection, Stream, Transports
 from common.rabbitmq.consuming.fast.protocol import Wire
 
 
@@ -15,7 +15,7 @@ class _Wires(Transports):
     wire: Wire
 
     async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader = asyncio.StreamReader(loop=asyncio.get_running_loop())
+        reader = Stream(loop=asyncio.get_running_loop())
         self.wire = Wire(reader)
         return reader, await self._open(url, reader, self.wire, **options)
 

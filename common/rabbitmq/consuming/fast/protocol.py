@@ -83,6 +83,8 @@ class Wire(StreamEnd):
 
     def _listen(self, heartbeat: float) -> None:
         """Look twice per interval whether the broker has been heard, and tell aiormq, which sees no deliveries."""
+        if self.has_ended:
+            return
         self._watch = asyncio.get_running_loop().call_later(heartbeat / 2, self._listen, heartbeat)
         is_deaf = self._transport is not None and not self._transport.is_reading()
         if self._has_read or is_deaf:
