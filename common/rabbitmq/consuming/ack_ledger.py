@@ -1,10 +1,10 @@
 """Decide which delivery tags may be acknowledged.
 
-Writers finish out of order; the broker wants one number. The ledger remembers what is settled and gives the highest
-tag below which nothing is missing. One ledger lives as long as one channel.
+Writers finish out of order; the broker wants one number. The ledger remembers what the broker waits for, and gives the
+highest tag below which nothing is missing. What was acknowledged it forgets, so that the prefetch bounds all it holds:
+behind one unsettled delivery there may be millions. One ledger lives as long as one channel.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -27,17 +27,16 @@ class AckLedger:
         self._prefetch = prefetch
         self._received = 0
         self._highest = 0  # settled
-        self._prefix = 0  # every tag up to here is settled
-        self._beyond: set[int] = set()  # settled above the prefix, not yet acknowledged
-        self._singly: set[int] = set()  # settled above the prefix and acknowledged singly
-        self._passed: set[int] = set()  # acknowledged singly, and since the last acknowledgements part of the prefix
-        self._acknowledged = 0  # the highest tag a multiple acknowledgement has covered
-        self._arrivals: deque[tuple[int, float]] = deque()  # (last tag of a burst, when it arrived)
+        self._lowest = 1  # not settled; the next one to come if there is none
+        self._unsettled: dict[int, float] = {}  # in order of their tags: when each arrived
+        self._settled: set[int] = set()  # and not acknowledged
 
     def receive(self, tag: int, at: float) -> None:
         """Note that a burst ending with this tag has arrived at this monotonic time."""
+        unsettled = self._unsettled
+        for each in range(self._received + 1, tag + 1):
+            unsettled[each] = at
         self._received = tag
-        self._arrivals.append((tag, at))
 
     def settle(self, tags: Iterable[int]) -> None:
         """Mark tags as settled.
@@ -45,82 +44,73 @@ class AckLedger:
         Raises: ValueError if one was settled before or never received: a bug, and acknowledging it would close the
         channel.
         """
-        beyond = self._beyond
+        unsettled, settled, highest = self._unsettled, self._settled, self._highest
         for tag in tags:
-            if tag <= self._prefix or tag in beyond or tag in self._singly or tag > self._received:
-                raise ValueError(f"tag {tag} is not outstanding (received {self._received}, prefix {self._prefix})")
-            beyond.add(tag)
-            self._highest = max(self._highest, tag)
-        self._advance()
+            if unsettled.pop(tag, None) is None:
+                raise ValueError(f"tag {tag} is not outstanding (received {self._received}, prefix {self.prefix})")
+            settled.add(tag)
+            if tag > highest:
+                highest = tag
+        self._highest = highest
+        self._lowest = self._lowest_from(self._lowest)
 
     def take(self) -> list[Ack]:
         """The acknowledgements that are due now; each is given out once."""
+        settled, lowest = self._settled, self._lowest
+        if not settled:
+            return []
         acks: list[Ack] = []
-        highest = self._highest_outstanding()
-        if highest:
-            acks.append(Ack(highest, multiple=True))
-        self._acknowledged = self._prefix
-        self._passed.clear()
+        covered = settled if self._highest < lowest else {tag for tag in settled if tag < lowest}
+        if covered:
+            # Never a tag that was acknowledged before: the broker does not know it any more, and would close the
+            # channel (406).
+            acks.append(Ack(max(covered), multiple=True))
+            settled.difference_update(covered)
         # Behind a gap (a suspect, a dead letter without its confirm) settled deliveries would fill the prefetch and
         # stop the stream; single frames cost the broker more, so only when they are half of what the gaps leave of it.
-        if len(self._beyond) * 2 > self._prefetch - self._gaps:
+        if len(settled) * 2 > self._prefetch - self._gaps:
             acks.extend(self.take_singly())
         return acks
 
     def take_singly(self) -> list[Ack]:
         """Acknowledge everything settled behind a gap: it has waited long, or the channel is closed on purpose."""
-        acks = [Ack(tag, multiple=False) for tag in sorted(self._beyond)]
-        self._singly |= self._beyond
-        self._beyond.clear()
+        acks = [Ack(tag, multiple=False) for tag in sorted(self._settled)]
+        self._settled.clear()
         return acks
 
     @property
     def prefix(self) -> int:
         """Every tag up to this one is settled."""
-        return self._prefix
+        return self._lowest - 1
 
     @property
     def waiting(self) -> int | None:
         """The highest settled tag, where some wait for an unsettled one before them; None where none does."""
-        return self._highest if self._beyond else None
+        if self._highest < self._lowest:
+            return None
+        highest = max(self._settled, default=0)
+        return highest if highest > self._lowest else None
 
     @property
     def unsettled(self) -> int:
         """How many received tags are not settled."""
-        return self._received - self._prefix - len(self._beyond) - len(self._singly)
+        return len(self._unsettled)
 
     @property
     def oldest(self) -> float | None:
         """When the burst of the oldest unsettled tag arrived."""
-        return self._arrivals[0][1] if self._arrivals else None
+        return self._unsettled.get(self._lowest)
+
+    def _lowest_from(self, tag: int) -> int:
+        """The lowest unsettled tag; none is below this one."""
+        # With batches of one it is one of the next. Behind a gap that closes it may be millions further, and asking
+        # the dictionary for its first costs what has left it from the front.
+        for near in range(tag, tag + 4):
+            if near in self._unsettled:
+                return near
+        return next(iter(self._unsettled), self._received + 1)
 
     @property
     def _gaps(self) -> int:
         """How many unsettled tags have settled ones above them."""
-        return self._highest - self._prefix - len(self._beyond) - len(self._singly)
-
-    def _advance(self) -> None:
-        """Move the prefix over everything that is settled."""
-        tag = self._prefix + 1
-        while True:
-            if tag in self._beyond:
-                self._beyond.discard(tag)
-            elif tag in self._singly:
-                self._singly.discard(tag)
-                self._passed.add(tag)
-            else:
-                break
-            tag += 1
-        self._prefix = tag - 1
-        while self._arrivals and self._arrivals[0][0] <= self._prefix:
-            self._arrivals.popleft()
-
-    def _highest_outstanding(self) -> int:
-        """The highest tag of the prefix that the broker still waits for; 0 if none.
-
-        A tag acknowledged singly is unknown to the broker, and naming it would close the channel (406).
-        """
-        tag = self._prefix
-        while tag > self._acknowledged and tag in self._passed:
-            tag -= 1
-        return tag if tag > self._acknowledged else 0
+        return len(self._unsettled) - (self._received - self._highest)
