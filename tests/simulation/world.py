@@ -71,8 +71,8 @@ class World:
     def tally(self, service: str, kind: str) -> Tally:
         """The metrics of whichever life asks for them."""
         task = asyncio.current_task()
-        life = next(process.life for process in self.processes if process.life.task is task)
-        return Tally(service, kind, life)
+        life = next((process.life for process in self.processes if process.life.task is task), None)
+        return Tally(service, kind, life)  # None while the first one is being made
 
     def turn_store(self, mood: Mood) -> None:
         """Something else is the matter with the store now."""
