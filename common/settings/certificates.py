@@ -1,6 +1,7 @@
 """TLS: the context of a connection, and its failures as sentences that name what to look at."""
 
 import ssl
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,8 +64,15 @@ def make_context(
 
     Raises: StartRefused where a file is not what it should be.
     """
+    # Not ssl.create_default_context: that writes every session's keys to the file that SSLKEYLOGFILE names.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if sys.version_info >= (3, 13):  # in all else the two are the same
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
     with _reading(peer.variable("TLS_CA_FILE"), authorities["cafile"]):
-        context = ssl.create_default_context(**authorities)  # type: ignore[arg-type]  # they are all texts
+        if any(authorities.values()):
+            context.load_verify_locations(**authorities)
+        else:
+            context.load_default_certs()
     if certificate:
         with _reading(peer.variable("TLS_CERT_FILE"), certificate):
             _check(certificate)

@@ -214,6 +214,17 @@ class SinkContract:
         assert outcomes == Outcomes(unchanged=1)
         assert await harness.stored() == {"1": Stored("first", VERSION)}
 
+    async def test_what_a_late_load_replaced_is_put_right_by_the_newest_load_again(self, harness: SinkHarness) -> None:
+        """Fault 69: an unchanged record keeps its older version, so a load in between replaces it."""
+        await harness.sink.write([harness.record("1", version=OLDER)])
+        unchanged = await harness.sink.write([harness.record("1", version=NEWER)])
+        await harness.sink.write([harness.record("1", "second", version=VERSION)])
+
+        again = await harness.sink.write([harness.record("1", version=NEWER)])
+
+        assert (unchanged, again) == (Outcomes(unchanged=1), Outcomes(changed=1))
+        assert await harness.stored() == {"1": Stored("first", NEWER)}
+
     async def test_without_an_incoming_version_there_is_no_guard(self, harness: SinkHarness) -> None:
         await harness.sink.write([harness.record("1", version=VERSION)])
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import SettingsError
+from common.settings.certificates import Peer, settings_context
 from common.settings.environment import load
 from common.settings.programs import BrokerSettings
 from graphinator.settings import Neo4jSettings
@@ -93,3 +94,11 @@ def test_what_does_not_belong_together_is_said(environ: dict[str, str], told: st
         load(BrokerSettings, {name: pem if value == "PEM" else value for name, value in environ.items()})
 
     assert str(error.value) == told
+
+
+def test_a_log_of_keys_that_somebody_asked_another_for_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", "/no/such/folder/keys")
+
+    context = settings_context(load(PostgresSettings, {"POSTGRES_TLS": "true"}), Peer("PostgreSQL", "POSTGRES", ""))
+
+    assert context is not None and context.keylog_filename is None
