@@ -1,5 +1,6 @@
 """What docker-compose.yml promises, read from the file as compose understands it; no engine is needed."""
 
+import json
 import os
 import re
 import secrets
@@ -282,8 +283,16 @@ def test_grafana_finds_its_dashboards_and_they_their_data_source(services: dict[
     home = Path(services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
     assert str(home.parent) == provider["options"]["path"]
     assert home.name in dashboards
-    for content in dashboards.values():
-        assert set(re.findall(r'"datasource": \{[^}]*"uid": "([^"]+)"', content)) == {source["uid"]}
+    for name, content in dashboards.items():
+        # By a variable, so that they are at home in any Grafana; here it is the provisioned one.
+        variables = {
+            each["name"]: each.get("current", {}).get("value")
+            for each in json.loads(content)["templating"].get("list", [])
+        }
+        uids = set(re.findall(r'"datasource": \{[^}]*"uid": "([^"]+)"', content))
+        assert uids <= {"${datasource}"}, name
+        assert not uids or variables["datasource"] == source["uid"], name
+    assert any("${datasource}" in content for content in dashboards.values())
     assert source["url"] == f"http://prometheus:{services['prometheus']['ports'][0]['target']}"
 
 
