@@ -104,9 +104,11 @@ class StoreUnavailable(SinkError):
     """The store can't be written to now. Holding loses nothing.
 
     The message says what is the matter, for the log; `alarm` is a sentence for the operator where a person must act
-    (a missing table, a refused login), None where waiting is enough.
+    (a missing table, a refused login), None where waiting is enough. `pause`: from and to how many seconds to leave
+    the store alone, where asking again soon does harm; None: as in every outage.
     """
 
-    def __init__(self, message: str, *, alarm: str | None = None) -> None:
+    def __init__(self, message: str, *, alarm: str | None = None, pause: tuple[float, float] | None = None) -> None:
         super().__init__(message)
         self.alarm = alarm
+        self.pause = pause

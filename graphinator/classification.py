@@ -1,16 +1,20 @@
-"""What an error of Neo4j or of its driver means, as a table.
+"""What an error of Neo4j or of its driver means, as two tables.
 
-The first row that fits decides; what fits none is unknown, which has its own safe rule. Too broad a row on one side
-retries a bad record for ever, on the other it drains healthy records into the dead letters during an outage.
+A GQLSTATUS decides first: Neo4j promises to keep those, and may change its texts at any time. What has none that says
+anything (5.26 gives most errors the same one) is decided by its code, and in three rows by its text. The first row that
+fits decides; what fits none is unknown, which has its own safe rule. Too broad a row on one side retries a bad record
+forever, on the other it drains healthy records into the dead letters during an outage.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from neo4j.exceptions import (
     ConfigurationError,
     ConnectionPoolError,
+    GqlError,
     Neo4jError,
     ServiceUnavailable,
     SessionExpired,
@@ -37,22 +41,71 @@ class Meaning(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Errors of one meaning. `code` matches whole codes without the leading `Neo.`; `message` any part of the text."""
+    """Errors of one meaning. `code` matches whole codes without the leading `Neo.`, or in `STATUSES` a whole GQLSTATUS.
+
+    `message` matches any part of the text. `pause`: from and to how many seconds to wait before the next attempt.
+    `names_code`: whether the alarm ends with the code; if not, errors of several codes are one complaint.
+    """
 
     code: str
     meaning: Meaning
     message: str = ""
     alarm: str | None = None
+    pause: tuple[float, float] | None = None
+    names_code: bool = True
 
 
+_REFUSED_LOGIN = (
+    "Neo4j refuses the login: look at NEO4J_USERNAME, and NEO4J_PASSWORD or what stands in the file of "
+    "NEO4J_PASSWORD_FILE, which is read again before the next attempt"
+)
 _LOGIN = "Neo4j refuses the login or the right to write: look at NEO4J_USERNAME, NEO4J_PASSWORD and the user's roles"
 _DATABASE = "Neo4j can't serve the database: look at NEO4J_DATABASE and at the server's log"
 _READ_ONLY = "Neo4j takes no writes here: look at NEO4J_URI (a follower?) and at the database's access mode"
 _SCHEMA = "Neo4j doesn't understand our statements: its version, its procedures or its constraints are not as expected"
+_MEMORY = (
+    "Neo4j's memory for all transactions together is used up, by others too: look at SHOW TRANSACTIONS, and at "
+    "dbms.memory.transaction.total.max and db.memory.transaction.total.max"
+)
+_CONSTRAINT = "Neo4j has a constraint that is not ours and that a record breaks: look at SHOW CONSTRAINTS"
 _SLOW = "Neo4j can't write a single record within NEO4J_TRANSACTION_TIMEOUT: look at the server's load and locks"
+
+# After three wrong logins Neo4j refuses the right one too, for 5 s from the last one on. So the wrong one is not tried
+# until everybody who knows the right one has had several chances.
+WRONG_PASSWORD_PAUSE = (30.0, 60.0)
+LOCKED_OUT_PAUSE = (5.5, 8.0)
+
+# The limit of one transaction. The two limits that all share have `total` in their names.
+_OWN_LIMIT = r"\bdb\.memory\.transaction\.max\b"
+
+# Of the statuses of an error and of its causes the most specific one stands last, and decides first.
+STATUSES = (
+    Row("22N79|22N80", Meaning.RETRY_THEN_DATA),  # uniqueness
+    Row("G1001", Meaning.RETRY),  # a deletion: another writer has just added an edge
+    Row("22N31", Meaning.DATA),  # a key that is null
+    Row("22G03|22N01|22N39", Meaning.DATA),  # a value that can't be a property
+    Row("22012|22N28", Meaning.DATA),
+    Row("51N72", Meaning.TOO_LARGE_OR_DATA, message=_OWN_LIMIT),
+    Row("51N72", Meaning.TOO_LARGE_OR_OUTAGE, alarm=_MEMORY),
+    Row("51N73", Meaning.TOO_LARGE_OR_DATA),
+)
 
 # In this order: what is named stands before the families (`TransientError.*`) that it is an exception from.
 TABLE = (
+    Row(
+        r"\w+\.Security\.Unauthorized",
+        Meaning.OUTAGE,
+        alarm=_REFUSED_LOGIN,
+        pause=WRONG_PASSWORD_PAUSE,
+        names_code=False,
+    ),
+    Row(
+        r"\w+\.Security\.AuthenticationRateLimit",
+        Meaning.OUTAGE,
+        alarm=_REFUSED_LOGIN,
+        pause=LOCKED_OUT_PAUSE,
+        names_code=False,
+    ),
     Row(r"\w+\.Security\..*", Meaning.OUTAGE, alarm=_LOGIN),
     Row(r"\w+\.Database\..*", Meaning.OUTAGE, alarm=_DATABASE),
     Row(r"\w+\.General\.DatabaseUnavailable", Meaning.OUTAGE),
@@ -71,7 +124,9 @@ TABLE = (
     Row(r"\w+\.Schema\.ConstraintValidationFailed", Meaning.RETRY_THEN_DATA, message="already exists"),
     # The same code, of a deletion: another writer has just added an edge.
     Row(r"\w+\.Schema\.ConstraintValidationFailed", Meaning.RETRY, message="still has relationships"),
-    Row(r"\w+\.General\.MemoryPoolOutOfMemoryError", Meaning.TOO_LARGE_OR_DATA),
+    Row(r"\w+\.Schema\.ConstraintValidationFailed", Meaning.UNKNOWN, alarm=_CONSTRAINT),
+    Row(r"\w+\.General\.MemoryPoolOutOfMemoryError", Meaning.TOO_LARGE_OR_DATA, message=_OWN_LIMIT),
+    Row(r"\w+\.General\.MemoryPoolOutOfMemoryError", Meaning.TOO_LARGE_OR_OUTAGE, alarm=_MEMORY),
     Row(r"\w+\.General\.TransactionOutOfMemoryError", Meaning.TOO_LARGE_OR_DATA),
     Row(r"\w+\.General\.StackOverFlowError", Meaning.TOO_LARGE_OR_DATA),
     Row(r"\w+\.Transaction\.TransactionTimedOut\w*", Meaning.TOO_LARGE_OR_OUTAGE, alarm=_SLOW),
@@ -108,9 +163,9 @@ def classify(error: Exception, *, alone: bool = False, again: bool = False) -> S
         case Meaning.TOO_LARGE_OR_DATA:
             return _refused(refusal) if alone else BatchTooLarge(refusal)
         case Meaning.TOO_LARGE_OR_OUTAGE:
-            return _outage(refusal, row.alarm) if alone else BatchTooLarge(refusal)
+            return _outage(refusal, row) if alone else BatchTooLarge(refusal)
         case Meaning.OUTAGE:
-            return _outage(refusal, row.alarm)
+            return _outage(refusal, row)
         case Meaning.DATA:
             return _refused(refusal)
         case Meaning.UNKNOWN:
@@ -120,7 +175,7 @@ def classify(error: Exception, *, alone: bool = False, again: bool = False) -> S
 def row_of(error: Exception) -> Row:
     """The row that decides about an error."""
     if isinstance(error, Neo4jError):
-        return _row_of_code(error.code or "", error.message or "")
+        return _row_of_status(error) or _row_of_code(error.code or "", error.message or "")
     if isinstance(error, Unpackable):
         return Row("", Meaning.DATA)
     if isinstance(error, ConfigurationError):
@@ -135,9 +190,29 @@ def is_constraint_race(error: Exception) -> bool:
     return row_of(error).meaning is Meaning.RETRY_THEN_DATA
 
 
+def says_not_here(error: Exception) -> bool:
+    """Whether another connection may find what this one's server is not: the name may lead to another one by now."""
+    return row_of(error).alarm == _READ_ONLY
+
+
 def _about_tls(error: Exception) -> str | None:
     what = what_is_wrong(error, PEER)
     return f"{PEER.name} {what}" if what else None
+
+
+def _row_of_status(error: GqlError) -> Row | None:
+    for status, text in reversed(list(_statuses(error))):
+        for row in STATUSES:
+            if re.fullmatch(row.code, status) and re.search(row.message, text):
+                return row
+    return None
+
+
+def _statuses(error: BaseException | None) -> Iterator[tuple[str, str]]:
+    """The GQLSTATUS of an error and of each of its causes, with all that is said beside it."""
+    while isinstance(error, GqlError):
+        yield error.gql_status, f"{error.message or ''} {error.gql_status_description}"
+        error = error.__cause__
 
 
 def _row_of_code(code: str, message: str) -> Row:
@@ -159,8 +234,9 @@ def _refused(refusal: Refusal) -> RecordsRefused:
     return RecordsRefused(refusal, positions=None, certain=True)
 
 
-def _outage(refusal: Refusal, alarm: str | None) -> StoreUnavailable:
-    return StoreUnavailable(_sentence(refusal), alarm=f"{alarm} ({refusal.code})" if alarm and refusal.code else alarm)
+def _outage(refusal: Refusal, row: Row) -> StoreUnavailable:
+    alarm = f"{row.alarm} ({refusal.code})" if row.alarm and row.names_code and refusal.code else row.alarm
+    return StoreUnavailable(_sentence(refusal), alarm=alarm, pause=row.pause)
 
 
 def _sentence(refusal: Refusal) -> str:

@@ -68,7 +68,7 @@ class Neo4jSettings(StoreSettings):
 
     @property
     def auth(self) -> tuple[str, str] | None:
-        """What to log in with; None where no password is set, for a server without authentication."""
+        """What to log in with now; None where no password is set, for a server without authentication."""
         password = self.password.get_secret_value()
         return (self.username, password) if password else None
 

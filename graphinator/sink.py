@@ -9,15 +9,18 @@ from functools import partial
 from operator import attrgetter
 from typing import TypeVar
 
+import structlog
 from neo4j import AsyncTransaction
 from neo4j.exceptions import DriverError, Neo4jError
 
 from common.sink import Outcome, Outcomes
 from common.storing.lost_commits import WORK, LostCommits, count
-from graphinator.classification import Unpackable, classify, is_constraint_race
+from graphinator.classification import Meaning, Unpackable, classify, is_constraint_race, row_of
 from graphinator.projection import GraphRecord, Unread, read
 from graphinator.steps import Steps
 from graphinator.transactions import Transactions
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -31,6 +34,7 @@ class GraphSink:
         self._transactions = transactions
         self._steps = Steps(kind)
         self._doubts = LostCommits()
+        self._said: set[str] = set()
 
     async def write(self, records: Sequence[Unread]) -> Outcomes:
         """Store every record or none, in one transaction.
@@ -64,6 +68,7 @@ class GraphSink:
         try:
             return await self._transactions.run(work)
         except _FROM_THE_STORE as error:
+            self._say_what_is_foreign(error)
             if not (alone and is_constraint_race(error)):
                 raise classify(error, alone=alone) from error
         # Once more: a race is over by now, and what is left is the record's.
@@ -71,6 +76,13 @@ class GraphSink:
             return await self._transactions.run(work)
         except _FROM_THE_STORE as error:
             raise classify(error, alone=alone, again=True) from error
+
+    def _say_what_is_foreign(self, error: Exception) -> None:
+        """Have a person look at what only doubt and evidence would otherwise decide; once is enough."""
+        row = row_of(error)
+        if row.meaning is Meaning.UNKNOWN and row.alarm and row.alarm not in self._said:
+            self._said.add(row.alarm)
+            log.error("Neo4j refuses records", alarm=row.alarm, code=getattr(error, "code", ""))
 
     async def _store(self, batch: Sequence[Unread], transaction: AsyncTransaction) -> list[Outcome]:
         outcomes = await self._steps.look_up(transaction, batch)

@@ -1,6 +1,7 @@
 """Neo4j as graphinator opens it: connected, of a version that will do, with its constraints in place."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -13,8 +14,9 @@ from common.backoff import delays
 from common.envelope import Projection
 from common.errors import StartRefused, StoreUnavailable
 from common.settings.certificates import settings_context, what_is_wrong
-from graphinator.classification import PEER, classify
+from graphinator.classification import LOCKED_OUT_PAUSE, PEER, classify
 from graphinator.kind_lock import KindLock
+from graphinator.login import Login
 from graphinator.projection import DecodedRecord, projection_of
 from graphinator.schema import check_version, create_schema
 from graphinator.settings import GraphinatorSettings, Neo4jSettings
@@ -25,10 +27,11 @@ log = structlog.get_logger()
 
 # A connection that nobody has used for so long is asked whether it still lives: firewalls forget silent ones.
 _IDLE_SECONDS = 30.0
+# No connection gets older, used or not: the name in the URI may lead to another server by now.
+_LIFETIME_SECONDS = 300.0
 _CLOSING_SECONDS = 2.0  # for saying goodbye: a drain has 8 for everything
 _SCHEMA_SECONDS = 360.0  # beyond what the server is given for its indexes
 _SAY_AGAIN_SECONDS = 10.0
-_RATE_LIMIT_SECONDS = 5.5  # for so long Neo4j refuses the right password too, after several wrong ones
 
 
 class GraphStore:
@@ -65,19 +68,21 @@ async def open_store(settings: GraphinatorSettings) -> AsyncIterator[GraphStore]
     Raises: StartRefused where waiting would not help.
     """
     neo4j = settings.neo4j
-    async with open_driver(neo4j) as driver:
+    login = Login(neo4j)
+    async with open_driver(neo4j, login) as driver:
         await _prepare(driver, neo4j)
         transactions = Transactions(
             driver,
             database=neo4j.database,
             connect_timeout=neo4j.connect_timeout,
             transaction_timeout=neo4j.transaction_timeout,
+            login=login,
         )
         yield GraphStore(transactions, writers=neo4j.writers)
 
 
 @asynccontextmanager
-async def open_driver(settings: Neo4jSettings) -> AsyncIterator[AsyncDriver]:
+async def open_driver(settings: Neo4jSettings, login: Login | None = None) -> AsyncIterator[AsyncDriver]:
     """Make a driver with as many connections as there are writers; it connects when it is first used.
 
     Raises: StartRefused where the URI can't be one, or a certificate's file is not what it should be.
@@ -88,11 +93,12 @@ async def open_driver(settings: Neo4jSettings) -> AsyncIterator[AsyncDriver]:
     try:
         driver = AsyncGraphDatabase.driver(
             settings.uri,
-            auth=settings.auth,
+            auth=login or Login(settings),
             max_connection_pool_size=settings.writers,
             connection_timeout=settings.connect_timeout,
             connection_acquisition_timeout=settings.connect_timeout,
             liveness_check_timeout=_IDLE_SECONDS,
+            max_connection_lifetime=_LIFETIME_SECONDS,
             notifications_min_severity=NotificationMinimumSeverity.OFF,  # nobody reads them, and they cost a plan
             telemetry_disabled=True,
             **encryption,
@@ -147,7 +153,7 @@ def _pause(error: Exception, pauses: Iterator[float]) -> float:
     Raises: StartRefused where that would change nothing.
     """
     if isinstance(error, Neo4jError) and (error.code or "").endswith("AuthenticationRateLimit"):
-        return _RATE_LIMIT_SECONDS
+        return random.uniform(*LOCKED_OUT_PAUSE)  # noqa: S311 - jitter, not a secret
     meaning = classify(error)
     # At the start there is nothing to hold, so what a person must mend is said at once; a server that is just
     # starting answers with TransientErrors. Trying a wrong password again would lock the right one out.

@@ -6,11 +6,14 @@ large for the server's memory is "retryable" to it).
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from neo4j import AsyncDriver, AsyncResult, AsyncTransaction
+from neo4j.exceptions import DriverError, Neo4jError
 
-from graphinator.classification import Unpackable
+from graphinator.classification import Unpackable, says_not_here
+from graphinator.login import Login
 
 T = TypeVar("T")
 
@@ -20,13 +23,21 @@ _SLACK = 5.0  # seconds beyond the limits of server and driver, so that those sp
 class Transactions:
     """A service's way to its database. How many there are at a time is for the caller to see to.
 
-    `connect_timeout` and `transaction_timeout` are seconds; the second is set on the server as well.
+    `connect_timeout` and `transaction_timeout` are seconds; the second is set on the server as well. `login`: hears of
+    refusals.
     """
 
     def __init__(
-        self, driver: AsyncDriver, *, database: str, connect_timeout: float, transaction_timeout: float
+        self,
+        driver: AsyncDriver,
+        *,
+        database: str,
+        connect_timeout: float,
+        transaction_timeout: float,
+        login: Login | None = None,
     ) -> None:
         self._driver = driver
+        self._login = login
         self._database = database
         self._transaction_timeout = transaction_timeout
         self._limit = connect_timeout + transaction_timeout + _SLACK
@@ -42,7 +53,14 @@ class Transactions:
             # The limit is outermost: what it cancels must pass through the session, which then closes the
             # connection instead of giving it back with an answer still to come.
             async with asyncio.timeout(self._limit) as limit:
-                return await self._run(work)
+                try:
+                    return await self._run(work)
+                except Neo4jError as error:
+                    if self._login:
+                        self._login.look_at(error)
+                    if says_not_here(error):
+                        await self._end_a_connection()
+                    raise
         except TimeoutError as error:
             if limit.expired():
                 raise TimeoutError(f"no answer within {self._limit:g} s") from error
@@ -60,6 +78,17 @@ class Transactions:
             if not transaction.closed():
                 await transaction.rollback()
             return result
+
+    async def _end_a_connection(self) -> None:
+        """End one of those that are free, so that the next one is made to where the name leads by now.
+
+        The one with the error is free already: the driver gives a connection back before it raises. Where there are
+        several, each error ends one.
+        """
+        with suppress(Neo4jError, DriverError, OSError):
+            async with self._driver.session(database=self._database) as session:
+                await session.begin_transaction(timeout=self._transaction_timeout)
+                session.cancel()
 
 
 async def run(transaction: AsyncTransaction, statement: str, parameters: Mapping[str, Any]) -> AsyncResult:

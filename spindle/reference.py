@@ -31,7 +31,8 @@ _VARIABLE = re.compile(r"#([A-Z0-9_]+)=(.*)")
 _BEFORE = """# Configuration
 
 Every setting is an environment variable, and each may also come from a file:
-`POSTGRES_PASSWORD_FILE=/run/secrets/postgres_password`. An empty variable is an unset one. A wrong value ends the
+`POSTGRES_PASSWORD_FILE=/run/secrets/postgres_password`. The file of a password or of an address with one is read again
+for each new connection, so a rotation needs no restart. An empty variable is an unset one. A wrong value ends the
 program with exit code 2 and one sentence that names the variable, the value and what is allowed. Durations are
 seconds. `make docs` writes this page from the settings models and `.env.example`.
 """

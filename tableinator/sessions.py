@@ -9,7 +9,7 @@ of another's statement. Behind a pooler statements have no name at all.
 import asyncio
 import secrets
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,9 +83,11 @@ class Session(asyncpg.Connection):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """How to get in: read from settings and files once."""
+    """How to get in: read from settings and files once, but for the password."""
 
     place: Place
+    password: Callable[[], str]
+    """As it is now: its file may have been rewritten."""
     contexts: tuple[ssl.SSLContext | None, ...]
     """What is tried in turn; None: without TLS."""
     timeout: float
@@ -100,7 +102,14 @@ def door_of(settings: PostgresSettings) -> Door:
         place = place_of(settings)
     except ValueError as error:
         raise StartRefused(f"PostgreSQL can't be connected to with POSTGRES_DSN and its parts: {error}.") from error
-    return Door(place, _contexts(settings, place), settings.connect_timeout)
+
+    def password() -> str:
+        try:
+            return place_of(settings).password
+        except ValueError:
+            return place.password
+
+    return Door(place, password, _contexts(settings, place), settings.connect_timeout)
 
 
 async def open_session(door: Door, *, named: bool = True) -> Session:
@@ -162,7 +171,7 @@ async def _connect(door: Door, host: str, port: int, context: ssl.SSLContext | N
         host=host,
         port=port,
         user=place.user,
-        password=place.password,
+        password=door.password,
         database=place.database,
         ssl=context or False,
         direct_tls=False,

@@ -9,12 +9,14 @@ from pydantic_settings import SettingsConfigDict
 from common.kinds import Service
 from common.settings.fields import seconds, text, whole
 from common.settings.programs import ConsumerProgramSettings
+from common.settings.secret_files import DerivedSecret
 from common.settings.servers import address_of, check_url, netloc
 from common.settings.stores import StoreSettings
 
 
 def _dsn(data: dict[str, Any]) -> SecretStr:
-    return SecretStr(f"postgresql://{netloc(data)}/{quote(data['database'], safe='')}")
+    parts = dict(data)
+    return DerivedSecret(lambda: f"postgresql://{netloc(parts)}/{quote(parts['database'], safe='')}")
 
 
 class PostgresSettings(StoreSettings):

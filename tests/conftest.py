@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from common.errors import StartRefused
+from devstack.stack import maven
 from devstack.stack.native import NativeStack
 from tests.commands import stop_on_sigterm
 from tests.servers import brokers, containers, native, servers
@@ -97,6 +99,23 @@ def empty_neo4j(neo4j: servers.Neo4j) -> servers.Neo4j:
     """The shared Neo4j without a node."""
     neo4j.empty()
     return neo4j
+
+
+@pytest.fixture(scope="session", params=list(maven.VERSIONS))
+def each_neo4j(request: pytest.FixtureRequest, neo4j: servers.Neo4j) -> servers.Neo4j:
+    """A Neo4j of each version; the shared one where it is of that version, else a native one."""
+    version: str = request.param
+    if neo4j.version().startswith(version):
+        return neo4j
+    run = _native(request, "neo4j", otherwise=pytest.skip)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(maven.VARIABLE, version)
+        try:
+            server = native.neo4j_at(run.start(f"neo4j-{version}", "neo4j").place)
+        except StartRefused as error:
+            pytest.skip(f"no Neo4j {version} here: {error}")
+    assert server.version().startswith(version)
+    return server
 
 
 @pytest.fixture(scope="session")

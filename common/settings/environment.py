@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from common.errors import SettingsError
+from common.settings.secret_files import FileSecret, FromFile
 
-_FILE_LIMIT = 65536  # bytes; a file longer than this holds no setting
 _SHOWN = 100  # characters of a wrong value that a sentence repeats
 
 
@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take nothing unasked: `load` reads the environment, once, files included."""
         return (init_settings,)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_again(cls, value: object, info: ValidationInfo) -> object:
+        is_secret = info.field_name and cls.model_fields[info.field_name].annotation is SecretStr
+        return FileSecret(value) if is_secret and isinstance(value, FromFile) else value
 
     @classmethod
     def variable(cls, field: str) -> str:
@@ -85,12 +91,6 @@ def misspelt(settings: type[Settings], environ: Mapping[str, str]) -> list[str]:
     ]
 
 
-class _FromFile(str):
-    """A value that came from a file: never repeated in a sentence, whatever variable it was meant for."""
-
-    __slots__ = ()
-
-
 def _read(settings: type[Settings], environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     """What is set of a model's variables, by field; what can't be read is described in `problems`."""
     values: dict[str, Any] = {}
@@ -115,7 +115,7 @@ def _look_up(name: str, environ: Mapping[str, str]) -> str:
 
 def _read_file(name: str, path: str) -> str:
     try:
-        return _FromFile(_read_text(Path(path)))
+        return FromFile(Path(path))
     except OSError as error:
         reason = error.strerror
     except UnicodeDecodeError:
@@ -125,20 +125,6 @@ def _read_file(name: str, path: str) -> str:
     # Whoever mistakes the variable puts the secret itself there.
     shown = repr(path) if path.startswith("/") else "a path that is not shown here"
     raise SettingsError(f"{name} is {shown} ({reason}); allowed is a file that holds the value.")
-
-
-def _read_text(path: Path) -> str:
-    """Read a small text file without its last line end. Raises: OSError, ValueError."""
-    # A pipe or a device could be read for ever.
-    if path.exists() and not path.is_file():
-        raise ValueError("not a file")
-    with path.open("rb") as file:
-        text = file.read(_FILE_LIMIT + 1).decode().rstrip("\r\n")
-    if not text:
-        raise ValueError("an empty file")
-    if len(text) > _FILE_LIMIT:
-        raise ValueError("a file that is too long")
-    return text
 
 
 def _sentence(settings: type[Settings], values: dict[str, Any], problem: ErrorDetails) -> str:
@@ -156,7 +142,7 @@ def _sentence(settings: type[Settings], values: dict[str, Any], problem: ErrorDe
 def _shown(field: FieldInfo, value: str | None) -> str:
     if value is None:
         return "is not set"
-    if field.annotation is SecretStr or isinstance(value, _FromFile):
+    if field.annotation is SecretStr or isinstance(value, FromFile):
         return "has a value that is not shown here"
     # What stands before an @ may be a password that somebody put into a host.
     shown = f"***@{value.rpartition('@')[2]}" if "@" in value else value

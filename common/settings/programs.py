@@ -21,6 +21,7 @@ from pydantic_settings import SettingsConfigDict
 from common.kinds import DEFAULT_PREFIX, KINDS, Names, Service
 from common.settings.environment import Settings
 from common.settings.fields import Lower, choice, seconds, secret, selection, size, split, text, whole
+from common.settings.secret_files import DerivedSecret
 from common.settings.servers import address_of, check_url, netloc
 from common.settings.stores import StoreSettings
 from common.settings.tls import TlsSettings
@@ -59,7 +60,8 @@ class LogFormat(StrEnum):
 
 def _amqp_url(data: dict[str, Any]) -> SecretStr:
     scheme = "amqps" if data["tls"] else "amqp"
-    return SecretStr(f"{scheme}://{netloc(data)}/{quote(data['vhost'], safe='')}")
+    parts = dict(data)
+    return DerivedSecret(lambda: f"{scheme}://{netloc(parts)}/{quote(parts['vhost'], safe='')}")
 
 
 class BrokerSettings(TlsSettings):
@@ -85,8 +87,6 @@ class BrokerSettings(TlsSettings):
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: SecretStr) -> SecretStr:
-        if not urlsplit(url.get_secret_value()).hostname:
-            raise ValueError("no host")
         return check_url(url, ("amqp", "amqps"))
 
     @property

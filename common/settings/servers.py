@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self
 from urllib.parse import quote, urlsplit
 
@@ -10,6 +11,7 @@ from pydantic import SecretStr, field_validator, model_validator
 
 from common.settings.environment import Settings
 from common.settings.fields import seconds, secret, text, whole
+from common.settings.secret_files import FileSecret
 
 
 class Endpoint(NamedTuple):
@@ -79,12 +81,21 @@ def netloc(data: dict[str, Any]) -> str:
 
 
 def check_url(url: SecretStr, schemes: Sequence[str]) -> SecretStr:
-    """Pass a URL on. Raises: ValueError if its scheme or port is not one."""
-    parts = urlsplit(url.get_secret_value())
+    """Pass a URL on, which must be one whenever its file is read again. Raises: ValueError if it is none."""
+    check = partial(_check_parts, schemes=schemes)
+    check(url.get_secret_value())
+    if isinstance(url, FileSecret):
+        url.accept = check
+    return url
+
+
+def _check_parts(url: str, *, schemes: Sequence[str]) -> None:
+    parts = urlsplit(url)
+    if parts.scheme.startswith("amqp") and not parts.hostname:
+        raise ValueError("no host")
     # Reading the port checks it; a list of hosts, which PostgreSQL allows, has no single one.
     if parts.scheme not in schemes or ("," not in parts.netloc and parts.port == 0):
         raise ValueError("not such a URL")
-    return url
 
 
 def address_of(url: SecretStr, default_port: int) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
 import structlog
@@ -161,7 +162,16 @@ class Breaker:
         self._show()
         if probed:
             self._probing = False
+        if error.pause is not None:
+            self._leave_alone(error.pause)
         self._wind()
+
+    def _leave_alone(self, pause: tuple[float, float]) -> None:
+        """Have the next probe come no sooner than the store wants it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._delays = chain([self._rng.uniform(*pause)], self._delays)
 
     def _answered(self) -> None:
         """The store has judged a batch: it is there."""

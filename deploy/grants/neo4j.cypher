@@ -15,6 +15,7 @@ CREATE USER spindle_operator IF NOT EXISTS SET PASSWORD $operator CHANGE NOT REQ
 // GRANT WRITE ON GRAPH neo4j TO spindle_writing;
 // GRANT NAME MANAGEMENT ON DATABASE neo4j TO spindle_writing;
 // GRANT SHOW CONSTRAINT ON DATABASE neo4j TO spindle_writing;
+// GRANT SHOW INDEX ON DATABASE neo4j TO spindle_writing;
 // CREATE ROLE spindle_making IF NOT EXISTS;
 // GRANT CREATE CONSTRAINT ON DATABASE neo4j TO spindle_making;
 // CREATE ROLE spindle_reading IF NOT EXISTS;

@@ -10,7 +10,7 @@ from common.errors import StartRefused
 from devstack.stack import maven, neo4j, postgres, rabbitmq
 from devstack.stack.recipe import StackFailed
 
-# Any of these runs Neo4j 5.26; which of them exists depends on the release of the distribution.
+# Any of these runs Neo4j 5.26, the first Neo4j 2026 too; which of them exists depends on the distribution's release.
 _JAVA = ("openjdk-21-jre-headless", "openjdk-17-jre-headless", "default-jre-headless")
 
 # policy-rc.d keeps a fresh package's server from being started: the stack starts its own, elsewhere.

@@ -11,7 +11,7 @@ from pathlib import Path
 from common.errors import StartRefused
 from devstack.stack.files import write_private
 from devstack.stack.launching import Command, run_once
-from devstack.stack.maven import jars_folder
+from devstack.stack.maven import jars_folder, neo4j_version
 from devstack.stack.ports import LOOPBACK, answer
 from devstack.stack.recipe import Place, StackFailed
 
@@ -63,7 +63,7 @@ class Neo4j:
         folder = place.folder
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
         argv = [find_java(), f"-Xms{HEAP}", f"-Xmx{HEAP}", "-XX:+UseG1GC", *opened, "-Dfile.encoding=UTF-8"]
-        argv += ["-cp", _classpath(place), "org.neo4j.server.CommunityEntryPoint"]
+        argv += ["-cp", _classpath(place), _main_class()]
         argv += [f"--home-dir={folder}", f"--config-dir={folder / 'conf'}"]
         return [Command(name="neo4j", argv=argv, folder=folder, log=place.log("neo4j"))]
 
@@ -96,16 +96,24 @@ def uri(place: Place) -> str:
 
 
 def find_java() -> str:
-    """Return a Java that runs Neo4j 5.26: 17 or newer. Raises: StartRefused."""
+    """Return a Java that runs this version of Neo4j. Raises: StartRefused."""
     for java in _javas():
-        if java_version(java) >= 17:
+        if java_version(java) >= least_java():
             return java
-    raise StartRefused("Neo4j needs Java 17 or newer, and none was found in JAVA_HOME, PATH or /usr/lib/jvm")
+    raise StartRefused(
+        f"Neo4j {neo4j_version()} needs Java {least_java()} or newer, and none was found in JAVA_HOME, PATH "
+        "or /usr/lib/jvm"
+    )
 
 
 def has_java() -> bool:
-    """Tell whether there is a Java that runs Neo4j."""
-    return any(java_version(java) >= 17 for java in _javas())
+    """Tell whether there is a Java that runs this version of Neo4j."""
+    return any(java_version(java) >= least_java() for java in _javas())
+
+
+def least_java() -> int:
+    """Return the oldest Java that runs this version of Neo4j."""
+    return 17 if _is_5() else 21
 
 
 def java_version(java: str) -> int:
@@ -116,6 +124,14 @@ def java_version(java: str) -> int:
         return 0
     found = re.search(r'version "(\d+)', said.stderr)
     return int(found.group(1)) if found else 0
+
+
+def _is_5() -> bool:
+    return neo4j_version().startswith("5.")
+
+
+def _main_class() -> str:
+    return "org.neo4j.server.CommunityEntryPoint" if _is_5() else "org.neo4j.server.Neo4jCommunity"
 
 
 def _javas() -> list[str]:

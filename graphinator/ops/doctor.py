@@ -12,7 +12,14 @@ from common.ops.checks import Check, Findings, sentence_of
 from graphinator.classification import classify
 from graphinator.model import edges_of, node_of
 from graphinator.projection import GraphRecord
-from graphinator.schema import missing_constraints, refusal_of, require_version, statement_of
+from graphinator.schema import (
+    failed_indexes,
+    missing_constraints,
+    name_taken,
+    refusal_of,
+    require_version,
+    statement_of,
+)
 from graphinator.settings import Neo4jSettings
 from graphinator.sink import GraphSink
 from graphinator.store import open_driver
@@ -52,10 +59,12 @@ def version_check(agent: str) -> Check:
 async def _server(driver: AsyncDriver, settings: Neo4jSettings) -> list[Check]:
     async with driver.session(database=settings.database) as session:
         asked = time.time()
-        result = await session.run("RETURN datetime().epochMillis AS time")
+        result = await session.run("CYPHER 5 RETURN datetime().epochMillis AS time")
         [row] = [record async for record in result]
         clock = _found.clock(row["time"] / 1000, asked=asked, answered=time.time())
-        result = await session.run("MATCH (n) RETURN count(n) AS nodes")  # from the count store, whatever the size
+        result = await session.run(
+            "CYPHER 5 MATCH (n) RETURN count(n) AS nodes"
+        )  # from the count store, whatever the size
         [row] = [record async for record in result]
     return [
         _found.ok("login", f"{settings.address} takes the login, and opens the database."),
@@ -74,14 +83,19 @@ async def _constraints(session: AsyncSession, limit: float) -> Check:
     """Create the constraints that are missing, and roll back."""
     missing = await missing_constraints(session)
     if not missing:
-        return _found.ok("constraints", "All exist.")
+        failures = await failed_indexes(session)
+        return _found.failed("constraints", f"{failures[0]}.") if failures else _found.ok("constraints", "All exist.")
     try:
         async with await session.begin_transaction(timeout=limit) as transaction:
             for node in missing:
                 await (await transaction.run(statement_of(node))).consume()
+            lacking = await missing_constraints(transaction)
+            taken = await name_taken(transaction, lacking) if lacking else ""
             await transaction.rollback()
     except Neo4jError as error:
         return _found.failed("constraints", f"{refusal_of(error, missing)}.")
+    if taken:
+        return _found.failed("constraints", f"{taken}.")
     return _found.ok("constraints", f"{len(missing)} don't exist yet: graphinator may create them.")
 
 

@@ -31,7 +31,7 @@ async def newest_load(settings: Neo4jSettings, kinds: Sequence[str]) -> str | No
             for kind in kinds:
                 # The label comes from the model, never from a value.
                 result = await session.run(
-                    f"MATCH (n:{node_of(kind).label}) WITH n LIMIT $nodes "
+                    f"CYPHER 5 MATCH (n:{node_of(kind).label}) WITH n LIMIT $nodes "
                     "WITH n.load AS load WHERE load =~ '[0-9]{8}' RETURN max(load) AS newest",
                     {"nodes": _NODES},
                 )

@@ -50,16 +50,28 @@ class GraphReader:
             yield [_stored(kind, row) for row in rows]
             after = rows[-1][0]
 
-    async def edge_counts(self) -> Mapping[tuple[str, str, str], int]:
-        """How many edges there are, by label of the start, type, and label of the end.
+    async def edge_counts(self, kind: str) -> Mapping[tuple[str, bool], int]:
+        """How many edges of the types that a kind owns are on its nodes' side, by type and whether they lead outward.
 
-        What is not of the model is counted too: that is how one sees that nothing else has been written.
+        From the store's own counts, whatever the size and whatever other labels the nodes have.
+        Raises: a SinkError where the graph can't be read.
         """
-        rows = await self._ask(
-            "MATCH (a)-[e]->(b) RETURN labels(a)[0] AS start, type(e) AS type, labels(b)[0] AS end, count(*) AS count",
-            {},
-        )
-        return {(row["start"], row["type"], row["end"]): row["count"] for row in rows}
+        label = node_of(kind).label
+        counts = {}
+        for type_, outgoing in sorted({(edge.type, edge.outgoing) for edge in edges_of(kind)}):
+            arrow = f"(:{label})-[e:{type_}]->()" if outgoing else f"(:{label})<-[e:{type_}]-()"
+            counts[type_, outgoing] = await self._count(f"CYPHER 5 MATCH {arrow} RETURN count(e) AS count")
+        return counts
+
+    async def all_edges(self) -> int:
+        """How many edges there are at all, of any type; from the store's own count.
+
+        Raises: a SinkError where the graph can't be read.
+        """
+        return await self._count("CYPHER 5 MATCH ()-[e]->() RETURN count(e) AS count")
+
+    async def _count(self, statement: str) -> int:
+        return int((await self._ask(statement, {}))[0]["count"])
 
     async def _ask(self, statement: str, parameters: Mapping[str, Any]) -> list[Record]:
         try:
@@ -86,13 +98,18 @@ async def open_reader(settings: Neo4jSettings) -> AsyncIterator[GraphReader]:
 
 
 def page_statement(kind: str) -> str:
-    """The statement for one page of a kind: one row with a list of [key, hash, load, properties…, edges…]."""
+    """The statement for one page of a kind: one row with a list of [key, hash, load, properties…, edges…].
+
+    A page ends behind the last of several nodes with one key, which there are where the constraint is missing.
+    """
     node = node_of(kind)
     columns = [f"n.{name}" for name in (node.key, "hash", "load", *(each.name for each in node.properties))]
     edges = edges_of(kind)
+    after = f"MATCH (n:{node.label}) WHERE n.{node.key} > $after"
     return "\n".join(
         [
-            f"MATCH (n:{node.label}) WHERE n.{node.key} > $after WITH n ORDER BY n.{node.key} LIMIT $page",
+            f"CYPHER 5 {after} WITH n.{node.key} AS key ORDER BY key LIMIT $page WITH max(key) AS last",
+            f"{after} AND n.{node.key} <= last WITH n",
             *(_collect(edge, f"e{position}") for position, edge in enumerate(edges)),
             f"WITH n, [{', '.join([*columns, *(f'e{position}' for position in range(len(edges)))])}] AS row",
             f"ORDER BY n.{node.key}",

@@ -15,7 +15,14 @@ from spindle.environments import add_stack_argument, environment_of
 from spindle.output import readers_may_leave, wide_console
 from spindle.sources import add_source_arguments, open_source
 from spindle.verification.findings import Verification, as_data
-from spindle.verification.showing import edges_table, problem_lines, records_table, skipped_lines
+from spindle.verification.showing import (
+    edges_table,
+    passed_over_lines,
+    problem_lines,
+    records_table,
+    skipped_lines,
+    verdict,
+)
 from spindle.verification.verifying import verify
 from tableinator.settings import PostgresSettings
 
@@ -49,7 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
             print(json.dumps(as_data(verification), indent=2))
         else:
             show(verification, wide_console())
-    return 0 if verification.agrees else 1
+    return exit_code(verification)
+
+
+def exit_code(verification: Verification) -> int:
+    """0: they agree; 1: they don't, or nothing was compared; 2: what was seen agrees, and the rest can't be told."""
+    if verification.agrees:
+        return 0
+    return 1 if verification.disagrees or not verification.unknown else 2
 
 
 def show(verification: Verification, console: Console) -> None:
@@ -61,7 +75,9 @@ def show(verification: Verification, console: Console) -> None:
         console.print(line, style="yellow", markup=False, highlight=False)
     for line in problem_lines(verification):
         console.print(line, style="red", markup=False, highlight=False)
-    console.print("[green]verified[/]" if verification.agrees else "[bold red]NOT verified[/]")
+    for line in passed_over_lines(verification):
+        console.print(line, style="yellow", markup=False, highlight=False)
+    console.print(verdict(verification), highlight=False)
 
 
 def _say(line: str) -> None:

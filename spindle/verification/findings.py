@@ -41,9 +41,14 @@ class StoreFindings:
     different: Finding = field(default_factory=Finding)
 
     @property
+    def compared(self) -> int:
+        """Records of the load of which something can be said."""
+        return self.expected - self.newer
+
+    @property
     def agrees(self) -> bool:
-        """Whether every record is there with exactly its content."""
-        return not any(finding.count for _, finding in self.problems())
+        """Whether every record is there with exactly its content. Where none could be compared, nothing shows that."""
+        return bool(self.compared or not self.expected) and not any(finding.count for _, finding in self.problems())
 
     def problems(self) -> Iterator[tuple[str, Finding]]:
         """What can be wrong, and how much of it is."""
@@ -65,6 +70,8 @@ class GraphFindings(StoreFindings):
     """One kind in the graph. `different` counts nodes whose properties differ; edges are counted one by one."""
 
     stubs: int = 0
+    doubled: Finding = field(default_factory=Finding)
+    """Nodes beyond the first with one id."""
     missing_edges: Finding = field(default_factory=Finding)
     extra_edges: Finding = field(default_factory=Finding)
     edges: dict[EdgeName, EdgeCount] = field(default_factory=dict)
@@ -72,6 +79,7 @@ class GraphFindings(StoreFindings):
     def problems(self) -> Iterator[tuple[str, Finding]]:
         """What can be wrong, and how much of it is."""
         yield from StoreFindings.problems(self)
+        yield "doubled", self.doubled
         yield "missing edges", self.missing_edges
         yield "extra edges", self.extra_edges
 
@@ -86,12 +94,31 @@ class Verification:
     """Records of the source that could not be read, by kind and reason: no store is asked for them."""
     stores: list[StoreFindings] = field(default_factory=list)
     unowned_edges: Finding = field(default_factory=Finding)
-    """Edges in the graph that no record's node accounts for: of no type, direction or label that the graph has."""
+    """Edges of our types on our nodes' side that no record accounts for."""
+    others_edges: int = 0
+    """Edges of other types, or on other nodes: somebody else's, and none of this load's business."""
+    unknown: list[str] = field(default_factory=list)
+    """What could not be found out, a sentence each."""
+
+    @property
+    def compared(self) -> int:
+        """Records compared, in all stores together."""
+        return sum(found.compared for found in self.stores)
+
+    @property
+    def newer(self) -> int:
+        """Records passed over, in all stores together, because they are stored from a later load."""
+        return sum(found.newer for found in self.stores)
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether something was found that is not as it should be."""
+        return bool(self.unowned_edges.count) or not all(found.agrees for found in self.stores)
 
     @property
     def agrees(self) -> bool:
-        """Whether both stores hold the load's records with exactly their content."""
-        return not self.unowned_edges.count and all(found.agrees for found in self.stores)
+        """Whether both stores hold the load's records with exactly their content, and all of that could be seen."""
+        return not self.disagrees and not self.unknown and self.compared > 0
 
     def of(self, store: str, kind: str) -> StoreFindings:
         """What was found about a kind in a store."""
@@ -126,11 +153,21 @@ def as_data(verification: Verification) -> dict[str, Any]:
             for name, count in verification.edges().items()
         },
         "unowned_edges": _finding_as_data(verification.unowned_edges),
+        "others_edges": verification.others_edges,
+        "compared": verification.compared,
+        "newer": verification.newer,
+        "unknown": verification.unknown,
     }
 
 
 def _store_as_data(found: StoreFindings) -> dict[str, Any]:
-    counts = {"expected": found.expected, "agreeing": found.agreeing, "newer": found.newer, "others": found.others}
+    counts = {
+        "expected": found.expected,
+        "compared": found.compared,
+        "agreeing": found.agreeing,
+        "newer": found.newer,
+        "others": found.others,
+    }
     stubs = {"stubs": found.stubs} if isinstance(found, GraphFindings) else {}
     problems = {name.replace(" ", "_"): _finding_as_data(finding) for name, finding in found.problems()}
     return {"store": found.store, "kind": found.kind, "verified": found.agrees, **counts, **stubs, **problems}

@@ -39,6 +39,30 @@ def problem_lines(verification: Verification) -> Iterator[str]:
     if verification.unowned_edges.count:
         finding = verification.unowned_edges
         yield f"neo4j: {finding.count:,} edges that no record owns: {_examples(finding)}"
+    for found in verification.stores:
+        if found.expected and not found.compared:
+            yield f"{found.store}: no record of {found.kind} was compared: all are stored from a newer load"
+    for sentence in verification.unknown:
+        yield f"can't tell: {sentence}"
+
+
+def passed_over_lines(verification: Verification) -> Iterator[str]:
+    """What was not compared, and is no failure."""
+    for found in verification.stores:
+        if found.newer:
+            yield f"{found.store}: {found.newer:,} records of {found.kind} are stored from a newer load: not compared"
+    if verification.others_edges:
+        yield f"neo4j: {verification.others_edges:,} edges are somebody else's (of other types, or on other nodes)"
+
+
+def verdict(verification: Verification) -> str:
+    """In colour, with how much of the load it is about."""
+    compared = f"{verification.compared:,} records compared in both stores together, {verification.newer:,} passed over"
+    if verification.disagrees or not (verification.compared or verification.unknown):
+        return f"[bold red]NOT verified[/]: {compared}"
+    if verification.unknown:
+        return f"[bold yellow]can't tell[/]: {compared}"
+    return f"[green]verified[/]: {compared}"
 
 
 def skipped_lines(verification: Verification) -> Iterator[str]:

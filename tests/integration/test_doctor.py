@@ -297,6 +297,17 @@ async def test_a_bare_graph_is_in_order_and_stays_bare_unless_its_nodes_forbid_a
     assert state is State.FAILED
     assert "CREATE CONSTRAINT artist_id" in sentence
 
+    bare_graph.empty()
+    await _run(bare_graph, "CREATE CONSTRAINT artist_id FOR (p:Person) REQUIRE p.id IS UNIQUE")
+
+    try:
+        state, sentence = wrong(await graph_checks(bare_graph))["constraints"]
+    finally:
+        await _run(bare_graph, "DROP CONSTRAINT artist_id")
+
+    assert state is State.FAILED
+    assert "artist_id" in sentence and "Person" in sentence
+
 
 async def test_a_node_that_is_refused_fails(empty_neo4j: servers.Neo4j) -> None:
     await _run(empty_neo4j, *map(statement_of, NODES))

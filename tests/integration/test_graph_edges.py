@@ -1,6 +1,8 @@
 """What a record makes of the graph: its node, its edges, and nobody else's."""
 
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -312,3 +314,45 @@ async def test_the_largest_known_release_is_written(store: GraphStore, empty_neo
     await write(store, "releases", record("releases", "4957101", title="T" * 5000, extraartists=credited))
 
     assert await fetch(empty_neo4j, "MATCH (:Artist)-[e:CREDITED_ON]->(:Release) RETURN count(e)") == [[2492]]
+
+
+# A graph that another writer has filled
+
+
+FOREIGN = """
+CREATE (r:Release {id: '10', sha256: 'theirs', mbid: 'x'}), (other:Release {id: '11', sha256: 'theirs'}),
+       (a:Artist {id: '1', sha256: 'theirs'}), (b:Artist {id: '2'}), (l:Label {id: '5'}), (m:Master {id: '77'}),
+       (rock:Genre {name: 'Rock'}), (ska:Style {name: 'Ska'})
+CREATE (r)-[:BY]->(a), (r)-[:BY]->(b), (r)-[:ON]->(l), (r)-[:DERIVED_FROM]->(m), (r)-[:IS]->(rock), (r)-[:IS]->(ska),
+       (b)-[:CREDITED_ON {role: 'Producer'}]->(r), (b)-[:CREDITED_ON {role: 'Gone'}]->(r), (r)-[:OWNED_BY]->(a),
+       (a)-[:ALIAS_OF]->(b), (other)-[:BY]->(a), (m)-[:IS]->(rock)
+"""
+"""Ours, but for the hash: as a writer with the same types of edges leaves it, with some that our record has not."""
+
+
+async def test_a_graph_that_another_writer_has_filled_is_taken_over(store: GraphStore, empty_neo4j: Neo4j) -> None:
+    """Fault 72: what has no hash may own edges too, and they would come twice, for good."""
+    await fetch(empty_neo4j, FOREIGN)
+
+    assert await write(store, "releases", record("releases", "10", **RELEASE)) == Outcomes(new=1)
+    assert await write(store, "artists", record("artists", "1", aliases=[{"id": "2"}])) == Outcomes(new=1)
+    assert await write(store, "masters", record("masters", "77", genres=["Rock"])) == Outcomes(new=1)
+
+    theirs = ["Release 10 -OWNED_BY-> Artist 1", "Release 11 -BY-> Artist 1"]
+    ours = [*RELEASE_EDGES, "Artist 1 -ALIAS_OF-> Artist 2", "Master 77 -IS-> Genre Rock"]
+    assert await edges(empty_neo4j) == sorted(ours + theirs)
+    assert "mbid" not in (await nodes(empty_neo4j, "Release"))["10"]
+
+
+async def test_what_only_the_other_writer_had_is_found_by_the_documented_statement(
+    store: GraphStore, empty_neo4j: Neo4j
+) -> None:
+    await fetch(empty_neo4j, FOREIGN)
+    await write(store, "releases", record("releases", "10", **RELEASE))
+
+    documented = (Path(__file__).parents[2] / "docs" / "neo4j.md").read_text()
+    left = [fetch(empty_neo4j, each) for each in re.findall(r"```cypher\n(MATCH .*?)```", documented, re.DOTALL)]
+    rows = [row for asked in left for row in await asked]
+
+    assert ["Release", 1, 1] in rows  # number 11
+    assert ["Artist", 1, 1] in rows  # number 1, which is an alias of 2

@@ -1,8 +1,10 @@
 """Verification against real stores: it agrees with what the sinks wrote, and notices every sort of damage."""
 
+import gzip
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +12,14 @@ import pytest
 from common.delivery import Delivery, Epoch, Properties
 from common.kinds import KINDS
 from common.pipeline.decoding import decode
-from extractor.loads import Load, messages
+from extractor.loads import Load, messages, open_folder
 from extractor.synthetic.synthetic import SyntheticLoad
+from graphinator.model import node_of
+from graphinator.schema import statement_of
 from graphinator.store import open_store as open_graph
+from spindle.verification.command import exit_code
 from spindle.verification.findings import GraphFindings, Verification, as_data
+from spindle.verification.showing import passed_over_lines, problem_lines, verdict
 from spindle.verification.verifying import verify
 from tableinator.store import open_store as open_tables
 from tests.integration import graphs, tables
@@ -180,21 +186,50 @@ async def test_a_record_that_is_only_a_stub_is_missing(stores: Stores) -> None:
     assert problems(found)["neo4j labels missing"] == (1, ["labels 2"])
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "MATCH (r:Release {id: '3'})-[:ON]->(l) WITH r, l LIMIT 1 CREATE (l)-[:ON]->(r)",
-        "MATCH (r:Release {id: '3'})-[:ON]->(l) WITH r, l LIMIT 1 CREATE (r)-[:SOLD_BY]->(l)",
-        "MATCH (r:Release {id: '3'}) CREATE (r)-[:BY]->(:Artist)",
-    ],
-    ids=["the wrong way round", "of an unknown type", "to a node without an id"],
-)
-async def test_an_edge_that_no_record_can_own_is_noticed(stores: Stores, damage: str) -> None:
-    await stores.damage_graph(damage)
+async def test_an_edge_of_ours_that_no_record_can_own_is_noticed(stores: Stores) -> None:
+    await stores.damage_graph("MATCH (r:Release {id: '3'}) CREATE (r)-[:BY]->(:Artist)")  # to a node without an id
 
     found = await stores.verify()
 
-    assert found.unowned_edges.count == 1
+    assert problems(found) == {"unowned": (1, ["(:Release)-[:BY]->()"])}
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "MATCH (r:Release {id: '3'})-[:ON]->(l) WITH r, l LIMIT 1 CREATE (l)-[:ON]->(r)",
+        "MATCH (r:Release {id: '3'})-[:ON]->(l) WITH r, l LIMIT 1 CREATE (r)-[:SOLD_BY]->(l)",
+        "MATCH (r:Release {id: '3'}) CREATE (:Person {id: '3'})-[:OWNS]->(r)",
+        "MATCH (g:Genre) WITH g LIMIT 1 CREATE (:Person {id: '3'})-[:IS]->(g)",
+    ],
+    ids=["the other way round", "of another type", "of a node of theirs", "of our type from a node of theirs"],
+)
+async def test_edges_that_users_keep_in_the_graph_are_counted_and_no_failure(stores: Stores, theirs: str) -> None:
+    await stores.damage_graph(theirs)
+    await stores.damage_graph("MATCH (a:Artist {id: '5'}) SET a:Favourite")
+
+    found = await stores.verify()
+
+    assert found.agrees, problems(found)
+    assert found.others_edges == 1
+    assert any("1 edges are somebody else's" in line for line in passed_over_lines(found))
+
+
+async def test_a_node_that_is_there_twice_is_noticed(stores: Stores) -> None:
+    """Fault 71: without its constraint two replicas double nodes, and each of the two agrees."""
+    await graphs.fetch(stores.neo4j, "DROP CONSTRAINT label_id")
+    try:
+        await stores.damage_graph("MATCH (l:Label {id: '2'}) CREATE (twin:Label) SET twin = properties(l)")
+        await stores.damage_graph("CREATE (:Label {id: 'a stub'}), (:Label {id: 'a stub'})")
+
+        found = await stores.verify()
+    finally:
+        await graphs.fetch(stores.neo4j, "MATCH (n:Label) DETACH DELETE n")
+        await graphs.fetch(stores.neo4j, statement_of(node_of("labels")))
+
+    assert not found.agrees
+    assert problems(found) == {"neo4j labels doubled": (2, ["labels 2", "labels a stub"])}
+    assert graph_of(found, "labels").agreeing == graph_of(found, "labels").expected
 
 
 async def test_records_of_other_loads_are_counted_and_no_failure(stores: Stores) -> None:
@@ -207,13 +242,50 @@ async def test_records_of_other_loads_are_counted_and_no_failure(stores: Stores)
     assert found.of("postgresql", "labels").others == found.of("neo4j", "labels").others > 0
 
 
-async def test_a_record_of_a_newer_load_is_not_compared(stores: Stores) -> None:
-    await stores.load(replace(LOAD, seed=8, date="21260101", kinds=("releases",)))
+async def test_a_record_of_a_newer_load_is_not_compared_and_that_is_said(stores: Stores) -> None:
+    await stores.damage_table("UPDATE releases SET data = '{}', version = '21260101' WHERE data_id < '2'")
+    await stores.damage_graph("MATCH (r:Release) WHERE r.id < '2' SET r.title = 'X', r.load = '21260101'")
 
     found = await stores.verify()
 
+    table, graph = found.of("postgresql", "releases"), found.of("neo4j", "releases")
     assert found.agrees, problems(found)
-    assert found.of("postgresql", "releases").newer == found.of("neo4j", "releases").newer == 168
+    assert 0 < table.newer == graph.newer < 168
+    assert table.compared == graph.compared == 168 - table.newer
+    assert found.newer == 2 * table.newer
+    assert len(list(passed_over_lines(found))) == 2
+    assert f"{found.newer:,} passed over" in verdict(found)
+
+
+async def test_a_kind_of_which_nothing_was_compared_is_not_verified(stores: Stores) -> None:
+    await stores.damage_table("UPDATE releases SET data = '{}', version = '21260101'")
+
+    found = await stores.verify()
+
+    assert not found.agrees
+    assert exit_code(found) == 1
+    assert found.of("postgresql", "releases").compared == 0
+    assert "postgresql: no record of releases was compared: all are stored from a newer load" in problem_lines(found)
+
+
+async def test_a_source_that_ends_too_early_can_not_tell_and_the_other_kinds_are_compared(
+    stores: Stores, tmp_path: Path
+) -> None:
+    for kind in ("artists", "labels"):
+        whole = f"<{kind}>" + "".join(
+            f"<{kind[:-1]}><id>{number}</id><name>N</name></{kind[:-1]}>" for number in range(9000)
+        )
+        packed = gzip.compress(f"{whole}</{kind}>".encode())
+        packed = packed if kind == "labels" else packed[: len(packed) // 2]
+        (tmp_path / f"discogs_20260301_{kind}.xml.gz").write_bytes(packed)
+
+    found = await stores.verify(open_folder(tmp_path))
+
+    assert [part.kind for part in found.stores] == ["labels", "labels"]
+    assert [line.partition(":")[0] for line in found.unknown] == ["artists"]
+    assert exit_code(found) == 1  # the labels are others
+    found.stores.clear()
+    assert exit_code(found) == 2
 
 
 async def test_a_record_of_an_older_load_is_different(stores: Stores) -> None:

@@ -5,6 +5,7 @@ TEST_NEO4J_URI, TEST_NEO4J_USERNAME, TEST_NEO4J_PASSWORD     use this server (it
 TEST_SERVERS=containers|native                               for the others: only these, whatever else there is
 RABBITMQ_IMAGE, POSTGRES_IMAGE, NEO4J_IMAGE                  other images than docker-compose.yml names
 RABBITMQ_4_0_IMAGE                                           another one for this version
+NEO4J_VERSION=2026.09                                        which Neo4j is the native one
 """
 
 import asyncio
@@ -65,6 +66,11 @@ class Neo4j:
     username: str
     password: str
     database: str = "neo4j"
+
+    def version(self) -> str:
+        """Such as `5.26.30`."""
+        with GraphDatabase.driver(self.uri, auth=(self.username, self.password)) as driver:
+            return driver.get_server_info().agent.removeprefix("Neo4j/")
 
     def empty(self) -> None:
         """Remove all nodes and edges; constraints and indexes stay."""

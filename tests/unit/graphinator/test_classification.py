@@ -2,6 +2,7 @@
 
 import re
 import ssl
+from typing import Any
 
 import pytest
 from neo4j.exceptions import (
@@ -16,10 +17,12 @@ from neo4j.exceptions import (
 )
 
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
-from graphinator.classification import TABLE, Meaning, Unpackable, classify, row_of
+from graphinator.classification import STATUSES, TABLE, Meaning, Unpackable, classify, row_of
 
 RETRY, OUTAGE, DATA, UNKNOWN = Meaning.RETRY, Meaning.OUTAGE, Meaning.DATA, Meaning.UNKNOWN
-MEMORY, SLOW, RACE = Meaning.TOO_LARGE_OR_DATA, Meaning.TOO_LARGE_OR_OUTAGE, Meaning.RETRY_THEN_DATA
+MEMORY, SHARED, RACE = Meaning.TOO_LARGE_OR_DATA, Meaning.TOO_LARGE_OR_OUTAGE, Meaning.RETRY_THEN_DATA
+SLOW = SHARED
+THRESHOLD = "The allocation of an extra 2.0 MiB would use more than the limit 20.0 MiB. {} threshold reached"
 
 CODES = [
     ("Neo.ClientError.Security.Unauthorized", "", OUTAGE),
@@ -55,7 +58,22 @@ CODES = [
         RETRY,
     ),
     ("Neo.ClientError.Schema.ConstraintValidationFailed", "Node(1) must have the property `x`", UNKNOWN),
-    ("Neo.TransientError.General.MemoryPoolOutOfMemoryError", "", MEMORY),
+    (
+        "Neo.TransientError.General.MemoryPoolOutOfMemoryError",
+        THRESHOLD.format("db.memory.transaction.max"),
+        MEMORY,
+    ),
+    (
+        "Neo.TransientError.General.MemoryPoolOutOfMemoryError",
+        THRESHOLD.format("db.memory.transaction.total.max"),
+        SHARED,
+    ),
+    (
+        "Neo.TransientError.General.MemoryPoolOutOfMemoryError",
+        THRESHOLD.format("dbms.memory.transaction.total.max"),
+        SHARED,
+    ),
+    ("Neo.TransientError.General.MemoryPoolOutOfMemoryError", "some other pool", SHARED),
     ("Neo.TransientError.General.TransactionOutOfMemoryError", "", MEMORY),
     ("Neo.TransientError.General.StackOverFlowError", "", MEMORY),
     ("Neo.DatabaseError.General.StackOverFlowError", "", MEMORY),
@@ -82,9 +100,37 @@ CODES = [
 ]
 
 
+# What Neo4j 2026.09 was seen to say: the statuses of the error and of its cause.
+STATUSES_SEEN = [
+    (("22N79", "22N80"), "", RACE),
+    (("22N79",), "", RACE),
+    (("G1001",), "", RETRY),
+    (("22G03", "22N31"), "", DATA),
+    (("22G03", "22N01"), "", DATA),
+    (("22G03", "22N39"), "", DATA),
+    (("22012", "22N28"), "", DATA),
+    (("51N72",), "See db.memory.transaction.max in the neo4j.conf file.", MEMORY),
+    (("51N72",), "See dbms.memory.transaction.total.max in the neo4j.conf file.", SHARED),
+    (("51N72",), "See db.memory.transaction.total.max in the neo4j.conf file.", SHARED),
+    (("51N73",), "", MEMORY),
+    (("50N42",), "", UNKNOWN),
+    (("50N00",), "", UNKNOWN),
+]
+
+
 def server_error(code: str, message: str = "") -> Neo4jError:
     """An error as the driver makes it of a server's answer."""
     return Neo4jError._hydrate_neo4j(code=code, message=message)  # the driver offers no public way
+
+
+def error_of_today(statuses: tuple[str, ...], description: str, code: str = "Neo.ClientError.Other.Code") -> Neo4jError:
+    """An error as the driver makes it of the answer of a server that gives a GQLSTATUS."""
+    said: dict[str, Any] = {}
+    for status in reversed(statuses):
+        said = {"gql_status": status, "description": f"error: {description}", "message": "words"} | (
+            {"cause": said} if said else {}
+        )
+    return Neo4jError._hydrate_gql(neo4j_code=code, **said)
 
 
 def meaning_of(error: Exception) -> Meaning:
@@ -96,6 +142,23 @@ def test_a_code_means(code: str, message: str, meaning: Meaning) -> None:
     assert meaning_of(server_error(code, message)) is meaning
 
 
+@pytest.mark.parametrize(("statuses", "description", "meaning"), STATUSES_SEEN)
+def test_a_status_means_whatever_the_code_is(statuses: tuple[str, ...], description: str, meaning: Meaning) -> None:
+    assert meaning_of(error_of_today(statuses, description)) is meaning
+
+
+def test_a_status_that_says_nothing_leaves_it_to_the_code() -> None:
+    error = error_of_today(("50N42",), "", code="Neo.TransientError.Transaction.DeadlockDetected")
+
+    assert meaning_of(error) is RETRY
+
+
+def test_every_row_of_statuses_is_claimed_by_one() -> None:
+    claimed = {id(row_of(error_of_today(statuses, description))) for statuses, description, _ in STATUSES_SEEN}
+
+    assert [row for row in STATUSES if id(row) not in claimed] == []
+
+
 def test_every_row_of_the_table_is_claimed_by_a_code() -> None:
     """Fault 9."""
     claimed = {id(row_of(server_error(code, message))) for code, message, _ in CODES}
@@ -104,7 +167,7 @@ def test_every_row_of_the_table_is_claimed_by_a_code() -> None:
 
 
 def test_every_pattern_is_one() -> None:
-    for row in TABLE:
+    for row in (*TABLE, *STATUSES):
         re.compile(row.code)
         re.compile(row.message)
 
@@ -153,13 +216,19 @@ def test_a_constraint_is_a_race_until_a_record_meets_it_alone_and_again(
     assert type(classify(error, alone=alone, again=again)) is expected
 
 
-def test_memory_for_a_batch_is_too_large_and_for_a_record_alone_the_records() -> None:
-    error = server_error("Neo.TransientError.General.MemoryPoolOutOfMemoryError")
+@pytest.mark.parametrize("limit", ["db.memory.transaction.max", "dbms.memory.transaction.total.max"])
+def test_only_the_memory_limit_of_one_transaction_alone_says_something_of_a_record(limit: str) -> None:
+    """Fault 77: what all transactions share may be used up by others."""
+    error = server_error("Neo.TransientError.General.MemoryPoolOutOfMemoryError", THRESHOLD.format(limit))
     alone = classify(error, alone=True)
 
     assert isinstance(classify(error), BatchTooLarge)
-    assert isinstance(alone, RecordsRefused)
-    assert alone.certain
+    if "total" in limit:
+        assert isinstance(alone, StoreUnavailable)
+        assert limit in (alone.alarm or "")
+    else:
+        assert isinstance(alone, RecordsRefused)
+        assert alone.certain
 
 
 def test_a_timeout_for_a_batch_is_too_large_and_for_a_record_alone_an_outage_with_an_alarm() -> None:
@@ -190,11 +259,23 @@ def test_what_is_unknown_is_refused_with_doubt() -> None:
 
 
 def test_a_login_that_is_refused_is_an_outage_that_names_the_variables() -> None:
-    outage = classify(server_error("Neo.ClientError.Security.Unauthorized"))
+    outage = classify(server_error("Neo.ClientError.Security.Forbidden"))
 
     assert isinstance(outage, StoreUnavailable)
     assert "NEO4J_USERNAME" in (outage.alarm or "")
-    assert "Neo.ClientError.Security.Unauthorized" in (outage.alarm or "")
+    assert "Neo.ClientError.Security.Forbidden" in (outage.alarm or "")
+
+
+def test_a_wrong_password_is_not_tried_again_soon_and_a_lock_out_is_the_same_complaint() -> None:
+    """Fault 85: each try with the old password would lock the right one out for another 5 s."""
+    wrong = classify(server_error("Neo.ClientError.Security.Unauthorized"))
+    locked = classify(server_error("Neo.ClientError.Security.AuthenticationRateLimit"))
+
+    assert isinstance(wrong, StoreUnavailable) and isinstance(locked, StoreUnavailable)
+    assert wrong.pause == (30.0, 60.0)
+    assert locked.pause is not None and locked.pause[0] >= 5.5
+    assert wrong.alarm == locked.alarm
+    assert "NEO4J_PASSWORD_FILE" in (wrong.alarm or "")
 
 
 def test_a_lost_connection_is_an_outage_without_an_alarm() -> None:

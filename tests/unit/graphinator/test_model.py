@@ -76,7 +76,7 @@ def test_the_statements_are_given_what_they_ask_for(kind: str) -> None:
 def test_a_server_plans_a_statement_once_however_large_its_batches_and_the_graph(kind: str) -> None:
     # For each list among the parameters it would have a plan per order of magnitude.
     for statement in (statements_of(kind).look_up, statements_of(kind).store):
-        assert statement.startswith("CYPHER replan=skip\n")
+        assert statement.startswith("CYPHER 5 replan=skip\n")
         assert set(re.findall(r"\$(\w+)", statement)) == {"batch"}
 
 

@@ -1,8 +1,9 @@
 """Settings: every variable, every wrong value, and nothing that must stay secret."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -381,6 +382,46 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path, ending: str) -> None:
     settings = load(TableinatorSettings, {"POSTGRES_PASSWORD_FILE": str(file)})
 
     assert settings.postgres.password.get_secret_value() == "päss word"
+
+
+@pytest.mark.parametrize(
+    ("settings", "prefix", "secret_of"),
+    [
+        (TableinatorSettings, "POSTGRES_PASSWORD", lambda read: read.postgres.dsn),
+        (TableinatorSettings, "RABBITMQ_PASSWORD", lambda read: read.broker.url),
+        (GraphinatorSettings, "NEO4J_PASSWORD", lambda read: read.neo4j.password),
+    ],
+)
+def test_a_password_whose_file_was_rewritten_is_the_new_one(
+    tmp_path: Path, settings: type[Settings], prefix: str, secret_of: Callable[[Any], SecretStr]
+) -> None:
+    """Fault 85."""
+    file = tmp_path / "password"
+    file.write_text("first")
+    secret = secret_of(load(settings, {f"{prefix}_FILE": str(file)}))
+    assert "first" in secret.get_secret_value()
+
+    file.write_text("second!")
+
+    value = secret.get_secret_value()
+    assert "first" not in value
+    assert "second" in value
+    assert "second" not in repr(secret)
+    file.unlink()  # as between the two steps of somebody who replaces it
+    assert secret.get_secret_value() == value
+
+
+def test_a_rewritten_file_that_holds_no_url_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("amqp://user:first@host/")
+    url = load(TableinatorSettings, {"RABBITMQ_URL_FILE": str(file)}).broker.url
+
+    for wrong in ("http://user:second@host/", "amqp:///", "amqp://host:0/", ""):
+        file.write_text(wrong)
+        assert url.get_secret_value() == "amqp://user:first@host/"
+    file.write_text("amqp://user:second@other/")
+
+    assert url.get_secret_value() == "amqp://user:second@other/"
 
 
 def test_both_a_variable_and_its_file_are_refused(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ LOAD = SyntheticLoad(1_000_000, seed=1)
         (neo4j.version_check("Neo4j/5.22.0"), State.FAILED),
         (neo4j.version_check("Neo4j/4.4.44"), State.FAILED),
         (neo4j.version_check("Memgraph/2"), State.FAILED),
-        (neo4j.version_check("Neo4j/5.23.0"), State.OK),
+        (neo4j.version_check("Neo4j/5.26.0"), State.OK),
         (neo4j.version_check("Neo4j/2025.11.2"), State.OK),
     ],
 )

@@ -3,6 +3,8 @@
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 
@@ -68,6 +70,31 @@ async def test_holding_for_ten_minutes_asks_the_store_less_than_once_a_second() 
         store.down = False
 
     assert len(store.asked) < 700
+
+
+@in_virtual_time
+async def test_a_store_that_wants_to_be_left_alone_is_asked_no_sooner() -> None:
+    """Fault 85."""
+    breaker, asked = outage(), list[float]()
+    now = asyncio.get_running_loop().time
+
+    async def refuse() -> str:
+        asked.append(now())
+        raise StoreUnavailable("Unauthorized", pause=(30.0, 60.0))
+
+    async def hold(since: float) -> None:
+        with suppress(Released):
+            await breaker.attempt(refuse, since=since, gone=never)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(hold(0.0))
+        tasks.create_task(hold(1.0))
+        await asyncio.sleep(600)
+        breaker.stop()
+
+    pauses = [after - before for before, after in pairwise(asked[1:])]  # both fail at once, the first time
+    assert len(pauses) >= 9
+    assert all(30.0 <= pause <= 60.1 for pause in pauses)
 
 
 @in_virtual_time
