@@ -5,14 +5,15 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 
 from common.errors import BrokerUnavailable, StartRefused
-from common.rabbitmq.ops.rotation import WINDOW, Drop, Fate, Keep
+from common.rabbitmq.ops.fates import Drop, Fate, Keep
+from common.rabbitmq.ops.rotation import WINDOW
 from common.settings.environment import load as load_settings
 from common.settings.programs import ProgramSettings
 from spindle.dead_letters.arguments import add_actions
@@ -55,6 +56,7 @@ class Actions:
     arguments: argparse.Namespace
     environ: Mapping[str, str]
     choice: Choice
+    _warned: set[str] = field(default_factory=set)
 
     async def list(self) -> int:
         """Count by group, or show a line per letter."""
@@ -100,8 +102,7 @@ class Actions:
         newest = max(looked.newest_load or "", in_stores or "") or None
         names = self._settings.names
         replay = Replay(names, newest, force=self.arguments.force, limit=self.arguments.limit)
-        for sentence in silent:
-            print(f"spindle: {sentence}", file=sys.stderr)
+        self._warn(silent)
         if self.arguments.dry_run:
             await self._look(_dry(replay))
         else:
@@ -172,7 +173,15 @@ class Actions:
                 settings.broker, settings.names, self.choice, copying=copying, pace=pace, window=window, on_done=on_done
             )
             await passage.go(judge)
+        self._warn(passage.said)
         return passage
+
+    def _warn(self, sentences: Sequence[str]) -> None:
+        """Say on standard error what is no result, once a command."""
+        for sentence in sentences:
+            if sentence not in self._warned:
+                self._warned.add(sentence)
+                print(f"spindle: {sentence}", file=sys.stderr)
 
     def _need_a_choice(self) -> None:
         if not (self.choice.is_narrow or self.arguments.all):

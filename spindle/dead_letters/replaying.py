@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from common.kinds import Names
-from common.rabbitmq.ops.rotation import Fate, Keep, Send
+from common.rabbitmq.ops.fates import Fate, Keep, Send
 from spindle.dead_letters.letter import Letter, to_replay
 
 

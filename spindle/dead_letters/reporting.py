@@ -16,7 +16,6 @@ def list_data(summary: Summary, passage: Passage) -> dict[str, Any]:
         "letters": summary.count,
         "failed_again": summary.replayed,
         "newest_load": passage.newest_load,
-        "not_looked_at": passage.beyond,
         "groups": [group.as_data() for group in summary.groups],
     }
 
@@ -28,8 +27,7 @@ def show_list(summary: Summary, passage: Passage, console: Console) -> None:
         return
     console.print(groups_table(summary.groups))
     again = f", {summary.replayed:,} of them failed again after a replay" if summary.replayed else ""
-    beyond = f"; {passage.beyond:,} more were not looked at" if passage.beyond else ""
-    console.print(f"{summary.count:,} letters{again}{beyond}")
+    console.print(f"{summary.count:,} letters{again}")
 
 
 def replay_data(replay: Replay, *, dry_run: bool) -> dict[str, Any]:

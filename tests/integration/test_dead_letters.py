@@ -13,7 +13,7 @@ from aiormq.abc import DeliveredMessage
 
 from common.errors import BrokerUnavailable, StartRefused
 from common.kinds import Names, Service
-from common.rabbitmq.ops.rotation import Fate, Keep
+from common.rabbitmq.ops.fates import Fate, Keep
 from common.rabbitmq.topology import declare
 from spindle.dead_letters.choosing import Choice
 from spindle.dead_letters.letter import Letter

@@ -13,9 +13,10 @@ from common.errors import SpindleError
 from common.kinds import Names, Service
 from common.ops.checks import State
 from common.rabbitmq.ops.doctor import check_broker
+from common.rabbitmq.ops.fates import Drop, Fate, Send
 from common.rabbitmq.ops.permissions import Login
 from common.rabbitmq.ops.queue_reader import StoredLetter
-from common.rabbitmq.ops.rotation import Drop, Fate, Send, turn
+from common.rabbitmq.ops.rotation import go_through
 from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from common.rabbitmq.topology import declare, declare_exchanges, queue_lengths
 from common.settings.tls import TlsSettings
@@ -133,7 +134,7 @@ async def working_on_letters(desk: Actions) -> None:
         queue = desk.names.queue(service, KIND)
         fates: list[Fate] = [Send(queue, Properties(), lambda _: None), Drop()]
         for fate in fates:
-            await turn(broker, desk.names.dead_letter_queue(service, KIND), partial(_fated, fate))
+            await go_through(broker, desk.names.dead_letter_queue(service, KIND), partial(_fated, fate))
         assert await queue_lengths(settings(desk.broker.url), [queue]) == {queue: 1}
 
 
@@ -275,7 +276,7 @@ async def test_a_refused_start_and_a_refused_turn_name_the_shipped_file(desk: Ac
             await declare(peer.connection, desk.names, Service.TABLEINATOR, KIND)
     await desk.make()
     with pytest.raises(SpindleError, match=r"spindle_operator in deploy/grants/rabbitmq\.json"):
-        await turn(settings(desk.url("services")), _letters(desk.names), lambda _: Drop())
+        await go_through(settings(desk.url("services")), _letters(desk.names), lambda _: Drop())
 
 
 async def test_monitoring_sees_queues_and_alarms_by_its_tag_and_its_place_in_the_vhost(desk: Actions) -> None:

@@ -1,28 +1,34 @@
-"""Go once through a dead-letter queue, so that what stays in it stands afterwards as it stood before.
+"""Go once through a dead-letter queue: every letter is judged once, and what stays is there afterwards as before.
 
 A broker counts a message that is taken and given back as delivered once more, whichever way it is given back (by close,
-cancel, nack, recover or get: tried on 3.10 and 4.0), and beyond a queue's limit it drops it. So a letter that stays is
-not given back: a copy goes to the end of the queue, and the letter is acknowledged once the broker has confirmed the
-copy. After a whole turn all stand in their order again. One that is interrupted leaves every letter in the queue, some
-of them twice, and the order turned; the caller tells twins by their number and body.
+cancel, nack, recover or get: tried on 3.10 and 4.0, by close and nack on 4.3), and beyond a queue's limit it drops it.
+So a letter that stays is not given back: a copy goes to the end of the queue, and the letter is acknowledged once the
+broker has confirmed the copy (turning.py). After a whole turn all stand in their order again.
+
+That needs a queue that is first in, first out. With priorities, with letters that expire, or with somebody else who
+takes some, a turn meets its own copies, and can't tell them from letters that are there twice. At the first such sign
+the rest is held instead, all at the same time (holding.py). Nothing is dropped but what the caller drops, and a twin of
+which the other is held at that moment (sightings.py). A turn that is interrupted leaves every letter in the queue,
+some of them twice; the next one meets them, and drops one of each two.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiormq.exceptions import ChannelLockedResource
 
-from common.delivery import Properties
 from common.errors import BrokerUnavailable, StartRefused
 from common.rabbitmq.channel import open_channel
 from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors, connected
-from common.rabbitmq.ops.queue_reader import StoredLetter, Taking, taking
-from common.rabbitmq.publishing.confirms import ConfirmedChannel, Message, open_confirmed
-from common.rabbitmq.publishing.letter import publishable
+from common.rabbitmq.ops.fates import Judge, OnDone
+from common.rabbitmq.ops.holding import RENEWED_AT, Hold
+from common.rabbitmq.ops.outgoing import Outgoing, Taken
+from common.rabbitmq.ops.queue_reader import taking
+from common.rabbitmq.ops.sightings import Sightings
+from common.rabbitmq.ops.turning import Turn
 from common.rabbitmq.topology import GRANTS, queue_lengths
 from common.settings.programs import BrokerSettings
 
@@ -33,194 +39,102 @@ PERMISSIONS = (
     "to read the dead-letter queue, to configure that name with .turn behind it, and to write to amq.default "
     f"(spindle_operator in {GRANTS})"
 )
-"""What a turn needs: the lock is a queue, and what goes to a queue goes by the default exchange."""
-
-PATIENCE = 30.0
-"""Seconds without a letter or a confirm after which a turn is given up."""
+"""What a pass needs: the lock is a queue, and what goes to a queue goes by the default exchange."""
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
-    """The letter stays."""
+class Passed:
+    """What a pass has found."""
+
+    total: int
+    """Letters that the queue had ready at the beginning."""
+    disorder: str = ""
+    """Why letters were held instead of copied; empty if the queue could be turned."""
+    twins: int = 0
+    """Letters that were there twice, of which one was dropped."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
-    """The letter goes, for good."""
+class Way:
+    """How to go through a queue."""
+
+    window: int = WINDOW
+    pace: float = 0.0
+    """Seconds between two letters that are sent elsewhere."""
+    disorder: str = ""
+    """Why the queue is known not to be first in, first out: its letters are held from the beginning."""
+    renewed_at: int | None = RENEWED_AT
+    """Times that a letter may be given back before it is copied; None: nothing is written, and no twin dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """The letter goes to another queue, with these properties; `done` is told whether that queue took it.
-
-    Where it did not, the letter stays.
-    """
-
-    queue: str
-    properties: Properties
-    done: Callable[[bool], None]
-
-
-Fate = Keep | Drop | Send
-Judge = Callable[[StoredLetter], Fate]
-OnDone = Callable[[int, int], None]
-"""Told how many letters are done, of how many."""
-
-
-async def turn(
+async def go_through(
     broker: BrokerSettings,
     queue: str,
     judge: Judge,
+    way: Way = Way(),
     *,
-    window: int = WINDOW,
     on_done: OnDone = lambda _done, _total: None,
-    pace: float = 0.0,
-) -> int | None:
+) -> Passed | None:
     """Go once through a queue: `judge` says of each letter, in order, what becomes of it.
 
-    `pace`: seconds between two letters that are sent elsewhere. Returns: how many letters the queue held; None where
-    there is no such queue.
-    Raises: BrokerUnavailable, StartRefused. What is not done then is as it was: a turn may simply be begun again.
+    Returns: None if there is no such queue.
+    Raises: BrokerUnavailable, StartRefused. What is not done then is as it was: the pass may simply be begun again.
     """
     async with connected(broker, name="spindle dead letters") as connection, _alone_with(connection, queue):
         total = (await queue_lengths(connection, [queue]))[queue]
-        if total:
-            await _Turn(connection, queue, judge, total, min(window, total), pace, on_done).run()
-        return total
+        if total is None:
+            return None
+        return await _Pass(connection, queue, judge, way, total, on_done).run() if total else Passed(0)
 
 
-async def glance(
-    broker: BrokerSettings, queue: str, see: Callable[[StoredLetter], object], *, limit: int
-) -> int | None:
-    """Look at a queue's first letters without writing anything, for a broker that takes no messages now.
+class _Pass:
+    """Turn while the order allows it, and hold the rest."""
 
-    Each letter's count of deliveries rises by one. Returns and raises as `turn`.
-    """
-    async with connected(broker, name="spindle dead letters") as connection, _alone_with(connection, queue):
-        total = (await queue_lengths(connection, [queue]))[queue]
-        condition, seen = Condition(), 0
-        if total:
-            async with taking(connection, queue, prefetch=min(total, limit), condition=condition) as letters:
-                while seen < min(total, limit):
-                    await _until(connection, condition, letters, lambda: letters.has_arrived)
-                    while (letter := letters.take()) is not None:
-                        see(letter)
-                        seen += 1
-        return total
+    def __init__(self, connection: Connection, queue: str, judge: Judge, way: Way, total: int, on_done: OnDone) -> None:
+        self._connection, self._queue, self._judge, self._way = connection, queue, judge, way
+        self._total, self._on_done = total, on_done
+        self._sightings = Sightings()
 
+    async def run(self) -> Passed:
+        condition, disorder = Condition(), self._way.disorder
+        outgoing = Outgoing(self._connection, self._queue, condition)
+        await outgoing.open()
+        async with taking(self._connection, self._queue, condition=condition) as letters:
+            held: list[Taken] = []
+            turn = self._turn(outgoing)
+            if not disorder:
+                await letters.consume(min(self._way.window, self._total))
+                held = await turn.run(letters, condition)
+                disorder = turn.disorder
+            if not disorder:
+                return Passed(self._total)
+            hold = self._hold(outgoing, self._total - turn.judged)
+            await hold.run(letters, condition, held)
+            return Passed(self._total, disorder, hold.twins)
 
-class _Turn:
-    """One turn, which takes exactly as many letters as the queue held at its beginning."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        queue: str,
-        judge: Judge,
-        total: int,
-        window: int,
-        pace: float,
-        on_done: OnDone,
-    ) -> None:
-        self._connection, self._queue, self._judge, self._pace = connection, queue, judge, pace
-        self._total, self._window, self._on_done = total, window, on_done
-        self._condition = Condition()
-        self._outbox: deque[Message] = deque()
-        self._done: set[int] = set()
-        self._taken = self._finished = self._acknowledged = 0
-        self._failure = ""
-
-    async def run(self) -> None:
-        condition = self._condition
-        # The copies' channel outlives the letters': while one is open no copy is without its verdict.
-        copies = await open_confirmed(self._connection, on_verdict=self._hear, on_end=self._lose)
-        async with taking(self._connection, self._queue, prefetch=self._window, condition=condition) as letters:
-            while self._finished < self._total:
-                await _until(self._connection, condition, letters, lambda: self._is_work(letters))
-                await self._send(letters, copies)
-                self._count()
-                # Each acknowledgement brings a letter, and beyond the last come the copies: those are left alone.
-                await self._acknowledge(letters, min(self._finished, self._total - self._window))
-            await letters.cancel()
-            await self._acknowledge(letters, self._total)
-
-    def _is_work(self, letters: Taking) -> bool:
-        return bool(self._failure or self._outbox or (self._finished + 1) in self._done or letters.has_arrived)
-
-    async def _send(self, letters: Taking, copies: ConfirmedChannel) -> None:
-        while not self._failure and self._taken < self._total and (letter := letters.take()) is not None:
-            self._taken += 1
-            fate = self._judge(letter)
-            if isinstance(fate, Drop):
-                self._done.add(self._taken)
-                continue
-            self._outbox.append(self._message(self._taken, letter, fate))
-            if isinstance(fate, Send) and self._pace:
-                await self._write(copies)
-                await asyncio.sleep(self._pace)
-        await self._write(copies)
-
-    async def _write(self, copies: ConfirmedChannel) -> None:
-        if self._failure:
-            raise BrokerUnavailable(f"{self._queue}: {self._failure}")
-        async with _patience(self._connection):
-            await copies.write(self._outbox)
-
-    def _message(self, number: int, letter: StoredLetter, fate: Keep | Send) -> Message:
-        queue, properties = (
-            (fate.queue, fate.properties) if isinstance(fate, Send) else (self._queue, letter.properties)
+    def _turn(self, outgoing: Outgoing) -> Turn:
+        return Turn(
+            self._connection,
+            self._judge,
+            self._sightings,
+            outgoing,
+            total=self._total,
+            window=min(self._way.window, self._total),
+            pace=self._way.pace,
+            on_done=self._on_done,
         )
-        return Message("", publishable(properties), letter.body, about=(number, letter, fate), routing_key=queue)
 
-    def _hear(self, message: Message, taken: bool) -> None:
-        number, letter, fate = message.about
-        if isinstance(fate, Send):
-            fate.done(taken)
-        if taken:
-            self._done.add(number)
-        elif isinstance(fate, Send):
-            self._outbox.append(self._message(number, letter, Keep()))
-        else:
-            self._lose([], "the broker refuses the copy of a letter that stays")
-        self._condition.notify()
-
-    def _lose(self, _: list[Message], reason: str) -> None:
-        self._failure = self._failure or reason
-        self._condition.notify()
-
-    def _count(self) -> None:
-        """See how many letters are done without a gap."""
-        while (self._finished + 1) in self._done:
-            self._finished += 1
-            self._done.remove(self._finished)
-        self._on_done(self._finished, self._total)
-
-    async def _acknowledge(self, letters: Taking, number: int) -> None:
-        if number > self._acknowledged:
-            self._acknowledged = number
-            await letters.acknowledge(number)
-
-
-async def _until(connection: Connection, condition: Condition, letters: Taking, fact: Callable[[], bool]) -> None:
-    """Wait for something to do.
-
-    Raises: BrokerUnavailable where nothing comes.
-    """
-    async with _patience(connection):
-        await condition.until(lambda: letters.over or fact())
-    if letters.over:
-        raise BrokerUnavailable(f"RabbitMQ at {connection.address}: {letters.over}")
-
-
-@asynccontextmanager
-async def _patience(connection: Connection) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(PATIENCE):
-            yield
-    except TimeoutError as error:
-        blocked = not connection.unblocked.is_set()
-        what = "the broker takes no messages (memory or disk alarm)" if blocked else "nothing came"
-        raise BrokerUnavailable(f"RabbitMQ at {connection.address}: {what}, for {PATIENCE:g} s") from error
+    def _hold(self, outgoing: Outgoing, expected: int) -> Hold:
+        return Hold(
+            self._connection,
+            self._judge,
+            self._sightings,
+            outgoing,
+            expected=expected,
+            renewed_at=self._way.renewed_at,
+            pace=self._way.pace,
+            on_done=self._on_done,
+        )
 
 
 @asynccontextmanager
