@@ -15,6 +15,9 @@ Whatever is not dropped or replayed stays where it stands, and counts as deliver
 therefore writes each letter to the end of its queue once round; --without-copying does without, for a broker that
 takes no messages: then the broker counts the look, and a queue with a delivery limit loses what reaches that.
 
+In a queue that is not first in, first out (priorities, letters that expire, another consumer) letters are held instead
+of copied: none is lost, and each counts as delivered once more. The command says so.
+
 Needed is permission {PERMISSIONS}.
 
 Exit code 0: done; 1: not all of it (the sentence says what stayed), or the broker was lost: run it again; 2: refused.

@@ -13,6 +13,7 @@ NUMBERS = [
     "27b",
     "27c",
     *(str(number) for number in range(28, 68)),
+    "68",
     "69",
     "70",
     "71",
