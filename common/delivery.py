@@ -5,6 +5,8 @@ Nothing here knows a client library: two sources stand behind the same protocol.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -66,12 +68,28 @@ class Delivery(msgspec.Struct, eq=False, gc=False):
         return self.epoch.ended
 
 
-def load_of(header: object) -> str | None:
-    """A load's date from the header `load`: eight digits, or None.
+FIRST_YEAR, LAST_YEAR = 2000, 2099
+"""Of loads: Discogs began in 2000."""
 
-    Anything else would be compared with dates all the same: `latest` would be newer than every load to come.
+
+def load_of(header: object) -> str | None:
+    """A load's date from the header `load`: eight digits that are a day of this century, or None.
+
+    Anything else would be compared with dates all the same: `latest` would be newer than every load to come, and so
+    would `20269999`.
     """
-    return header if isinstance(header, str) and len(header) == 8 and header.isascii() and header.isdigit() else None
+    return header if isinstance(header, str) and len(header) == 8 and _is_date(header) else None
+
+
+@lru_cache(maxsize=64)  # every message of a load bears the same
+def _is_date(text: str) -> bool:
+    if not (text.isascii() and text.isdigit()):
+        return False
+    try:
+        day = date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    except ValueError:
+        return False
+    return FIRST_YEAR <= day.year <= LAST_YEAR
 
 
 class Source(Protocol):

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
+from common.delivery import load_of
 from common.errors import StartRefused
 from common.kinds import KINDS
 from extractor.reading import TAGS
@@ -104,10 +104,7 @@ def _named(path: Path) -> DumpFile | None:
 
 def is_date(text: str) -> bool:
     """Whether this is a load's date, `20260301`."""
-    try:
-        return text == date(int(text[:4]), int(text[4:6]), int(text[6:])).strftime("%Y%m%d")
-    except ValueError:
-        return False
+    return load_of(text) is not None
 
 
 def _check_beginning(file: DumpFile) -> None:

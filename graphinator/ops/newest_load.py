@@ -32,7 +32,8 @@ async def newest_load(settings: Neo4jSettings, kinds: Sequence[str]) -> str | No
                 # The label comes from the model, never from a value.
                 result = await session.run(
                     f"CYPHER 5 MATCH (n:{node_of(kind).label}) WITH n LIMIT $nodes "
-                    "WITH n.load AS load WHERE load =~ '[0-9]{8}' RETURN max(load) AS newest",
+                    "WITH n.load AS load WHERE load =~ '20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])' "
+                    "RETURN max(load) AS newest",
                     {"nodes": _NODES},
                 )
                 found += [record["newest"] async for record in result if record["newest"]]

@@ -18,7 +18,8 @@ _SHARE: Final = """
 SELECT least(100, 100.0 * $2 / greatest(1, pg_relation_size(oid) / 8192)) FROM pg_class WHERE oid = to_regclass($1)
 """
 _NEWEST: Final = """
-SELECT max(version COLLATE "C") FROM {table} TABLESAMPLE SYSTEM ($1) WHERE version ~ '^[0-9]{8}$'
+SELECT max(version COLLATE "C") FROM {table} TABLESAMPLE SYSTEM ($1)
+WHERE version ~ '^20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])$'
 """
 
 

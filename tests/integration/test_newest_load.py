@@ -20,7 +20,8 @@ async def test_the_tables_tell_their_newest_load(postgres: Postgres) -> None:
         connection = await asyncpg.connect(database.dsn)
         await connection.execute(
             "CREATE TABLE labels (data_id text, version text);"
-            "INSERT INTO labels VALUES ('1', '20260301'), ('2', '20260401'), ('3', 'latest'), ('4', NULL)"
+            "INSERT INTO labels VALUES ('1', '20260301'), ('2', '20260401'), ('3', 'latest'), ('4', NULL), "
+            "('5', '20269999')"
         )
         await connection.close()
 
@@ -40,7 +41,8 @@ async def test_the_graph_tells_its_newest_load(empty_neo4j: Neo4j) -> None:
     before = await newest_in_graph(settings, KINDS)
     with GraphDatabase.driver(empty_neo4j.uri, auth=(empty_neo4j.username, empty_neo4j.password)) as driver:
         driver.execute_query(
-            "CREATE (:Label {id: '1', load: '20260301'}), (:Artist {id: '2', load: '20260401'}), (:Artist {id: '3'})"
+            "CREATE (:Label {id: '1', load: '20260301'}), (:Artist {id: '2', load: '20260401'}), (:Artist {id: '3'}), "
+            "(:Label {id: '4', load: '20269999'})"
         )
 
     assert before is None

@@ -12,3 +12,15 @@ def test_what_is_no_date_orders_no_versions(header: object) -> None:
 
 def test_eight_digits_are_a_load() -> None:
     assert load_of("20260301") == "20260301"
+
+
+@pytest.mark.parametrize(
+    "header", ["20269999", "20260230", "20261301", "20260100", "00000000", "99991231", "19991231", "21000101"]
+)
+def test_digits_that_are_no_day_of_this_century_order_no_versions(header: str) -> None:
+    assert load_of(header) is None
+
+
+@pytest.mark.parametrize("header", ["20000101", "20240229", "20991231"])
+def test_every_day_of_this_century_is_a_load(header: str) -> None:
+    assert load_of(header) == header
