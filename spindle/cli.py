@@ -2,14 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from common.errors import SettingsError, SpindleError, StartRefused
 from spindle import lint
 from spindle.dead_letters import command as dead_letters
 from spindle.doctor import command as doctor
-from spindle.output import NOBODY_READS, silence
+from spindle.output import NOBODY_READS, silence, write_any_text
 from spindle.status import command as status
 from spindle.verification import command as verification
 
@@ -25,11 +25,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:
         command.register(commands)
-    return ended(parser.parse_args(argv))
+    return _told(lambda: _run(_parsed(parser, argv)))
 
 
 def ended(arguments: argparse.Namespace) -> int:
     """Run a command whose arguments are read; return its exit code, as `main` does."""
+    return _told(lambda: _run(arguments))
+
+
+def _told(run: Callable[[], int]) -> int:
+    """Run, and have standard output written to its end, whatever its encoding, while somebody reads it."""
+    try:
+        write_any_text()
+        code = run()
+        sys.stdout.flush()  # here, and not when the process ends: nobody could say any more what is wrong
+    except BrokenPipeError:
+        silence()
+        return NOBODY_READS
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         return int(arguments.run(arguments))
     except (SettingsError, StartRefused) as error:
@@ -38,9 +54,14 @@ def ended(arguments: argparse.Namespace) -> int:
         return _failed(error, 1)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        silence()
-        return NOBODY_READS
+
+
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    try:
+        return parser.parse_args(argv)
+    except SystemExit:  # of --help
+        sys.stdout.flush()
+        raise
 
 
 def _failed(error: SpindleError, code: int) -> int:

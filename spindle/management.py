@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from common.errors import SpindleError, StartRefused
+from common.rabbitmq.policies import QueueLimits
 from common.settings.certificates import Peer, described_context, what_is_wrong
 from common.settings.tls import TlsSettings
 from spindle.settings import OperatorSettings
@@ -19,6 +20,7 @@ TIMEOUT = 3.0
 """Seconds for each step of an answer; asked often, and there is another way to most of what it tells."""
 
 _PEER = Peer("RabbitMQ's management API", "RABBITMQ", "RABBITMQ_MANAGEMENT_URL", is_url_alone=True)
+_COLUMNS = "name,messages_ready,messages_unacknowledged,arguments,effective_policy_definition,policy,operator_policy"
 _PAGE = 500  # queues; the most that the API gives at a time
 
 
@@ -55,7 +57,7 @@ class Management:
         Raises: NoManagement.
         """
         asked = {"page_size": _PAGE, "use_regex": "true", "name": f"^{prefix.replace('.', '[.]')}-"}
-        columns = {"columns": "name,messages_ready,messages_unacknowledged"}
+        columns = {"columns": _COLUMNS}
         found: dict[str, Mapping[str, Any]] = {}
         page, pages = 1, 1
         while page <= pages:
@@ -64,6 +66,13 @@ class Management:
             found |= {queue["name"]: queue for queue in said["items"]}
             page, pages = page + 1, said["page_count"]
         return found
+
+    def limits(self, prefix: str) -> list[QueueLimits]:
+        """What arguments and policies make of the queues whose names begin so.
+
+        Raises: NoManagement.
+        """
+        return [limits_of(told) for _, told in sorted(self.queues(prefix).items())]
 
     def nodes(self) -> list[dict[str, Any]]:
         """The cluster's nodes with their alarms and disks; needs a user with the tag `monitoring`.
@@ -112,3 +121,14 @@ class Management:
             return described_context(self.tls, _PEER)
         except StartRefused as error:
             raise NoManagement(str(error)) from error
+
+
+def limits_of(told: Mapping[str, Any]) -> QueueLimits:
+    """Read what the API tells of one queue; of a new one it tells little."""
+    names = [told.get(kind) for kind in ("policy", "operator_policy")]
+    return QueueLimits(
+        told["name"],
+        told.get("arguments") or {},
+        told.get("effective_policy_definition") or {},
+        " and ".join(f"policy {name!r}" for name in names if name),
+    )

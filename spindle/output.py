@@ -1,9 +1,12 @@
-"""Write to whoever reads standard output, for as long as anybody does."""
+"""Write to whoever reads standard output, whatever its encoding, for as long as anybody does."""
 
+import io
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 
@@ -23,6 +26,19 @@ def wide_console() -> Screen:
     """Standard output: as wide as the terminal, and as wide as our tables where there is none."""
     console = Screen()
     return console if console.is_terminal else Screen(width=140)
+
+
+def write_any_text() -> None:
+    """Write what standard output has no letter for (`\u00e9` where it is ASCII) as its number, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def json_text(content: Any, *, indent: int | None = None) -> str:
+    """JSON for standard output: in plain letters where that can't write all of them, and valid either way."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "").replace("_", "")
+    return json.dumps(content, indent=indent, ensure_ascii=encoding != "utf8")
 
 
 @contextmanager

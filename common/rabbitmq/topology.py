@@ -23,6 +23,7 @@ from common.kinds import Names, Service
 from common.rabbitmq.channel import Channel, open_channel
 from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, borrowed, broker_errors
 from common.rabbitmq.declaration import Declaration
+from common.rabbitmq.policies import QueueLimits, troubles
 from common.settings.programs import BrokerSettings
 
 GRANTS = "deploy/grants/rabbitmq.json"
@@ -58,7 +59,7 @@ async def declare(connection: Connection, names: Names, service: Service, kind: 
     dead_letters = await declare_dead_letters(connection, names, service, kind)
     return Declared(
         str(queue.arguments.get("x-queue-type", "classic")),
-        [*exchange.differences, *queue.differences, *_advice(connection, queue), *dead_letters],
+        [*exchange.differences, *queue.differences, *_advice(connection, queue), *_losses(queue), *dead_letters],
     )
 
 
@@ -69,7 +70,7 @@ async def declare_dead_letters(connection: Connection, names: Names, service: Se
     await _declare(connection, exchange)
     await _declare(connection, queue)
     await _bind(connection, queue.name, exchange.name)
-    return [*exchange.differences, *queue.differences]
+    return [*exchange.differences, *queue.differences, *_losses(queue)]
 
 
 async def declare_exchanges(broker: BrokerSettings | Connection, names: Names, kinds: Iterable[str]) -> list[str]:
@@ -143,6 +144,14 @@ def _advice(connection: Connection, queue: Declaration) -> list[str]:
         f"rabbitmqctl set_policy --vhost '{connection.vhost}' --apply-to queues '{queue.name}' "
         f"'^{re.escape(queue.name)}$' '{policy}'"
     ]
+
+
+def _losses(queue: Declaration) -> list[str]:
+    """Say what the arguments of a queue that was there before us do to its messages. AMQP tells nothing of policies."""
+    arguments = queue.arguments
+    if "x-dead-letter-exchange" not in arguments and not queue.name.endswith(".dlq"):  # then `_advice` speaks of it
+        arguments = {key: value for key, value in arguments.items() if key != "x-delivery-limit"}
+    return [trouble.sentence for trouble in troubles([QueueLimits(queue.name, arguments)])]
 
 
 async def _declare(connection: Connection, declaration: Declaration) -> None:

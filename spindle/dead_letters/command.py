@@ -2,11 +2,11 @@
 
 import argparse
 import asyncio
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 from rich.console import Console
@@ -18,17 +18,19 @@ from common.settings.environment import load as load_settings
 from common.settings.programs import ProgramSettings
 from spindle.dead_letters.arguments import add_actions
 from spindle.dead_letters.choosing import Choice, choice_of
+from spindle.dead_letters.each import listing
 from spindle.dead_letters.exporting import STANDARD_OUTPUT, exporting_to, with_body
-from spindle.dead_letters.letter import Letter, as_data
+from spindle.dead_letters.letter import Letter
 from spindle.dead_letters.loads import newest_in_stores
+from spindle.dead_letters.policies import limits_of_letters, warnings
 from spindle.dead_letters.progress import following
 from spindle.dead_letters.replaying import Replay
 from spindle.dead_letters.reporting import list_data, replay_data, show_list, show_replay
-from spindle.dead_letters.showing import letters_table, show_letters
+from spindle.dead_letters.showing import show_letters
 from spindle.dead_letters.summary import Summary
 from spindle.dead_letters.sweep import Passage
 from spindle.environments import environment_of
-from spindle.output import wide_console
+from spindle.output import json_text, wide_console
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -61,9 +63,8 @@ class Actions:
     async def list(self) -> int:
         """Count by group, or show a line per letter."""
         if self.arguments.each:
-            letters: list[Letter] = []
-            await self._look(lambda letter: letters.append(letter))
-            self._say([as_data(each) for each in letters], lambda console: console.print(letters_table(letters)))
+            with listing(as_json=self.arguments.json) as lines:
+                await self._look(lines.add)
             return 0
         summary = Summary()
         passage = await self._look(summary.add)
@@ -168,9 +169,19 @@ class Actions:
         self, judge: Callable[[Letter], Fate], *, copying: bool = True, pace: float = 0.0, window: int = WINDOW
     ) -> Passage:
         settings = self._settings
+        limits = await limits_of_letters(self.environ)
+        queues = [settings.names.dead_letter_queue(*each) for each in product(self.choice.services, self.choice.kinds)]
+        self._warn(warnings(limits, queues))
         with following() as on_done:
             passage = Passage(
-                settings.broker, settings.names, self.choice, copying=copying, pace=pace, window=window, on_done=on_done
+                settings.broker,
+                settings.names,
+                self.choice,
+                copying=copying,
+                pace=pace,
+                window=window,
+                limits=limits,
+                on_done=on_done,
             )
             await passage.go(judge)
         self._warn(passage.said)
@@ -198,7 +209,7 @@ class Actions:
 
     def _say(self, data: Any, show: Callable[[Console], object]) -> None:
         if self.arguments.json:
-            print(json.dumps(data, indent=2, ensure_ascii=False))
+            print(json_text(data, indent=2))
         else:
             show(wide_console())
 

@@ -4,13 +4,14 @@ import base64
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from common.errors import StartRefused
 from spindle.dead_letters.letter import Letter, as_data
+from spindle.output import json_text
 
 STANDARD_OUTPUT = Path("-")
 """For a container, whose files go with it."""
@@ -19,13 +20,13 @@ STANDARD_OUTPUT = Path("-")
 class Export:
     """What letters are written to, and how many were."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, to_text: Callable[[dict[str, Any]], str]) -> None:
         self.count = 0
-        self._file = file
+        self._file, self._to_text = file, to_text
 
     def add(self, letter: Letter) -> None:
         """Write one letter."""
-        self._file.write(json.dumps(with_body(letter), ensure_ascii=False) + "\n")
+        self._file.write(self._to_text(with_body(letter)) + "\n")
         self.count += 1
 
 
@@ -36,7 +37,7 @@ def exporting_to(path: Path) -> Iterator[Export]:
     Raises: StartRefused where there is something already, or nothing can be written.
     """
     if path == STANDARD_OUTPUT:
-        yield Export(sys.stdout)
+        yield Export(sys.stdout, json_text)
         sys.stdout.flush()
         return
     if path.exists():
@@ -48,11 +49,13 @@ def exporting_to(path: Path) -> Iterator[Export]:
         raise StartRefused(f"{part} can't be written: {error.strerror}") from error
     try:
         with file:
-            yield Export(file)
+            yield Export(file, lambda content: json.dumps(content, ensure_ascii=False))
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:
+    except BaseException as error:
         part.unlink()
+        if isinstance(error, OSError):  # of the file: the broker's are translated
+            raise StartRefused(f"{part} can't be written: {error.strerror}") from error
         raise
     part.rename(path)
 

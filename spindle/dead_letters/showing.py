@@ -1,7 +1,7 @@
 """Dead letters for a person."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -39,17 +39,25 @@ def groups_table(groups: Sequence[Group]) -> Table:
     return table
 
 
-def letters_table(letters: Iterable[Letter]) -> Table:
-    """A row per letter."""
-    table = Table(
-        "service", "kind", "id", "reason", "error", "code", "set aside", "load", "replays", "text", box=None,
-        pad_edge=False,
-    )  # fmt: skip
-    for each in letters:
-        texts = (each.service, each.kind, each.id, each.reason, each.error_class, each.code, _moment(each.time))
-        rest = (each.load or "", str(each.replays), _cut(each.text))
-        table.add_row(*map(_cell, (*texts, *rest)))
-    return table
+_COLUMNS = (("service", 11), ("kind", 8), ("id", 12), ("reason", 17), ("error", 24), ("code", 8), ("set aside", 19))
+"""Of the lines of letters: not as wide as the widest of all, because none of those to come is known."""
+
+
+def letters_heading() -> str:
+    """The line above those of letters."""
+    return _line([*(name for name, _ in _COLUMNS), "load", "replays", "text"])
+
+
+def letter_line(letter: Letter) -> str:
+    """A line for one letter."""
+    name = letter.error_class.rpartition(".")[2]
+    texts = (letter.service, letter.kind, letter.id, letter.reason, name, letter.code, _moment(letter.time))
+    return _line([*texts, letter.load or "", str(letter.replays), _cut(letter.text)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    widths = (*(width for _, width in _COLUMNS), 8, 7, 0)
+    return "  ".join(_visible(cell).ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def show_letters(letters: Sequence[Letter], console: Console) -> None:
@@ -89,6 +97,10 @@ def _example(letter: Letter) -> str:
 
 def _cell(text: str) -> str:
     return escape(text.translate(_VISIBLE))
+
+
+def _visible(text: str) -> str:
+    return " ".join(text.split()).translate(_VISIBLE)
 
 
 def _cut(text: str) -> str:

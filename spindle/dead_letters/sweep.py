@@ -1,13 +1,16 @@
 """Go through the dead-letter queues of the chosen services and kinds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from common.errors import StartRefused
 from common.kinds import Names, Service
 from common.rabbitmq.ops.fates import Fate, Keep
+from common.rabbitmq.ops.holding import RENEWED_AT
 from common.rabbitmq.ops.queue_reader import StoredLetter
 from common.rabbitmq.ops.rotation import WINDOW, Passed, Way, go_through
+from common.rabbitmq.policies import QueueLimits
 from common.settings.programs import BrokerSettings
 from spindle.dead_letters.choosing import Choice
 from spindle.dead_letters.letter import Letter, read
@@ -23,6 +26,8 @@ class Passage:
     copying: bool = True
     pace: float = 0.0
     window: int = WINDOW
+    limits: Mapping[str, QueueLimits] = field(default_factory=dict)
+    """What policies make of the queues, by name, as far as is known."""
     on_done: Callable[[str, int, int], None] = lambda _queue, _done, _total: None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     newest_load: str | None = None
@@ -41,16 +46,21 @@ class Passage:
             queue = self.names.dead_letter_queue(service, kind)
             on_done = _on_done_of(self.on_done, queue)
             passed = await go_through(
-                self.broker, queue, self._judging(service, kind, judge), self._way, on_done=on_done
+                self.broker, queue, self._judging(service, kind, judge), self._way(queue), on_done=on_done
             )
             if passed is not None:
                 self._note(queue, passed)
 
-    @property
-    def _way(self) -> Way:
-        if self.copying:
-            return Way(self.window, self.pace)
-        return Way(self.window, self.pace, disorder="asked for", renewed_at=None)
+    def _way(self, queue: str) -> Way:
+        limits = self.limits.get(queue, QueueLimits(queue))
+        limit = limits.delivery_limit
+        if not self.copying:
+            if limit is not None:
+                why = f"what is given back more than {limit} times is deleted ({limits.cause('delivery-limit')})"
+                raise StartRefused(f"{queue}: {why}, and a look without copying gives every letter back.")
+            return Way(self.window, self.pace, disorder="asked for", renewed_at=None)
+        renewed_at = RENEWED_AT if limit is None else max(1, min(RENEWED_AT, limit // 2))
+        return Way(self.window, self.pace, disorder=limits.disorder, renewed_at=renewed_at)
 
     def _note(self, queue: str, passed: Passed) -> None:
         self.twins += passed.twins

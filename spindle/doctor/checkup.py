@@ -18,6 +18,7 @@ from graphinator.settings import GraphinatorSettings
 from spindle.doctor.configuration import settings_checks
 from spindle.doctor.disks import broker_disk, common_disk, store_disk
 from spindle.doctor.needs import Need, need_of
+from spindle.doctor.policies import policy_checks
 from spindle.management import Management, NoManagement
 from spindle.settings import OperatorSettings
 from tableinator.ops.doctor import check_tables
@@ -77,12 +78,13 @@ def _by_management(settings: OperatorSettings, need: Need | None) -> Sequence[Ch
         said = management.ask("whoami")
         answered = time.time()
     except NoManagement as error:
-        return [found.unknown("disk", f"Nor are alarms and clock: {error}.")]
+        return [found.unknown("disk", f"Nor are alarms, policies and clock: {error}.")]
     clock = [] if said.time is None else [found.clock(said.time, asked=asked, answered=answered, exact=1.0)]
+    policies = policy_checks(management, settings)
     try:
-        return [*clock, broker_disk(management.nodes(), need)]
+        return [*clock, *policies, broker_disk(management.nodes(), need)]
     except NoManagement as error:
-        return [*clock, found.unknown("disk", f"{error}: the user needs the tag monitoring.")]
+        return [*clock, *policies, found.unknown("disk", f"{error}: the user needs the tag monitoring.")]
 
 
 def _stores_disks(need: Need | None, shared: Path | str) -> Sequence[Check]:

@@ -38,6 +38,7 @@ def _out_of_reach(picture: Picture) -> Iterator[str]:
 def _wrong(picture: Picture, names: Names) -> Iterator[str]:
     for alarm in picture.broker.alarms:
         yield f"RabbitMQ lacks {alarm} and takes no messages: see the runbook"
+    yield from picture.broker.deleting
     for state in picture.services:
         for replica in state.replicas:
             for sentence in replica.trouble:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from common.errors import BrokerUnavailable, StartRefused
 from common.kinds import Names, Service
 from common.rabbitmq.connection import connected
+from common.rabbitmq.policies import troubles
 from common.rabbitmq.topology import queue_lengths
-from spindle.management import Management, NoManagement
+from spindle.management import Management, NoManagement, limits_of
 from spindle.settings import OperatorSettings
 
 _ALARMS = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
@@ -37,6 +38,8 @@ class BrokerState:
     queues: Mapping[str, QueueState] = field(default_factory=dict)
     alarms: tuple[str, ...] = ()
     """What the broker lacks while it blocks publishers: memory, disk."""
+    deleting: tuple[str, ...] = ()
+    """A sentence for each policy, or argument, that deletes messages of ours."""
 
     @property
     def is_reachable(self) -> bool:
@@ -51,6 +54,7 @@ class Told:
     queues: Mapping[str, QueueState] = field(default_factory=dict)
     alarms: tuple[str, ...] = ()
     trouble: str = ""
+    deleting: tuple[str, ...] = ()
 
 
 async def look_at_broker(settings: OperatorSettings) -> BrokerState:
@@ -72,7 +76,7 @@ def combined(address: str, *, amqp: Told, management: Told) -> BrokerState:
         name: QueueState(state.ready, management.queues.get(name, state).unacknowledged)
         for name, state in lengths.items()
     }
-    return BrokerState(address, asked_by, queues=queues, alarms=management.alarms)
+    return BrokerState(address, asked_by, queues=queues, alarms=management.alarms, deleting=management.deleting)
 
 
 def our_queues(names: Names, kinds: Sequence[str]) -> list[str]:
@@ -101,7 +105,9 @@ def _by_management(settings: OperatorSettings) -> Told:
         for name in our_queues(settings.names, settings.kinds)
         if name in told
     }
-    return Told(queues, _alarms(management))
+    limits = [limits_of(told[name]) for name in queues]
+    deleting = tuple(trouble.sentence for trouble in troubles(limits) if trouble.deletes)
+    return Told(queues, _alarms(management), deleting=deleting)
 
 
 def _alarms(management: Management) -> tuple[str, ...]:

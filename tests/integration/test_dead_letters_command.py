@@ -62,22 +62,27 @@ class Actions:
         """How many letters are in a service's queue."""
         return await self.peer.ready(self.names.dead_letter_queue(service, KIND)) or 0
 
-    async def start(self, *arguments: str, **streams: Any) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str, encoding: str = "utf-8", **streams: Any) -> asyncio.subprocess.Process:
         """Begin a command."""
         streams = {"stdin": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.PIPE, **streams}
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "spindle", "dead-letters", *arguments, *HERE),
-            env={**os.environ, "RABBITMQ_URL": self.url, "DISCOGS_EXCHANGE_PREFIX": self.names.prefix},
+            env={
+                **os.environ,
+                "RABBITMQ_URL": self.url,
+                "DISCOGS_EXCHANGE_PREFIX": self.names.prefix,
+                "PYTHONIOENCODING": encoding,
+            },
             stdout=asyncio.subprocess.PIPE,
             **streams,
         )
 
-    async def run(self, *arguments: str) -> Said:
+    async def run(self, *arguments: str, encoding: str = "utf-8") -> Said:
         """Run a command to its end, with nobody to ask."""
-        process = await self.start(*arguments)
-        async with asyncio.timeout(60.0):
+        process = await self.start(*arguments, encoding=encoding)
+        async with asyncio.timeout(120.0):
             out, err = await process.communicate()
-        return Said(process.returncode or 0, out.decode(), err.decode())
+        return Said(process.returncode or 0, out.decode(encoding), err.decode(encoding))
 
 
 @pytest.fixture
@@ -183,3 +188,39 @@ async def test_a_drop_asks_and_takes_nothing_that_came_after_the_question(
     assert asked == b"Remove 2 dead letters for good? [y/N] "
     assert (process.returncode, out) == ((2, b"") if left else (0, b"2 of 2 letters dropped\n"))
     assert (await desk.left(), await desk.left(Service.GRAPHINATOR)) == (left, 1)
+
+
+async def test_a_reader_who_leaves_ends_an_export_without_a_word(desk: Actions) -> None:
+    size = 3000  # together more than a pipe holds
+    await desk.peer.publish(
+        desk.names.dead_letter_exchange(SERVICE, KIND), *(b"x" * size for _ in range(100)), headers={"load": "20260301"}
+    )
+
+    process = await desk.start("export", "--to", "-")
+    assert process.stdout is not None and process.stderr is not None
+    async with asyncio.timeout(120.0):
+        await process.stdout.readexactly(10)
+        process.stdout._transport.close()  # type: ignore[attr-defined]  # the only way to leave a pipe unread
+        said = await process.stderr.read()
+        await process.wait()
+
+    assert (process.returncode, said) == (141, b"")
+    async with asyncio.timeout(30.0):
+        while await desk.left() < 100:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+async def test_letters_are_listed_and_shown_on_a_terminal_of_any_encoding(desk: Actions, encoding: str) -> None:
+    await desk.peer.publish(
+        desk.names.dead_letter_exchange(SERVICE, KIND),
+        '{"id":"1","name":"Björk 中"}'.encode(),
+        headers={"x-spindle-reason": "refused", "x-spindle-id": "1", "x-spindle-text": "Björk 中" + "x" * 80},
+    )
+
+    listed = await desk.run("list", encoding=encoding)
+    shown = await desk.run("show", "--json", encoding=encoding)
+
+    assert [listed.code, shown.code] == [0, 0]
+    assert "\\u4e2d" in listed.out
+    assert json.loads(shown.data[0]["body"])["name"] == "Björk 中"

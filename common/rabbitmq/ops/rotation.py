@@ -23,10 +23,10 @@ from common.errors import BrokerUnavailable, StartRefused
 from common.rabbitmq.channel import open_channel
 from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors, connected
-from common.rabbitmq.ops.fates import Judge, OnDone
+from common.rabbitmq.ops.fates import Fate, Judge, OnDone
 from common.rabbitmq.ops.holding import RENEWED_AT, Hold
 from common.rabbitmq.ops.outgoing import Outgoing, Taken
-from common.rabbitmq.ops.queue_reader import taking
+from common.rabbitmq.ops.queue_reader import StoredLetter, taking
 from common.rabbitmq.ops.sightings import Sightings
 from common.rabbitmq.ops.turning import Turn
 from common.rabbitmq.topology import GRANTS, queue_lengths
@@ -84,7 +84,30 @@ async def go_through(
         total = (await queue_lengths(connection, [queue]))[queue]
         if total is None:
             return None
-        return await _Pass(connection, queue, judge, way, total, on_done).run() if total else Passed(0)
+        if not total:
+            return Passed(0)
+        try:
+            return await _Pass(connection, queue, _told_apart(judge), way, total, on_done).run()
+        except _JudgeFailed as failed:
+            raise failed.error from failed
+
+
+class _JudgeFailed(Exception):
+    """The caller's own error: a reader that has gone, a full disk. Else it would be taken for the broker's."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _told_apart(judge: Judge) -> Judge:
+    def judging(letter: StoredLetter) -> Fate:
+        try:
+            return judge(letter)
+        except Exception as error:  # whatever it is, it is not ours
+            raise _JudgeFailed(error) from error
+
+    return judging
 
 
 class _Pass:
