@@ -99,7 +99,7 @@ async def test_doctor_status_and_a_list_name_each_policy_that_breaks_a_promise(r
 
 
 async def test_a_look_under_each_policy_loses_no_letter(rabbitmq: RabbitMQ, peer: Peer) -> None:
-    """Fault 68: nor do twenty-five, where what is given back three times is deleted."""
+    """Fault 68: nor do eight, where what is given back three times is deleted."""
     placed = await set_policies(rabbitmq, peer, DELETING)
 
     for name, names in placed.items():
