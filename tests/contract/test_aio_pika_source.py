@@ -227,6 +227,32 @@ async def test_a_byte_limit_that_stays_reached_begins_again_with_fewer_deliverie
         assert {delivery.delivery_count for delivery in deliveries} == {1}
 
 
+async def test_once_the_store_takes_records_again_the_whole_prefetch_is_asked_for(
+    slow_harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 79: it stayed narrow for the life of the connection, and the batches with it."""
+    monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 0.3)
+    monkeypatch.setattr("common.rabbitmq.consuming.prefetch.FIRST_WAIT", 0.3)
+    async with running(slow_harness.make()):
+        pass  # the queue is there, and what is published now all comes to the first epoch
+    await slow_harness.publish(*(bytes([number]) * 100_000 for number in range(100)))
+    before = reconnects()
+    async with running(slow_harness.make(prefetch=200, max_bytes=2**20)) as source:
+        await until(lambda: reconnects() > before and source.unsettled >= 8)
+        left, counts = 100, set()
+        while left:
+            burst = await take(source, 1)
+            counts |= {delivery.delivery_count for delivery in burst}
+            left -= sum(not delivery.expired for delivery in burst)
+            source.settle(burst)
+        await slow_harness.publish(*(b"small" for _ in range(200)))
+
+        await until(lambda: source.unsettled == 200)
+
+        assert max(counts) <= 2
+        assert reconnects() - before == 1
+
+
 async def test_a_single_delivery_above_the_byte_limit_is_delivered(
     slow_harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

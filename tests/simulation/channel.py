@@ -4,7 +4,7 @@ Everything that the runtime sends is checked here, at the moment of sending: tha
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class ModelChannel:
         self.consumer: Consumer | None = None
         self.published = 0
         self._loop = asyncio.get_running_loop()
-        self._prefetch = 0
+        self.prefetch = 0
         self._waiting: list[asyncio.Future[Any]] = []
         self._on_end: list[Callable[[str], None]] = []
 
@@ -56,7 +56,7 @@ class ModelChannel:
 
     async def basic_qos(self, *, prefetch_count: int) -> None:
         self.connection.checks.prefetch(prefetch_count)
-        self._prefetch = prefetch_count
+        self.prefetch = prefetch_count
         await self._ask(lambda: None)
 
     async def basic_consume(self, queue: str, _: object, *, arguments: dict[str, Any]) -> SimpleNamespace:
@@ -100,6 +100,7 @@ class ModelChannel:
         for each in tags:
             if (received := self.outstanding.pop(each, None)) is not None:
                 checks.acknowledged(received[0])
+        checks.remembered(entries(getattr(self.on_delivery, "__self__", None)))
         self.connection.to_broker.send(self._settle, tag, multiple)
 
     async def _ask(self, act: Callable[[], None], *, then: Callable[[], None] = _ignore) -> None:
@@ -123,7 +124,7 @@ class ModelChannel:
     def _consume(self, queue: str, arguments: dict[str, Any]) -> None:
         broker = self.connection.broker
         timeout = arguments.get("x-consumer-timeout", broker.timeout * 1000) / 1000
-        self.consumer = Consumer(broker.queues[queue], self, prefetch=self._prefetch, timeout=timeout)
+        self.consumer = Consumer(broker.queues[queue], self, prefetch=self.prefetch, timeout=timeout)
 
     def _attach(self) -> None:
         if self.consumer is not None:
@@ -214,6 +215,17 @@ _NOTHING = dict.fromkeys(
         *("message_id", "timestamp", "message_type", "user_id", "app_id"),
     )
 )
+
+
+def entries(thing: object) -> int:
+    """How many entries the runtime's own objects hold for a channel, in whatever they hold them."""
+    held = 0
+    for each in vars(thing).values():
+        if isinstance(each, Collection) and not isinstance(each, str | bytes):
+            held += len(each)
+        elif type(each).__module__.startswith("common.rabbitmq.consuming"):
+            held += entries(each)
+    return held
 
 
 def headers_of(message: Message, count: int) -> dict[str, Any]:

@@ -75,6 +75,16 @@ class Checks:
         if outstanding > self._prefetch:
             self.violate(f"{outstanding} deliveries unanswered, the prefetch is {self._prefetch}")
 
+    def remembered(self, entries: int) -> None:
+        """A channel's consumer holds so many entries, of deliveries, tags and acknowledgements together."""
+        if entries > 4 * self._prefetch + 20:
+            self.violate(f"{entries} entries remembered of a channel, the prefetch is {self._prefetch}")
+
+    def narrowed(self, prefetch: int, seconds: float) -> None:
+        """All has been well for a time, and a consumer asks for so many."""
+        if prefetch < self._prefetch:
+            self.violate(f"{seconds:g} s after all was well the prefetch is {prefetch} of {self._prefetch}")
+
     def acknowledged(self, message: Message) -> None:
         """An acknowledgement leaves the process."""
         self.steps += 1

@@ -102,7 +102,8 @@ class ModelConnection:
             return
         now = self._loop.time()
         oldest = min(since for _, since in channel.outstanding.values())
-        if not self._was_full and now < oldest + self.life.settings.hold_limit - 0.001:
+        is_narrow = channel.prefetch < self.life.settings.prefetch  # it may give way to one with all of it
+        if not (self._was_full or is_narrow) and now < oldest + self.life.settings.hold_limit - 0.001:
             self.checks.violate(f"{len(channel.outstanding)} deliveries handed back after {now - oldest:.1f} s")
 
     def _end(self, reason: str) -> None:

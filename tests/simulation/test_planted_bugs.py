@@ -19,6 +19,7 @@ from common.errors import RecordsRefused, Refusal
 from common.pipeline.writers import Writers
 from common.rabbitmq import topology
 from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
+from common.rabbitmq.consuming.prefetch import Prefetch
 from common.rabbitmq.consuming.subscription import Subscription
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.sink import Outcomes
@@ -154,6 +155,28 @@ def default_delivery_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(topology, "_arguments", lambda connection: {"x-queue-type": "quorum"})
 
 
+def narrow_forever(patch: pytest.MonkeyPatch) -> None:
+    """A prefetch that was narrowed in an outage stays so for the life of the connection."""
+    patch.setattr(Prefetch, "may_widen", lambda self, settled, now: False)
+
+
+def acknowledged_remembered(patch: pytest.MonkeyPatch) -> None:
+    """The ledger remembers each tag that it has acknowledged behind a gap, until the gap closes."""
+    real, real_take = AckLedger.take_singly, AckLedger.take
+
+    def take_singly(self: Any) -> list[Ack]:
+        acks = real(self)
+        self.singly = getattr(self, "singly", set()) | {ack.tag for ack in acks}
+        return acks
+
+    def take(self: Any) -> list[Ack]:
+        self.singly = {tag for tag in getattr(self, "singly", set()) if tag > self.prefix}
+        return real_take(self)
+
+    patch.setattr(AckLedger, "take_singly", take_singly)
+    patch.setattr(AckLedger, "take", take)
+
+
 @pytest.mark.parametrize(
     ("plant", "words"),
     [
@@ -169,6 +192,8 @@ def default_delivery_limit(patch: pytest.MonkeyPatch) -> None:
         (spins_in_outage, "it spins"),
         (batch_too_long, "are allowed"),
         (default_delivery_limit, "dropped by the broker's delivery limit"),
+        (narrow_forever, "after all was well the prefetch is"),
+        (acknowledged_remembered, "entries remembered of a channel"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

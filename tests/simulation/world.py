@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
+from common.rabbitmq.consuming.prefetch import LONGEST_WAIT
 from common.settings.environment import load
 from common.settings.programs import ConsumerSettings
 from tableinator.settings import TableinatorSettings
@@ -109,8 +110,19 @@ class World:
             return
         await self._publish_more(faults, 2 * self.story.setup.size)
         await self._until_settled(within=30.0)
+        await self._until_wide(faults)
         check_end(self)
         await self._stop_all()
+
+    async def _until_wide(self, faults: Faults) -> None:
+        """Publish good records until every consumer asks for as many as it was told to."""
+        since, full = self.loop.time(), self.story.setup.prefetch
+        while self.checks.violation is None and any(each.prefetch < full for each in self.broker.consuming()):
+            await self._publish_more(faults, 2 * full)
+            await self._until_settled(within=60.0)
+            await asyncio.sleep(LONGEST_WAIT / 10)
+            if self.loop.time() - since > 2 * LONGEST_WAIT:
+                self.checks.narrowed(min(each.prefetch for each in self.broker.consuming()), 2 * LONGEST_WAIT)
 
     async def _stop_all(self) -> None:
         lives = [process.life for process in self.processes]

@@ -17,6 +17,7 @@ from common.kinds import Names, Service
 from common.rabbitmq.channel import open_channel
 from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import Connection, broker_errors, connected
+from common.rabbitmq.consuming.prefetch import Prefetch
 from common.rabbitmq.consuming.subscription import Subscription
 from common.rabbitmq.topology import declare
 from common.settings.programs import BrokerSettings
@@ -53,14 +54,13 @@ class RabbitSource:
         """`max_bytes`: above this many unsettled bytes the socket is not read. `consumer_timeout`: seconds after which
         the broker may take a delivery back; it must be longer than the hold limit."""
         self._broker, self._names, self._service, self._kind = broker, names, service, kind
-        self._prefetch, self._max_bytes, self._consumer_timeout = prefetch, max_bytes, consumer_timeout
+        self._prefetch, self._max_bytes, self._consumer_timeout = Prefetch(prefetch), max_bytes, consumer_timeout
         self._metrics = metrics
         self._log = log.bind(data_type=kind)
         self._condition = Condition()
         self._subscription: Subscription | None = None
         self._epochs = 0
         self._lost = False
-        self._next_prefetch = prefetch
         self._complaint = ""
         self._differences: list[str] = []
         self._is_away = False
@@ -184,11 +184,15 @@ class RabbitSource:
 
     async def _begin(self, connection: Connection, queue_type: str) -> Subscription:
         epoch = Epoch(self._epochs + 1)
-        prefetch, self._next_prefetch = self._next_prefetch, self._prefetch
         with broker_errors(connection.address):
             channel = await open_channel(connection)
             subscription = self._make_subscription(
-                connection, channel, epoch, prefetch=prefetch, max_bytes=self._max_bytes, condition=self._condition
+                connection,
+                channel,
+                epoch,
+                prefetch=self._prefetch.size,
+                max_bytes=self._max_bytes,
+                condition=self._condition,
             )
             queue = self._names.queue(self._service, self._kind)
             await subscription.start(queue, self._arguments(connection, queue_type))
@@ -211,19 +215,28 @@ class RabbitSource:
         self._condition.notify()
         async with asyncio.TaskGroup() as tasks:
             acknowledging = tasks.create_task(subscription.acknowledge(), name=f"{self._kind} acknowledgements")
-            await self._condition.until(lambda: subscription.end_reason or self._is_stopped)
-            if subscription.end_reason is None:
+            await self._condition.until(
+                lambda: subscription.end_reason or self._is_stopped or self._may_widen(subscription)
+            )
+            if subscription.end_reason is None and self._is_stopped:
                 await subscription.cancel()
                 self._is_drained = True
                 self._condition.notify()
                 await self._condition.until(lambda: subscription.end_reason)
             acknowledging.cancel()
 
+    def _may_widen(self, subscription: Subscription) -> bool:
+        return self._prefetch.may_widen(subscription.settled, asyncio.get_running_loop().time())
+
     def _end(self, subscription: Subscription) -> None:
         subscription.end("closed")
         self._metrics.expired(subscription.waiting)  # nobody will ever receive them
         self._subscription = None
-        self._next_prefetch = subscription.overfull or self._prefetch
+        if subscription.overfull:
+            self._prefetch.narrow(subscription.overfull, asyncio.get_running_loop().time())
+        elif self._may_widen(subscription):
+            self._prefetch.widen()
+            self._log.info("Asking for the whole prefetch again", prefetch=self._prefetch.size)
         self._lost = self._is_missed(subscription)
         self._is_drained = self._is_stopped
         self._condition.notify()

@@ -51,6 +51,8 @@ class Subscription:
         """Whether it was the source that ended it, before anything else did."""
         self.overfull: int | None = None
         """The prefetch to begin the next one with, where this one had to end because too many bytes were waiting."""
+        self.settled = 0
+        """How many deliveries were settled."""
         self._connection, self._channel = connection, channel
         self._prefetch, self._max_bytes = prefetch, max_bytes
         self._condition = condition
@@ -113,6 +115,8 @@ class Subscription:
         ours = [delivery for delivery in deliveries if delivery.epoch is self.epoch]
         self._ledger.settle([delivery.tag for delivery in ours])
         self._bytes -= sum(len(delivery.body) for delivery in ours)
+        self.settled += len(ours)
+        self._condition.notify()
         if self._giving_up and self._bytes <= self._max_bytes:
             self._read_on()
         self._watch_gap()
