@@ -78,6 +78,7 @@ async def test_a_stopped_store_costs_no_record_no_dead_letter_and_no_cpu(
     assert await problems(side, load) == {}
 
 
+@pytest.mark.timeout(600)  # a Neo4j that starts twice, on a busy machine
 async def test_an_idle_service_sees_that_its_store_is_away_and_back(
     broker: Broker, services: Services, mortal: tuple[Side, OwnServer]
 ) -> None:
