@@ -36,7 +36,12 @@ UPDATE {table} SET hash = $2, data = $3::jsonb
 WHERE data_id = $1 AND hash = $2 AND ($2 <> '' OR data = $3::jsonb)
 """
 
-_READ: Final = "SELECT data_id, hash, version, data FROM {table}"
+# In the order of the places where rows lie, so that a reader can go on behind a row.
+_READ: Final = "SELECT ctid, data_id, hash, version, data FROM {table} WHERE ctid > $1"
+
+_PLACES: Final = "SELECT ctid, data_id, hash, version FROM {table} WHERE ctid > $1 LIMIT $2"
+
+_READ_ONE: Final = "SELECT data FROM {table} WHERE ctid = $1"
 
 _COUNT: Final = "SELECT count(*) FROM {table}"
 
@@ -50,7 +55,8 @@ COLUMNS: Final = ("data_id", "hash", "data", "version")
 @dataclass(frozen=True, slots=True)
 class Statements:
     """One kind's statements. Arguments: `look_up` (ids), `upsert` and `overwrite` (lists of ids, hashes, bodies,
-    versions), `rewrite` (id, hash, body); `read` and `count` take none.
+    versions), `rewrite` (id, hash, body); `read` (the place to read behind), `places` (the same, and how many),
+    `read_one` (a place); `count` takes none.
     """
 
     table: str
@@ -59,6 +65,8 @@ class Statements:
     overwrite: str
     rewrite: str
     read: str
+    places: str
+    read_one: str
     count: str
 
     @classmethod
@@ -69,5 +77,5 @@ class Statements:
         """
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is not a kind; there are {', '.join(KINDS)}")
-        texts = (_LOOK_UP, _WRITE + _IF_NEEDED, _WRITE, _REWRITE, _READ, _COUNT)
+        texts = (_LOOK_UP, _WRITE + _IF_NEEDED, _WRITE, _REWRITE, _READ, _PLACES, _READ_ONE, _COUNT)
         return cls(kind, *(text.replace("{table}", kind).strip() for text in texts))

@@ -38,9 +38,12 @@ async def compare_table(expectation: Expectation, settings: PostgresSettings) ->
     return found
 
 
-def _digest(stored: bytes) -> bytes | None:
-    """The hash of a stored body's record; None where it is no object."""
-    body: Any = msgspec.json.decode(stored)
+def _digest(stored: bytes | None) -> bytes | None:
+    """The hash of a stored body's record; None where it is no object, or nobody can read it."""
+    try:
+        body: Any = msgspec.json.decode(stored or b"")
+    except (msgspec.DecodeError, RecursionError):
+        return None
     if not isinstance(body, dict):
         return None
     return content_digest({key: value for key, value in body.items() if key not in _ENVELOPE})

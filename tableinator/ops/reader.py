@@ -5,13 +5,29 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import asyncpg
+
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import reading
+from tableinator.sessions import Session
 from tableinator.settings import PostgresSettings
 from tableinator.statements import Statements
 
 _AT_A_TIME: Final = 500
 """Rows that one step brings into memory."""
+
+Place = tuple[int, int]
+"""Where a row lies: page and line."""
+
+_BEGINNING: Final = (0, 0)
+
+_IN_ORDER: Final = (
+    "SET LOCAL synchronize_seqscans = off; SET LOCAL max_parallel_workers_per_gather = 0; SAVEPOINT reading"
+)
+"""The order of the places, and a point to which an error goes back: the moment that is read stays the same."""
+
+_OF_A_ROW: Final = frozenset({"53200", "54000", "XX000", "XX001"})
+"""What a row's own content may raise when it is read: more than fits, or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +37,8 @@ class StoredRow:
     id: str
     hash: str
     version: str | None
-    data: bytes
+    data: bytes | None
+    """None where the server can't give it: numbers, say, that are stored short and written in more than a gigabyte."""
 
 
 async def read_rows(settings: PostgresSettings, kind: str) -> AsyncIterator[StoredRow]:
@@ -31,12 +48,43 @@ async def read_rows(settings: PostgresSettings, kind: str) -> AsyncIterator[Stor
     """
     try:
         async with reading(settings) as session:
-            cursor = await session.cursor(Statements.of(kind).read)
-            while rows := await cursor.fetch(_AT_A_TIME, timeout=settings.command_timeout):
-                for row in rows:
-                    yield StoredRow(*row)
+            await session.execute(_IN_ORDER)
+            async for row in _rows(session, Statements.of(kind), settings.command_timeout):
+                yield row
     except ERRORS as error:
         raise classify(error, alone=True) from error
+
+
+async def _rows(session: Session, statements: Statements, limit: float) -> AsyncIterator[StoredRow]:
+    """Read on as long as it goes well; where it does not, read a few rows one by one, and go on behind them."""
+    behind = _BEGINNING
+    while True:
+        try:
+            cursor = await session.cursor(statements.read, behind)
+            while rows := await cursor.fetch(_AT_A_TIME, timeout=limit):
+                for row in rows:
+                    yield StoredRow(*row[1:])
+                behind = rows[-1]["ctid"]
+        except asyncpg.PostgresError as error:
+            if error.sqlstate not in _OF_A_ROW:
+                raise
+        else:
+            return
+        await session.execute("ROLLBACK TO SAVEPOINT reading", timeout=limit)
+        for place, id_, hash_, version in await session.fetch(statements.places, behind, _AT_A_TIME, timeout=limit):
+            yield StoredRow(id_, hash_, version, await _content(session, statements, place, limit))
+            behind = place
+
+
+async def _content(session: Session, statements: Statements, place: Place, limit: float) -> bytes | None:
+    try:
+        content: bytes = await session.fetchval(statements.read_one, place, timeout=limit)
+    except asyncpg.PostgresError as error:
+        if error.sqlstate not in _OF_A_ROW:
+            raise
+        await session.execute("ROLLBACK TO SAVEPOINT reading", timeout=limit)
+        return None
+    return content
 
 
 async def count_rows(settings: PostgresSettings, kinds: Sequence[str]) -> dict[str, int]:

@@ -292,9 +292,23 @@ async def test_every_stored_row_is_read_as_it_is_stored(dsn: str) -> None:
 
     read = [each async for each in read_rows(settings(dsn).postgres, "artists")]
 
-    assert {each.id: json.loads(each.data) for each in read} == {k: json.loads(v) for k, v in bodies.items()}
+    assert {each.id: json.loads(each.data or b"") for each in read} == {k: json.loads(v) for k, v in bodies.items()}
     assert StoredRow("7", "h7", None, '{"a": "é", "n": 7}'.encode()) in read
     assert await count_rows(settings(dsn).postgres, ["artists"]) == {"artists": 1201}
+
+
+async def test_a_row_that_nobody_can_read_back_ends_no_reader(dsn: str) -> None:
+    async with open_store(settings(dsn)) as store:
+        sink = store.sink("artists")
+        await sink.write([row(f"a{number:04}") for number in range(700)])
+        huge = b'{"n": [' + b",".join([b"1e131071"] * 9000) + b"]}"
+        assert await sink.write([Row("huge", "h", None, huge)]) == Outcomes(new=1)
+        await sink.write([row(f"b{number:04}") for number in range(700)])
+
+    read = [each async for each in read_rows(settings(dsn).postgres, "artists")]
+
+    assert len(read) == len({each.id for each in read}) == 1401
+    assert [each.id for each in read if each.data is None] == ["huge"]
 
 
 async def test_reading_a_store_that_is_down_is_unavailable(dsn: str, proxy: Proxy) -> None:
