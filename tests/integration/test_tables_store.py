@@ -298,14 +298,15 @@ async def test_every_stored_row_is_read_as_it_is_stored(dsn: str) -> None:
 
 
 async def test_a_row_that_nobody_can_read_back_ends_no_reader(dsn: str) -> None:
-    async with open_store(settings(dsn)) as store:
+    patient = settings(dsn, command_timeout=600.0)  # writing a gigabyte out takes its time
+    async with open_store(patient) as store:
         sink = store.sink("artists")
         await sink.write([row(f"a{number:04}") for number in range(700)])
         huge = b'{"n": [' + b",".join([b"1e131071"] * 9000) + b"]}"
         assert await sink.write([Row("huge", "h", None, huge)]) == Outcomes(new=1)
         await sink.write([row(f"b{number:04}") for number in range(700)])
 
-    read = [each async for each in read_rows(settings(dsn).postgres, "artists")]
+    read = [each async for each in read_rows(patient.postgres, "artists")]
 
     assert len(read) == len({each.id for each in read}) == 1401
     assert [each.id for each in read if each.data is None] == ["huge"]
