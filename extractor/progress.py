@@ -42,7 +42,7 @@ class Lines:
             "Publishing" if update.state == "publishing" else update.state.capitalize(),
             data_type=update.kind,
             published=update.published,
-            skipped=update.skipped,
+            skipped=sum(update.skipped.values()),
             records_per_sec=round((update.published - published) / (now - last)),
             percent=round(100 * update.done / max(1, update.total), 1),
             eta_seconds=round((now - begun) * (update.total - update.done) / max(1, update.done)),
@@ -82,7 +82,7 @@ class Bars:
             self._tasks[update.kind] = self._progress.add_task(
                 "", kind=update.kind, published=0, rate=0, note="", total=None
             )
-        skipped = f"{update.skipped:,} skipped" if update.skipped else ""
+        skipped = f"{sum(update.skipped.values()):,} skipped" if update.skipped else ""
         self._progress.update(
             self._tasks[update.kind],
             total=update.total or None,

@@ -14,9 +14,6 @@ from extractor.skip_limit import check_skipped
 from extractor.streams import Truncated
 from extractor.tally import Tally
 
-PATIENCE = 45.0
-"""Seconds without a single confirm, from a broker that does not block publishing, after which a run has failed."""
-
 _CHUNK_RECORDS = 128
 _CHUNK_BYTES = 512 * 1024
 """Reading keeps the event loop busy: a chunk's length is how long heartbeats and confirms wait, about 20 ms."""
@@ -55,9 +52,7 @@ async def publish_kind(job: Job, tally: Tally, tell: Tell) -> None:
     settings, name = job.settings, f"extractor {job.kind}"
     queues = required_queues(settings, [job.kind])
     async with (
-        Publisher(
-            settings.broker, max_unconfirmed=settings.extractor_max_unconfirmed, name=name, patience=PATIENCE
-        ) as publisher,
+        publisher_of(settings, name=name) as publisher,
         Backlog(settings.broker, queues, limit=settings.extractor_max_backlog, name=f"{name} backlog") as backlog,
     ):
         try:
@@ -78,6 +73,16 @@ async def publish_kind(job: Job, tally: Tally, tell: Tell) -> None:
         )
         await publisher.publish(settings.names.exchange(job.kind), [done])
         await publisher.flush()
+
+
+def publisher_of(settings: ExtractorSettings, *, name: str) -> Publisher:
+    """What publishes as these settings say; `name` is how the broker's management shows its connection."""
+    return Publisher(
+        settings.broker,
+        max_unconfirmed=settings.extractor_max_unconfirmed,
+        name=name,
+        patience=settings.extractor_confirm_timeout,
+    )
 
 
 async def _publish_records(job: Job, publisher: Publisher, backlog: Backlog, tally: Tally, tell: Tell) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Callable
 import structlog
 
 from common.errors import SpindleError
-from common.rabbitmq.publishing.publisher import Publisher
 from extractor.control import extraction_complete, timestamp
 from extractor.loads import Load
-from extractor.publishing import Job
+from extractor.publishing import Job, publisher_of
 from extractor.queues import wait_for_queues
 from extractor.report import KindReport, Report
 from extractor.settings import ExtractorSettings
@@ -73,9 +72,7 @@ def _log_end(report: KindReport) -> None:
 async def _announce(load: Load, settings: ExtractorSettings, report: Report, started_at: str) -> None:
     counts = {kind.kind: kind.published for kind in report.kinds}
     done = extraction_complete(load=load.date, started_at=started_at, record_counts=counts)
-    async with Publisher(
-        settings.broker, max_unconfirmed=settings.extractor_max_unconfirmed, name="extractor"
-    ) as publisher:
+    async with publisher_of(settings, name="extractor") as publisher:
         for kind in load.kinds:
             await publisher.publish(settings.names.exchange(kind), [done])
         await publisher.flush()

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from common.kinds import Service
-from common.settings.fields import percent, selection, split, whole
+from common.settings.fields import percent, seconds, selection, split, whole
 from common.settings.programs import ProgramSettings
 
 
@@ -24,5 +24,8 @@ class ExtractorSettings(ProgramSettings):
     """The services whose queues must exist before the first record is published."""
     extractor_max_backlog: int = whole(200_000, 1, 1_000_000_000)
     extractor_max_unconfirmed: int = whole(4_000, 1, 1_000_000)
+    extractor_confirm_timeout: float = seconds(300.0, 1, 86_400)
+    """Seconds without a single confirm, from a broker that does not block publishing, after which a load has failed:
+    well beyond the 75 that a cluster takes to see that one of its nodes is frozen."""
     extractor_max_skipped_percent: float = percent(1.0)
     """Of a kind's records: with more skipped it has failed, and is not announced (skip_limit.py)."""

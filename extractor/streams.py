@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import structlog
+
 from common.errors import SpindleError
+
+log = structlog.get_logger()
 
 CHUNK_BYTES = 1024 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -31,6 +35,7 @@ class DumpStream:
     """
 
     def __init__(self, path: Path) -> None:
+        self._name = path.name
         self._file: BinaryIO = path.open("rb")
         self.size = path.stat().st_size
         self._compressed = is_gzip(path)
@@ -53,9 +58,29 @@ class DumpStream:
             return
         offset = 0
         with gzip.GzipFile(fileobj=self._file) as unpacked:
-            while chunk := _read(unpacked, offset):
+            while chunk := self._read(unpacked, offset):
                 offset += len(chunk)
                 yield chunk
+
+    def _read(self, unpacked: gzip.GzipFile, offset: int) -> bytes:
+        """The next chunk. `read1` makes one step only, so that an error takes no bytes with it that were already there.
+
+        What stands behind the last member and is none is passed over, and said, as gzip itself does: a member was whole
+        then, and its sum has been compared.
+        """
+        try:
+            return unpacked.read1(CHUNK_BYTES)
+        except EOFError as error:
+            raise Truncated(offset, "the gzip file ends in the middle") from error
+        except gzip.BadGzipFile as error:
+            if offset and _is_no_member(error):
+                log.warning(
+                    "Passed over what stands behind the end of the gzip file", file=self._name, reason=str(error)
+                )
+                return b""
+            raise Truncated(offset, f"the gzip file can't be decompressed any further: {error}") from error
+        except zlib.error as error:
+            raise Truncated(offset, f"the gzip file can't be decompressed any further: {error}") from error
 
 
 def is_gzip(path: Path) -> bool:
@@ -64,11 +89,6 @@ def is_gzip(path: Path) -> bool:
         return file.read(2) == _GZIP_MAGIC
 
 
-def _read(unpacked: gzip.GzipFile, offset: int) -> bytes:
-    """The next chunk. `read1` makes one step only, so that an error takes no bytes with it that were already there."""
-    try:
-        return unpacked.read1(CHUNK_BYTES)
-    except EOFError as error:
-        raise Truncated(offset, "the gzip file ends in the middle") from error
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise Truncated(offset, f"the gzip file can't be decompressed any further: {error}") from error
+def _is_no_member(error: gzip.BadGzipFile) -> bool:
+    """Whether what was read for a member's beginning is none, in contrast to a member whose sum or length is wrong."""
+    return str(error).startswith("Not a gzipped file")

@@ -28,3 +28,7 @@ class Tally:
         self.skipped[skip.reason] += 1
         if len(self.examples) < EXAMPLES:
             self.examples.append(skip)
+
+    def skipped_by_reason(self) -> dict[str, int]:
+        """How many records were passed over, as reports have it."""
+        return {str(reason): count for reason, count in self.skipped.items()}

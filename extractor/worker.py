@@ -6,6 +6,7 @@ A process per kind, because reading and normalising is work for a whole core eac
 import asyncio
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -29,7 +30,8 @@ class Update:
     kind: str
     state: str
     published: int
-    skipped: int
+    skipped: Mapping[str, int]
+    """By reason."""
     done: int
     total: int
 
@@ -89,7 +91,7 @@ class _Worker:
             return
         self._told = now
         tally = self._tally
-        skipped = tally.skipped.total()
+        skipped = tally.skipped_by_reason()
         try:
             self._pipe.send(Update(self._job.kind, state, tally.published, skipped, tally.done, tally.total))
         except OSError as error:
@@ -102,7 +104,7 @@ class _Worker:
             file=self._job.load.file_name(self._job.kind),
             ending=ending,
             published=tally.published,
-            skipped={str(reason): count for reason, count in tally.skipped.items()},
+            skipped=tally.skipped_by_reason(),
             examples=tuple(tally.examples),
             seconds=time.monotonic() - self._begun,
             body_bytes=tally.body_bytes,

@@ -25,8 +25,11 @@ class Crew:
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._jobs = jobs
         self._workers: dict[Connection, tuple[Job, SpawnProcess]] = {}
+        self._begun = 0.0
+        self._heard: dict[Connection, Update] = {}
 
     def __enter__(self) -> Self:
+        self._begun = time.monotonic()
         # Spawned, not forked: what the parent has open stays its own.
         context = multiprocessing.get_context("spawn")
         for job in self._jobs:
@@ -68,13 +71,34 @@ class Crew:
             said: Update | KindReport = pipe.recv()
         except (EOFError, OSError):
             process.join()
-            said = KindReport(
-                job.kind,
-                job.load.file_name(job.kind),
-                Ending.FAILED,
-                failure=f"its process ended with exit code {process.exitcode}",
-            )
+            return self._obituary(job, process.exitcode, self._heard.get(pipe))
+        if isinstance(said, Update):
+            self._heard[pipe] = said
         return said
+
+    def _obituary(self, job: Job, exit_code: int | None, last: Update | None) -> KindReport:
+        """The report of a worker that could make none: what it was last known to have done, and how it ended."""
+        published = last.published if last else 0
+        return KindReport(
+            job.kind,
+            job.load.file_name(job.kind),
+            Ending.FAILED,
+            published=published,
+            skipped=dict(last.skipped) if last else {},
+            seconds=time.monotonic() - self._begun,
+            failure=f"{_how_it_ended(exit_code)}; it had published at least {published:,} records",
+        )
+
+
+def _how_it_ended(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"its process ended with exit code {exit_code}"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    hint = " (as the kernel does where memory runs out)" if name == "SIGKILL" else ""
+    return f"its process was killed by {name}{hint}"
 
 
 def _start(process: SpawnProcess) -> None:

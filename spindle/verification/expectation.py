@@ -37,7 +37,7 @@ class Expectation:
         tally = Tally()
         for record_id, sha256, record in self._published(tally):
             self._expect(record_id, sha256, record)
-        self.skipped = {str(reason): count for reason, count in tally.skipped.items()}
+        self.skipped = tally.skipped_by_reason()
 
     def nodes_of(self, ids: set[str]) -> dict[str, GraphNode]:
         """Work out these records' nodes, by reading the load once more."""

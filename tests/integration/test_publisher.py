@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.kinds import Names
-from common.rabbitmq.publishing.publisher import Outgoing, Publisher, PublishFailed
+from common.rabbitmq.publishing.publisher import STALLED, Outgoing, Publisher, PublishFailed
+from extractor.settings import ExtractorSettings
 from tests.servers.amqp import Peer, memory_alarm, new_names, peer_of, proxied, settings, until
 from tests.servers.native import OwnRabbitMQ
 from tests.servers.servers import RabbitMQ
@@ -173,6 +174,35 @@ async def test_a_broker_that_says_nothing_any_more_is_given_up(rabbitmq: RabbitM
         with pytest.raises(PublishFailed, match=r"not confirmed within 1 s"):
             await publisher.publish(queue.exchange("artists"), outgoing(10))
             await publisher.flush()
+
+
+@pytest.mark.parametrize("size", [100, 200_000], ids=["small", "more than sockets hold"])
+async def test_a_node_that_is_frozen_is_left_for_another_and_its_messages_are_published_again(
+    rabbitmq: RabbitMQ, peer: Peer, queue: Names, size: int
+) -> None:
+    """Fault 88."""
+    exchange, sent = queue.exchange("artists"), outgoing(50, size)
+    async with proxied(rabbitmq.url) as (first, one), proxied(rabbitmq.url) as (second, other):
+        both = f"{first.rpartition('/')[0]},127.0.0.1:{other.port}/{second.rpartition('/')[2]}"
+        with capture_logs() as lines:
+            async with Publisher(
+                settings(both, heartbeat=600), max_unconfirmed=1000, name="test", stalled=3.0
+            ) as publisher:
+                await published(publisher, exchange, sent[:10])
+                (one if one._clients else other).freeze()
+                await published(publisher, exchange, sent[10:])
+
+                assert (publisher.confirmed, publisher.unconfirmed) == (50, 0)
+
+    assert {"Waiting for confirms", "Publishing again after a lost channel"} <= {line["event"] for line in lines}
+    assert set(await bodies(peer, exchange)) == {message.body for message in sent}
+
+
+def test_the_wait_for_confirms_is_longer_than_a_cluster_takes_to_miss_a_node() -> None:
+    """Fault 88."""
+    to_notice = 75.0
+
+    assert to_notice < STALLED < ExtractorSettings().extractor_confirm_timeout
 
 
 async def test_a_message_that_no_queue_takes_is_refused_not_dropped(

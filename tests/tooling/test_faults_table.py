@@ -33,6 +33,7 @@ NUMBERS = [
     "85",
     "86",
     "87",
+    "88",
     "90",
 ]
 AGAINST = {"servers", "pure", "both", "-"}

@@ -6,7 +6,7 @@ again for what was refused, returned or lost.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +29,13 @@ _ATTEMPTS = 10
 
 _CHUNK = 64
 
+STALLED = 100.0
+"""Seconds without a single confirm after which another connection is tried. A cluster takes up to 75 to see that one of
+its nodes is frozen, and then confirms by itself what it holds: before that, publishing again would only double it."""
+
+_SAY_EVERY = 25.0
+"""Seconds without a single confirm after which that is said, again and again."""
+
 
 class PublishFailed(SpindleError):
     """A message could not be published; the text says where to and why."""
@@ -45,10 +52,20 @@ class Outgoing(msgspec.Struct):
 class Publisher:
     """An async context manager that holds a connection. Several tasks may publish at the same time."""
 
-    def __init__(self, broker: BrokerSettings, *, max_unconfirmed: int, name: str, patience: float = 120.0) -> None:
-        """`patience`: seconds without a single confirm, or without a broker, after which it gives up. While the broker
-        blocks publishing they do not count."""
-        self._broker, self._max_unconfirmed, self._name, self._patience = broker, max_unconfirmed, name, patience
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        *,
+        max_unconfirmed: int,
+        name: str,
+        patience: float = 300.0,
+        stalled: float = STALLED,
+    ) -> None:
+        """`patience`: seconds without a single confirm, or without a broker, after which it gives up; `stalled`: after
+        which it connects again, where it can to another node. While the broker blocks publishing they do not count."""
+        self._broker, self._max_unconfirmed, self._name = broker, max_unconfirmed, name
+        self._patience, self._stalled = patience, stalled
+        self._silent = 0.0  # seconds without a confirm, in which one was waited for
         self._channel: ConfirmedChannel | None = None
         self._outbox: deque[Message] = deque()
         self._confirmed = 0
@@ -136,19 +153,42 @@ class Publisher:
             channel = await self._usable_channel()
             if channel is not None:
                 with suppress(BrokerUnavailable):  # `_lose` has kept the messages
-                    await channel.write(self._outbox)
+                    await self._unless_silent(channel.write(self._outbox))
 
     async def _hear(self, fact: Callable[[], object]) -> None:
         """Wait for the broker to say something, or for the fact."""
+        seen = self._confirmed
+        await self._unless_silent(
+            self._condition.until(
+                lambda: fact() or self._outbox or self._refused or self._failure or self._confirmed != seen
+            )
+        )
+
+    async def _unless_silent(self, work: Awaitable[object]) -> None:
+        """Do something that ends only if the broker does its part. Where it confirms nothing meanwhile, leave the work,
+        which loses no message, and count the time."""
         seen, blockings = self._confirmed, self._blockings
+        seconds = min(_SAY_EVERY, self._stalled, self._patience)
         try:
-            async with asyncio.timeout(self._patience):
-                await self._condition.until(
-                    lambda: fact() or self._outbox or self._refused or self._failure or self._confirmed != seen
-                )
+            async with asyncio.timeout(seconds):
+                await work
         except TimeoutError:
-            if not self.blocked and self._blockings == blockings:
-                self._fail(f"{self.unconfirmed} messages were not confirmed within {self._patience:g} s")
+            if self._confirmed == seen and self._blockings == blockings and not self.blocked:
+                self._endure(seconds)
+
+    def _endure(self, seconds: float) -> None:
+        """So long again the broker has confirmed nothing."""
+        stalls = self._silent // self._stalled
+        self._silent += seconds
+        if self._silent >= self._patience:
+            self._fail(f"{self.unconfirmed} messages were not confirmed within {self._patience:g} s")
+            return
+        log.warning(
+            "Waiting for confirms", unconfirmed=self.unconfirmed, silent_seconds=self._silent, limit=self._patience
+        )
+        if self._silent // self._stalled > stalls and self._channel is not None:
+            self._channel.end(f"nothing confirmed for {self._silent:g} s")
+            self._channel.connection.cut()  # whoever is frozen takes no goodbye, nor what lies in our buffers
 
     async def _usable_channel(self) -> ConfirmedChannel | None:
         """The channel, a new one if need be; None where there is none to be had."""
@@ -183,6 +223,7 @@ class Publisher:
     def _judge(self, message: Message, taken: bool) -> None:
         if taken:
             self._confirmed += 1
+            self._silent = 0.0
         else:
             why = "no queue is bound to it" if message.returned else "the broker refused it"
             self._refused.append(message)

@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.errors import StartRefused
 from common.kinds import KINDS
@@ -163,3 +164,32 @@ def test_a_truncated_file_gives_its_whole_records_first(tmp_path: Path) -> None:
         list(messages(load, "artists", tally))
 
     assert tally.records == 3
+
+
+@pytest.mark.parametrize("behind", [b"garbage", b"\0" * 600 + b"x", b"\x1f"])
+def test_what_stands_behind_the_last_gzip_member_is_passed_over_and_said(tmp_path: Path, behind: bytes) -> None:
+    """As gzip itself does: the member was whole."""
+    path = write(tmp_path / "discogs_20260301_artists.xml.gz", b"<artists>" + ARTIST * 3 + b"</artists>")
+    path.write_bytes(path.read_bytes() + behind)
+
+    with capture_logs() as lines:
+        found = list(messages(open_files([path]), "artists"))
+
+    assert len(found) == 3
+    assert "Passed over what stands behind the end of the gzip file" in [line["event"] for line in lines]
+
+
+def test_what_stands_behind_a_gzip_member_in_the_middle_of_the_dump_is_no_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "discogs_20260301_artists.xml.gz", b"<artists>" + ARTIST * 3)
+    path.write_bytes(path.read_bytes() + b"garbage" + gzip.compress(ARTIST + b"</artists>"))
+
+    with pytest.raises(Truncated, match="without </artists>"):
+        list(messages(open_files([path]), "artists"))
+
+
+def test_a_gzip_member_whose_sum_is_wrong_is_no_whole_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "discogs_20260301_artists.xml.gz", b"<artists>" + ARTIST * 3 + b"</artists>")
+    path.write_bytes(path.read_bytes()[:-8] + bytes(8))
+
+    with pytest.raises(Truncated, match="can't be decompressed any further"):
+        list(messages(open_files([path]), "artists"))

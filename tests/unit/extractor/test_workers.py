@@ -1,0 +1,36 @@
+"""What is said of a worker that can say nothing any more."""
+
+import multiprocessing
+import os
+import signal
+from multiprocessing.connection import Connection
+
+from extractor.loads import SyntheticLoad
+from extractor.publishing import Job
+from extractor.report import Ending, KindReport
+from extractor.settings import ExtractorSettings
+from extractor.worker import Update
+from extractor.workers import Crew
+
+
+def _publish_and_be_killed(pipe: Connection) -> None:
+    pipe.send(Update("artists", "publishing", published=1234, skipped={"no_id": 5}, done=1, total=2))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_was_killed_is_reported_with_what_it_was_last_known_to_have_published() -> None:
+    job = Job("artists", SyntheticLoad(10, seed=1), ExtractorSettings())
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_publish_and_be_killed, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    crew = Crew([])
+    crew._workers[ours] = (job, process)
+
+    said = [each for each in crew.listen() if isinstance(each, KindReport)]
+
+    (report,) = said
+    assert (report.ending, report.published, report.skipped) == (Ending.FAILED, 1234, {"no_id": 5})
+    assert "was killed by SIGKILL" in report.failure
+    assert "at least 1,234 records" in report.failure
