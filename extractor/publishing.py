@@ -8,7 +8,7 @@ from common.rabbitmq.publishing.publisher import Outgoing, Publisher, PublishFai
 from extractor.control import file_complete, headers
 from extractor.loads import Load, messages
 from extractor.message import Message
-from extractor.queues import Backlog, required_queues
+from extractor.queues import Backlog, required_queues, share_of_backlog
 from extractor.settings import ExtractorSettings
 from extractor.skip_limit import check_skipped
 from extractor.streams import Truncated
@@ -53,17 +53,19 @@ async def publish_kind(job: Job, tally: Tally, tell: Tell) -> None:
     queues = required_queues(settings, [job.kind])
     async with (
         publisher_of(settings, name=name) as publisher,
-        Backlog(settings.broker, queues, limit=settings.extractor_max_backlog, name=f"{name} backlog") as backlog,
+        Backlog(
+            settings.broker, queues, limit=share_of_backlog(settings, job.load.kinds), name=f"{name} backlog"
+        ) as backlog,
     ):
         try:
             await _publish_records(job, publisher, backlog, tally, tell)
         except PublishFailed:
             # A queue that is deleted takes the confirms of what was on its way to it along: that is the better reason.
-            await backlog.longest()
+            await backlog.length()
             raise
         finally:
             tally.published = publisher.confirmed
-        await backlog.longest()  # raises if one is gone: the records since then have not reached it
+        await backlog.length()  # raises if one is gone: the records since then have not reached it
         check_skipped(tally, max_percent=settings.extractor_max_skipped_percent)
         done = file_complete(
             kind=job.kind,

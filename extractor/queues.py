@@ -60,10 +60,20 @@ async def wait_for_queues(settings: ExtractorSettings, kinds: Sequence[str], *, 
         await asyncio.sleep(min(next(waits), max(0.0, deadline - time.monotonic())))
 
 
+def share_of_backlog(settings: ExtractorSettings, load_kinds: Sequence[str]) -> int:
+    """How many messages may wait in one kind's queues together.
+
+    All kinds of a load have the same share of the whole: it is the broker's memory that they share, and a kind whose
+    store is slow must not stop the others.
+    """
+    return max(1, settings.extractor_max_backlog // len(load_kinds))
+
+
 class Backlog:
     """The required queues of one kind while it is published; an async context manager."""
 
     def __init__(self, broker: BrokerSettings, queues: Sequence[str], *, limit: int, name: str) -> None:
+        """`limit`: messages that may wait in all these queues together."""
         self._broker, self._queues, self._limit, self._name = broker, queues, limit, name
         self._stack = AsyncExitStack()
         self._connection: Connection | None = None
@@ -78,16 +88,16 @@ class Backlog:
         await self._stack.aclose()
 
     async def wait_for_room(self, on_pause: Callable[[], None]) -> None:
-        """Return at once if the last look was short ago; else look, and wait while a queue is too long.
+        """Return at once if the last look was short ago; else look, and wait while too much waits in the queues.
 
         Raises: QueueGone, StartRefused.
         """
         if time.monotonic() - self._looked < CHECK_INTERVAL:
             return
         paused = False
-        while (length := await self.longest()) > self._limit:
+        while (waiting := await self.length()) > self._limit:
             if not paused:
-                log.info("Paused: a queue is too long", limit=self._limit, length=length)
+                log.info("Paused: the queues are too long", limit=self._limit, waiting=waiting)
             paused = True
             on_pause()
             await asyncio.sleep(CHECK_INTERVAL)
@@ -95,8 +105,8 @@ class Backlog:
             log.info("Publishing again")
         self._looked = time.monotonic()
 
-    async def longest(self) -> int:
-        """The length of the longest queue; 0 while the broker can't be asked, which is the publisher's affair.
+    async def length(self) -> int:
+        """How many messages wait in all the queues together; 0 while the broker can't be asked: the publisher's affair.
 
         Raises: QueueGone, StartRefused.
         """
@@ -112,7 +122,7 @@ class Backlog:
             return 0
         if gone := [queue for queue, length in lengths.items() if length is None]:
             raise QueueGone(f"{', '.join(gone)} does not exist any more: the load has to be published again")
-        return max(length for length in lengths.values() if length is not None)
+        return sum(length for length in lengths.values() if length is not None)
 
 
 async def _missing(settings: ExtractorSettings, kinds: Sequence[str]) -> list[str]:

@@ -22,7 +22,9 @@ class ExtractorSettings(ProgramSettings):
         tuple(Service), tuple(Service), ", or none"
     )
     """The services whose queues must exist before the first record is published."""
-    extractor_max_backlog: int = whole(200_000, 1, 1_000_000_000)
+    extractor_max_backlog: int = whole(100_000, 1, 1_000_000_000)
+    """Messages in all queues of a load together: they take half of the memory at which the broker of the compose file
+    blocks publishers (260 of 500 MiB)."""
     extractor_max_unconfirmed: int = whole(4_000, 1, 1_000_000)
     extractor_confirm_timeout: float = seconds(300.0, 1, 86_400)
     """Seconds without a single confirm, from a broker that does not block publishing, after which a load has failed:

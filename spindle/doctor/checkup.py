@@ -16,7 +16,7 @@ from extractor.settings import ExtractorSettings
 from graphinator.ops.doctor import check_graph
 from graphinator.settings import GraphinatorSettings
 from spindle.doctor.configuration import settings_checks
-from spindle.doctor.disks import broker_disk, common_disk, store_disk
+from spindle.doctor.disks import broker_disk, broker_memory, common_disk, store_disk
 from spindle.doctor.needs import Need, need_of
 from spindle.doctor.policies import policy_checks
 from spindle.management import Management, NoManagement
@@ -39,7 +39,7 @@ async def check_everything(
     need = need_of(load_, max_backlog=extractor.extractor_max_backlog) if load_ and extractor else None
     looks: list[Awaitable[Sequence[Check]]] = [
         check_broker(operator.broker, operator.names, operator.kinds, login_of),
-        asyncio.to_thread(_by_management, operator, need),
+        asyncio.to_thread(_by_management, operator, need, extractor.extractor_max_backlog if extractor else None),
     ]
     if login_of is not Login.EXTRACTOR:  # which has nothing to do with the stores
         looks += [_tables(environ), _graph(environ)]
@@ -70,7 +70,7 @@ async def _graph(environ: Mapping[str, str]) -> Sequence[Check]:
     return () if settings is None else await check_graph(settings.neo4j, settings.kinds)
 
 
-def _by_management(settings: OperatorSettings, need: Need | None) -> Sequence[Check]:
+def _by_management(settings: OperatorSettings, need: Need | None, max_backlog: int | None) -> Sequence[Check]:
     """What AMQP does not tell."""
     management, found = Management.of(settings), Findings("RabbitMQ")
     try:
@@ -82,9 +82,11 @@ def _by_management(settings: OperatorSettings, need: Need | None) -> Sequence[Ch
     clock = [] if said.time is None else [found.clock(said.time, asked=asked, answered=answered, exact=1.0)]
     policies = policy_checks(management, settings)
     try:
-        return [*clock, *policies, broker_disk(management.nodes(), need)]
+        nodes = management.nodes()
     except NoManagement as error:
         return [*clock, *policies, found.unknown("disk", f"{error}: the user needs the tag monitoring.")]
+    memory = [] if max_backlog is None else [broker_memory(nodes, max_backlog)]
+    return [*clock, *policies, broker_disk(nodes, need), *memory]
 
 
 def _stores_disks(need: Need | None, shared: Path | str) -> Sequence[Check]:

@@ -29,7 +29,9 @@ def settings_checks(environ: Mapping[str, str]) -> Iterator[Check]:
     except SettingsError as error:
         yield from _refused("extractor", error)
     else:
-        yield found.ok(_NAME, f"It pauses while a queue is longer than {extractor.extractor_max_backlog:,}.")
+        yield found.ok(
+            _NAME, f"It pauses while {extractor.extractor_max_backlog:,} messages wait in all queues together."
+        )
     yield from _misspelt(environ)
 
 

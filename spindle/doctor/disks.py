@@ -1,4 +1,4 @@
-"""Free disk against what a load takes, as far as it can be known. Pure but for the look at our own disk."""
+"""Free disk and memory against what a load takes, as far as is known. Pure but for the look at our own disk."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.ops.checks import Check, Findings
-from spindle.doctor.needs import Need, in_words
+from spindle.doctor.needs import BROKER_IDLE, IN_MEMORY, Need, in_words
 
 _NAME = "disk"
 _shared = Findings("servers")
@@ -34,6 +34,25 @@ def broker_disk(nodes: Sequence[Mapping[str, Any]], need: Need | None) -> Check:
             "or lower EXTRACTOR_MAX_BACKLOG.",
         )
     return found.ok(_NAME, f"{room}; this load's queues take {in_words(need.rabbitmq)} at the most.")
+
+
+def broker_memory(nodes: Sequence[Mapping[str, Any]], max_backlog: int) -> Check:
+    """Compare what may wait in the queues with the memory at which the broker's nodes block publishers."""
+    found = Findings("RabbitMQ")
+    limits = [node["mem_limit"] for node in nodes if isinstance(node.get("mem_limit"), int)]
+    if not limits:
+        return found.unknown("memory", "Its management API does not tell at how much memory it blocks publishers.")
+    limit, takes = min(limits), BROKER_IDLE + max_backlog * IN_MEMORY
+    sentence = (
+        f"It blocks publishers at {in_words(limit)} of memory; {max_backlog:,} waiting messages, at which the "
+        f"extractor pauses, take about {in_words(takes)}"
+    )
+    if takes > limit:
+        fits = max(1, (limit - BROKER_IDLE) // IN_MEMORY)
+        return found.warning(
+            "memory", f"{sentence}: set EXTRACTOR_MAX_BACKLOG to {fits:,} or less, or its limit higher."
+        )
+    return found.ok("memory", f"{sentence}.")
 
 
 def store_disk(server: str, need: int | None) -> Check:

@@ -367,6 +367,24 @@ async def test_a_truncated_file_ends_without_control_messages_and_says_where(sit
     assert [body["type"] for body in await site.bodies("labels")] == ["data", "file_complete"]
 
 
+async def test_the_backlog_is_that_of_all_queues_together(site: Site, tmp_path: Path) -> None:
+    """Fault 92: six in one queue, six in the other, and the other kind's half of the limit, are more than 20."""
+    await site.declare(["artists", "labels"])
+    await site.peer.publish(site.names.exchange("artists"), *(b"{}" for _ in range(6)))
+    (tmp_path / "discogs_20260301_labels.xml").write_bytes(b"<labels><label><id>1</id></label></labels>")
+    dump(tmp_path, 50)
+    process = await site.start("--dumps", tmp_path, EXTRACTOR_MAX_BACKLOG="20", LOG_FORMAT="logfmt")
+    assert process.stderr is not None
+    line = b""
+    while b"Paused" not in line:
+        line = await process.stderr.readline()
+        assert line, "ended without pausing"
+
+    assert b"limit=10 waiting=12" in line
+    process.terminate()
+    await ended(process)
+
+
 async def test_it_pauses_while_a_queue_is_too_long(site: Site, tmp_path: Path) -> None:
     await site.declare(["artists"])
     exchange = site.names.exchange("artists")

@@ -35,6 +35,7 @@ NUMBERS = [
     "87",
     "88",
     "90",
+    "92",
 ]
 AGAINST = {"servers", "pure", "both", "-"}
 

@@ -9,11 +9,12 @@ from common.ops.checks import MOST_OFFSET, Check, Findings, State
 from common.rabbitmq.ops import doctor as rabbitmq
 from extractor.dumps import DumpFile
 from extractor.loads import DumpLoad
+from extractor.settings import ExtractorSettings
 from extractor.synthetic.synthetic import SyntheticLoad
 from graphinator.ops import doctor as neo4j
 from spindle.doctor.command import as_data, verdict
 from spindle.doctor.configuration import settings_checks
-from spindle.doctor.disks import broker_disk, common_disk, shared_disk, store_disk
+from spindle.doctor.disks import broker_disk, broker_memory, common_disk, shared_disk, store_disk
 from spindle.doctor.needs import LOG_BYTES, in_words, need_of
 from tableinator.ops import doctor as postgres
 
@@ -95,6 +96,25 @@ def test_the_brokers_disk_is_compared_with_the_load() -> None:
     assert broker_disk([full], None).state is State.OK
     assert broker_disk([{"name": "a node"}], need).state is State.UNKNOWN
     assert broker_disk([{**NODE, "disk_free": "disk_free_monitoring_disabled"}], need).state is State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("limit", "max_backlog", "state"),
+    [
+        (500 * 2**20, ExtractorSettings().extractor_max_backlog, State.OK),  # as docker-compose.yml has it
+        (500 * 2**20, 1_600_000, State.WARNING),
+        (16 * 2**30, 1_600_000, State.OK),
+        ("unknown", 1, State.UNKNOWN),
+    ],
+)
+def test_what_may_wait_in_the_queues_is_compared_with_the_brokers_memory(
+    limit: object, max_backlog: int, state: State
+) -> None:
+    """Fault 92."""
+    check = broker_memory([{**NODE, "mem_limit": limit}], max_backlog)
+
+    assert check.state is state
+    assert (state is State.WARNING) == ("EXTRACTOR_MAX_BACKLOG" in check.sentence)
 
 
 @pytest.mark.parametrize("alarm", ["disk_free_alarm", "mem_alarm"])
