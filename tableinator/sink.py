@@ -13,15 +13,15 @@ from collections.abc import Sequence
 import asyncpg
 import structlog
 
-from common.errors import SinkError
+from common.errors import SinkError, WriteConflict
 from common.sink import Outcome, Outcomes
 from common.storing.lost_commits import WORK, LostCommits, count
-from tableinator.classification import ERRORS, RowsDropped, classify
+from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.model import Row
 from tableinator.statements import CONFIRM, Statements
 from tableinator.transaction import Transaction
-from tableinator.writing import Outrun, columns_of, store
+from tableinator.writing import Outrun, overwrite, store
 
 log = structlog.get_logger()
 
@@ -60,9 +60,9 @@ class TableSink:
         """Write a record for real, then roll back; see `common.sink.Sink`."""
         try:
             async with self._connections.transaction() as transaction:
-                tag = await transaction.execute(self._statements.overwrite, *columns_of([record]))
-                if tag != "INSERT 0 1":
-                    raise RowsDropped(f"a row is not in {self._statements.table} after its upsert")
+                await overwrite(transaction, self._statements, record)
+        except Outrun as error:
+            raise WriteConflict("another replica has just stored the record of the probe") from error
         except ERRORS as error:
             raise self._translated(error, alone=True) from error
 

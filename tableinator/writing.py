@@ -38,6 +38,19 @@ async def store(
     return outcomes
 
 
+async def overwrite(transaction: Transaction, statements: Statements, row: Row) -> None:
+    """Write one row, whatever is stored, by the way that `store` would take: a new one by COPY, another by upsert.
+
+    Raises: as `store`, when copying.
+    """
+    if await look_up(transaction, statements, [row]) == [Outcome.NEW]:
+        await _copy(transaction, statements, [row], [0])
+        return
+    tag = await transaction.execute(statements.overwrite, *columns_of([row]))
+    if tag != "INSERT 0 1":
+        raise RowsDropped(f"a row is not in {statements.table} after its upsert")
+
+
 def columns_of(rows: Sequence[Row]) -> tuple[list[str], list[str], list[bytes], list[str | None]]:
     """Turn rows into the arrays that the statements take."""
     return (

@@ -130,6 +130,34 @@ async def test_row_level_security_is_refused_for_whom_it_is_on(dsn: str, sink: T
     assert free == {}
 
 
+async def test_a_probe_takes_the_way_of_the_write(dsn: str, sink: TableSink) -> None:
+    """Fault 73: an upsert would pass where COPY does not."""
+    name = f"user_{secrets.token_hex(6)}"
+    [[schema]] = await fetch(dsn, "SELECT current_schema()")
+    await run(
+        dsn,
+        f"CREATE ROLE {name} LOGIN PASSWORD 'word'",
+        f"GRANT USAGE ON SCHEMA {schema} TO {name}",
+        f"GRANT SELECT, INSERT, UPDATE ON artists TO {name}",
+    )
+    try:
+        async with open_store(settings(at(dsn, login=f"{name}:word"))) as store:
+            await run(
+                dsn,
+                "ALTER TABLE artists ENABLE ROW LEVEL SECURITY",
+                f"CREATE POLICY everything ON artists TO {name} USING (true) WITH CHECK (true)",
+            )
+            errors = []
+            for attempt in (store.sink("artists").write([row("1")]), store.sink("artists").probe(row("1"))):
+                with pytest.raises(StoreUnavailable) as caught:
+                    await attempt
+                errors.append(caught.value.alarm)
+    finally:
+        await run(dsn, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+    assert errors[0] == errors[1] is not None
+
+
 async def test_a_table_with_a_rule_is_refused(dsn: str, sink: TableSink) -> None:
     """Fault 73."""
     await run(dsn, "CREATE RULE nothing AS ON INSERT TO artists DO INSTEAD NOTHING")
