@@ -24,10 +24,10 @@ from common.rabbitmq.consuming.source import RabbitSource
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.service import Shutdown, start
 from common.settings.programs import ConsumerProgramSettings, ConsumerSettings
-from common.sink import Sink
+from common.sink import Sink, StoreState
 from common.storing.breaker import Breaker
 from common.storing.idle import ask_while_idle, made_up
-from common.telemetry.health import Health, StoreState
+from common.telemetry.health import Health
 from common.telemetry.loop_lag import watch_loop
 from common.telemetry.metrics import BUILD, KindMetrics, await_store, watch_store
 
@@ -124,7 +124,7 @@ class Consumer:
         self.service = settings.service
         BUILD.labels(settings.service).info({"version": VERSION, "python": platform.python_version()})
         self.health = Health(settings.service, broker=self._broker, store=self._store)
-        self._outage: Breaker | None = None
+        self._breaker: Breaker | None = None
         self._store_name = settings.store_name
         self._sources: dict[str, RabbitSource] = {}
         self._pipelines: dict[str, Pipeline[Any]] = {}
@@ -140,19 +140,23 @@ class Consumer:
         """
         settings = self._settings
         watch_store(self.service, in_use=store.pool_in_use, size=store.pool_size)
-        self._outage = outage = Breaker(service=self.service, store=store.name)
+        self._breaker = breaker = Breaker(service=self.service, store=store.name)
         letters = DeadLetterPublisher(
             settings.broker, settings.names, self.service, on_confirmed=lambda letter: self._confirmed(letter)
         )
         for kind in settings.kinds:
-            self._add_pipeline(kind, store, outage, letters)
-        shutdown.on_stop(partial(self._stop, outage))
+            self._add_pipeline(kind, store, breaker, letters)
+        shutdown.on_stop(partial(self._stop, breaker))
         async with asyncio.TaskGroup() as around:
-            publishing = around.create_task(letters.run(), name="dead letters")
+            beside = (
+                around.create_task(letters.run(), name="dead letters"),
+                around.create_task(breaker.run(), name="breaker"),
+            )
             async with asyncio.TaskGroup() as flow:
                 for kind, pipeline in self._pipelines.items():
                     flow.create_task(pipeline.run(), name=kind)
-            publishing.cancel()
+            for task in beside:
+                task.cancel()
 
     async def ask_while_idle(self, store: Store) -> None:
         """See for ever whether the store is there, also while no record comes."""
@@ -166,7 +170,7 @@ class Consumer:
     def _is_idle(self) -> bool:
         return bool(self._pipelines) and not any(source.unsettled for source in self._sources.values())
 
-    def _add_pipeline(self, kind: str, store: Store, outage: Breaker, letters: DeadLetterPublisher) -> None:
+    def _add_pipeline(self, kind: str, store: Store, breaker: Breaker, letters: DeadLetterPublisher) -> None:
         settings = self._settings
         metrics = KindMetrics(self.service, kind)
         source = SOURCES[settings.source](
@@ -197,7 +201,7 @@ class Consumer:
             source=source,
             project=store.projection(kind),
             sink=store.sink(kind),
-            outage=outage,
+            breaker=breaker,
             dead_letters=letters,
             metrics=metrics,
             slots=store.slots(kind),
@@ -211,11 +215,11 @@ class Consumer:
     def _confirmed(self, letter: DeadLetter) -> None:
         self._pipelines[letter.kind].confirmed(letter)
 
-    def _stop(self, outage: Breaker) -> None:
+    def _stop(self, breaker: Breaker) -> None:
         self.health.drain()
         for source in self._sources.values():
             source.stop()
-        outage.stop()
+        breaker.stop()
 
     # What readiness reads, from another thread.
 
@@ -225,7 +229,6 @@ class Consumer:
         }
 
     def _store(self) -> StoreState:
-        if self._outage is None:
+        if self._breaker is None:
             return StoreState(self._store_name, available=False, detail="not connected yet")
-        state = self._outage.state
-        return StoreState(self._store_name, available=state.available, detail=state.alarm or state.detail)
+        return self._breaker.state

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
@@ -62,6 +63,19 @@ class Outcomes(msgspec.Struct, frozen=True):
     def total(self) -> int:
         """How many records this speaks of."""
         return self.new + self.changed + self.unchanged + self.stale
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """Whether a store can be written to, and if not, what is the matter: sentences without secrets."""
+
+    name: str
+    available: bool
+    detail: str = ""
+    alarm: str | None = None
+    """What a person must do."""
+    since: float | None = None
+    """The loop's time at which the hold began."""
 
 
 class Sink(Protocol[R_contra]):

@@ -47,7 +47,7 @@ class Pipeline(Generic[R]):
         source: Source,
         project: Projection[R],
         sink: Sink[R],
-        outage: Breaker,
+        breaker: Breaker,
         dead_letters: DeadLetters,
         metrics: KindMetrics,
         slots: contextlib.AbstractAsyncContextManager[None] | None = None,
@@ -63,14 +63,14 @@ class Pipeline(Generic[R]):
             size=size,
             saturated_at=(settings.writers + 1) * limits.size,  # the least prefetch there may be
         )
-        self._writer = writer = StoreWriter(sink, outage, metrics, slots=slots or asyncio.Semaphore(settings.writers))
+        self._writer = writer = StoreWriter(sink, breaker, metrics, slots=slots or asyncio.Semaphore(settings.writers))
         settling = Settling(source=source, batcher=self._batcher, metrics=metrics)
         self._quarantine: Quarantine[R] = Quarantine(
             limits,
             size=size,
             batcher=self._batcher,
             writer=writer,
-            breaker=outage,
+            breaker=breaker,
             settle=settling.settle,
             dead_letters=dead_letters,
             metrics=metrics,
@@ -99,11 +99,10 @@ class Pipeline(Generic[R]):
         self._hold_limit: HoldLimit[R] = HoldLimit(
             settings.hold_limit,
             source=source,
-            outage=outage,
+            breaker=breaker,
             batcher=self._batcher,
             writer=writer,
             metrics=metrics,
-            oldest_record=lambda: writer.oldest_record or self._quarantine.record,
             quarantine=self._quarantine,
         )
 
@@ -128,9 +127,9 @@ class Pipeline(Generic[R]):
     async def ask_store(self, record: R) -> None:
         """Hold until the store answers a write of this record, which is rolled back.
 
-        Raises: RecordsRefused, BatchTooLarge, Released.
+        Raises: Released.
         """
-        await self._writer.probe(record)
+        await self._writer.would_take(record)
 
     def confirmed(self, letter: DeadLetter) -> None:
         """Settle a delivery whose dead letter the broker has confirmed."""

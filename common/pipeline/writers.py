@@ -95,7 +95,7 @@ class Writers(Generic[R]):
         was_reduced = self._size.is_reduced
         if turn.first is Result.TOO_LARGE:
             self._size.too_large(records)
-        elif turn.first is Result.STORED and turn.transactions == 1:
+        elif turn.first is Result.STORED and turn.transactions == 1 and not turn.has_held:
             self._size.stored(records, seconds=turn.seconds)
         self._metrics.batch_size_limit(self._size.records)
         if self._size.is_reduced != was_reduced:

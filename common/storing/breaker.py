@@ -1,51 +1,49 @@
-"""Hold while a store is away, and notice when it is back.
+"""Hold while a store is away, and notice when it is back. One breaker per store, shared by all of a process's writers.
 
-One per store, shared by all of a process's writers. While the breaker is open everybody waits but one: the oldest held
-batch is written again after 0.1 s, doubling to 2 s, with full jitter, and that write is the probe.
+            a write finds the store away
+    closed ─────────────────────────────────► open ◄───────┐
+      ▲                                        │           │
+      │                      a probe is answered           │ its write finds the store away, too
+      │                                        ▼           │
+      └──────────────────────────────────── half-open ─────┘
+        its write is answered, or nobody waits
+
+Closed, everybody writes. Open, nobody does, and one task probes: it writes the record whose write failed, and rolls it
+back, after 0.1 s, doubling to 2 s, with full jitter. Half-open, one of those who wait writes. Only a commit begins the
+delays again: a full disk lets a probe pass, and a bad record is refused by a store that takes no good one either.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
-from itertools import chain
-from typing import TypeVar
+from enum import Enum, auto
+from types import TracebackType
 
 import structlog
 
 from common.backoff import delays
 from common.errors import BatchTooLarge, RecordsRefused, StoreUnavailable, WriteConflict
+from common.sink import StoreState
 from common.telemetry.metrics import BREAKER_OPEN, STORE_ALARM
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 # A deadlock's loser usually wins the next time; six in a row are not bad luck but a store that can't be written to.
 CONFLICT_RETRIES = 5
 CONFLICT_PAUSE = 0.05  # seconds at the most, jittered, so that two losers do not meet again
 
+Probe = Callable[[], Awaitable[object]]
+"""Writes a record and rolls it back. Raises as the sink does, and Released while the process drains."""
+
 
 class Released(Exception):
-    """A holder need not wait any longer: its channel has ended, or the process is draining."""
+    """The caller need not wait any longer: its channel has ended, or the process is draining."""
 
 
-@dataclass(slots=True, eq=False)
-class _Holder:
-    since: float
-    gone: Callable[[], bool]
-    turn: "asyncio.Future[None]"
-    chosen: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StoreState:
-    """What readiness says of a store. `since` is the loop's time at which the hold began."""
-
-    available: bool
-    detail: str = ""
-    alarm: str | None = None
-    since: float | None = None
+class _Phase(Enum):
+    CLOSED = auto()
+    OPEN = auto()
+    HALF_OPEN = auto()
 
 
 class Breaker:
@@ -54,165 +52,209 @@ class Breaker:
     def __init__(self, *, service: str, store: str, rng: random.Random | None = None) -> None:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._service, self._store = service, store
-        self._holders: list[_Holder] = []
-        self._delays: Iterator[float] = iter(())
-        self._timer: asyncio.TimerHandle | None = None
-        self._probing = False
-        self._stopping = False
-        self._conflicting = False
-        self.state = StoreState(available=True)
+        self._phase = _Phase.CLOSED
+        self._has_trial = False  # whether the one write of the half-open phase is under way
+        self._waiting = 0
+        self._probe: Probe
+        self._delays: Iterator[float] | None = None  # None: a commit was the last that was heard of
+        self._quiet_until = 0.0  # for as long as the store wants to be left alone
+        self._is_stopping = False
+        self._changed = asyncio.Event()
+        self.state = StoreState(store, available=True)
         self.episodes = 0
-        """How many outages there have been: suspicions that are older than the last one count for nothing."""
+        """How many outages there have been: what failed before the last one is no evidence."""
         self._show()
 
     @property
     def is_open(self) -> bool:
         """Whether writers hold."""
-        return not self.state.available
+        return self._phase is not _Phase.CLOSED
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether somebody holds, and so asks the store from time to time."""
-        return self._probing or bool(self._holders)
+    async def run(self) -> None:
+        """Probe while the store is away, also if nobody waits; until cancelled, or until the process drains."""
+        while not self._is_stopping:
+            if self._phase is not _Phase.OPEN:
+                await self._change()
+                continue
+            self._delays = self._delays or delays(rng=self._rng)
+            now = asyncio.get_running_loop().time
+            await asyncio.sleep(max(next(self._delays), self._quiet_until - now()))
+            if self._phase is _Phase.OPEN and not self._is_stopping and now() >= self._quiet_until:
+                await self._ask()
+
+    def attempts(self, probe: Probe, *, gone: Callable[[], bool]) -> "Attempts":
+        """Attempts at one write, until one is answered.
+
+            async for attempt in breaker.attempts(probe, gone=…):
+                with attempt:
+                    await write()
+
+        `probe` asks the store for this write's return if it fails; `gone` tells that waiting has become pointless.
+        Raises: Released; and what the store says of the data: RecordsRefused, BatchTooLarge.
+        """
+        return Attempts(self, probe, gone)
+
+    async def until_closed(self) -> None:
+        """Wait until the store is back.
+
+        Raises: Released.
+        """
+        while self.is_open:
+            if self._is_stopping:
+                raise Released
+            await self._change()
 
     def stop(self) -> None:
-        """Drain: nobody holds from now on; who would, is released."""
-        self._stopping = True
+        """Drain: nobody waits from now on."""
+        self._is_stopping = True
         self.release()
 
     def release(self) -> None:
-        """Let those holders go that have no reason to wait any more."""
-        for holder in list(self._holders):
-            if self._stopping or holder.gone():
-                self._holders.remove(holder)
-                if not holder.turn.done():
-                    holder.turn.set_result(None)
+        """Let those go that have no reason to wait any more."""
+        self._tell()
 
-    async def attempt(self, action: Callable[[], Awaitable[T]], *, since: float, gone: Callable[[], bool]) -> T:
-        """Run one write; hold and run it again for as long as the store is away.
+    # What attempts tell
 
-        `since` orders the holders: the oldest probes. `gone` tells that holding has become pointless.
-        Raises: Released; and what the store says of the data: RecordsRefused, BatchTooLarge.
-        """
-        conflicts = 0
-        while True:
-            probing = False
-            while self.is_open and not probing:
-                probing = await self._turn(since, gone)
-            try:
-                result = await action()
-            except StoreUnavailable as error:
-                self._failed(error, probed=probing)
-            except WriteConflict as error:
-                conflicts += 1
-                # One more conflict is no answer where conflicts are what is the matter: each holder would close the
-                # breaker five times over, and everybody would try again at once.
-                if conflicts > CONFLICT_RETRIES or self._conflicting:
-                    self._conflicting = True
-                    self._failed(StoreUnavailable(f"conflict after conflict: {error}"), probed=probing)
-                else:
-                    self._answered()
-                    await asyncio.sleep(self._rng.uniform(0, CONFLICT_PAUSE))
-            except (RecordsRefused, BatchTooLarge):
-                self._answered()
-                raise
-            except BaseException:
-                self._probe_over(probing)
-                raise
-            else:
-                self._answered()
-                return result
+    async def admit(self, gone: Callable[[], bool]) -> bool:
+        """Wait until one may write. Returns: whether this is the one write of the half-open phase.
 
-    async def _turn(self, since: float, gone: Callable[[], bool]) -> bool:
-        """Wait until the store is back or it is this holder's turn to probe.
-
-        Returns: whether this holder is the probe.
         Raises: Released.
         """
-        if self._stopping or gone():
-            raise Released
-        holder = _Holder(since, gone, asyncio.get_running_loop().create_future())
-        self._holders.append(holder)
+        self._waiting += 1
         try:
-            await holder.turn
-        except asyncio.CancelledError:
-            self._leave(holder)
-            raise
-        if self.is_open and (self._stopping or gone()):
-            self._leave(holder)
-            raise Released
-        return holder.chosen and self.is_open
+            while self._phase is _Phase.OPEN or self._has_trial:
+                if self._is_stopping or gone():
+                    raise Released
+                await self._change()
+            self._has_trial = self._phase is _Phase.HALF_OPEN
+            return self._has_trial
+        finally:
+            self._waiting -= 1
+            self._close_if_nobody_tries()
 
-    def _leave(self, holder: _Holder) -> None:
-        if holder in self._holders:
-            self._holders.remove(holder)
-        self._probe_over(holder.chosen)
-
-    def _failed(self, error: StoreUnavailable, *, probed: bool) -> None:
-        if self.state.available:
+    def failed(self, error: StoreUnavailable, probe: Probe) -> None:
+        """A write found the store away."""
+        if self._phase is _Phase.CLOSED:
             self.episodes += 1
-            self._delays = delays(rng=self._rng)
-            since = asyncio.get_running_loop().time()
             log.warning("Store unavailable, holding", store=self._store, reason=str(error))
+        self._probe = probe
+        self._open(error)
+
+    def committed(self) -> None:
+        """A write is done: the store is there."""
+        self._delays = None
+        if self.is_open:
+            self._close()
+
+    def ended(self, *, is_trial: bool, is_answer: bool) -> None:
+        """A write was refused, or was broken off before it was answered."""
+        if is_trial:
+            self._has_trial = False
+            if is_answer:
+                self._close()
+            self._close_if_nobody_tries()
+            self._tell()
+
+    def conflict_pause(self) -> float:
+        """Seconds to wait after a conflict."""
+        return self._rng.uniform(0, CONFLICT_PAUSE)
+
+    # Phases
+
+    async def _ask(self) -> None:
+        try:
+            await self._probe()
+        except StoreUnavailable as error:
+            self._open(error)
+        except (
+            WriteConflict
+        ) as error:  # no answer: if conflicts are what is the matter, it would close and open forever
+            self._open(StoreUnavailable(f"conflict after conflict: {error}"))
+        except (RecordsRefused, BatchTooLarge):
+            self._half_open()
+        except Released:
+            return
         else:
-            since = self.state.since or 0.0
+            self._half_open()
+
+    def _open(self, error: StoreUnavailable) -> None:
+        since = asyncio.get_running_loop().time() if self.state.available else self.state.since
         if error.alarm is not None and error.alarm != self.state.alarm:
             log.error("Store needs attention", store=self._store, alarm=error.alarm)
-        self.state = StoreState(available=False, detail=str(error), alarm=error.alarm, since=since)
-        self._show()
-        if probed:
-            self._probing = False
         if error.pause is not None:
-            self._leave_alone(error.pause)
-        self._wind()
+            self._quiet_until = asyncio.get_running_loop().time() + self._rng.uniform(*error.pause)
+        self._phase, self._has_trial = _Phase.OPEN, False
+        self.state = StoreState(self._store, available=False, detail=str(error), alarm=error.alarm, since=since)
+        self._show()
+        self._tell()
 
-    def _leave_alone(self, pause: tuple[float, float]) -> None:
-        """Have the next probe come no sooner than the store wants it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._delays = chain([self._rng.uniform(*pause)], self._delays)
+    def _half_open(self) -> None:
+        if self._phase is _Phase.OPEN:
+            self._phase = _Phase.HALF_OPEN
+            self._close_if_nobody_tries()
+            self._tell()
 
-    def _answered(self) -> None:
-        """The store has judged a batch: it is there."""
-        self._conflicting = False
-        if self.state.available:
-            return
+    def _close_if_nobody_tries(self) -> None:
+        if self._phase is _Phase.HALF_OPEN and not self._has_trial and not self._waiting:
+            self._close()
+
+    def _close(self) -> None:
         held = asyncio.get_running_loop().time() - (self.state.since or 0.0)
         log.info("Store available again", store=self._store, held_seconds=round(held, 1))
-        self.state = StoreState(available=True)
+        self._phase, self._has_trial = _Phase.CLOSED, False
+        self.state = StoreState(self._store, available=True)
         self._show()
-        self._probing = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for holder in self._holders:
-            if not holder.turn.done():
-                holder.turn.set_result(None)
-        self._holders.clear()
+        self._tell()
 
-    def _probe_over(self, probed: bool) -> None:
-        """The probe ended without an answer (cancelled, or released): the next one's turn."""
-        if probed and self.is_open:
-            self._probing = False
-            self._wind()
+    async def _change(self) -> None:
+        await self._changed.wait()
 
-    def _wind(self) -> None:
-        """Set the clock for the next probe, unless it is set or one is under way."""
-        if self._timer is None and not self._probing:
-            self._timer = asyncio.get_running_loop().call_later(next(self._delays), self._choose)
-
-    def _choose(self) -> None:
-        self._timer = None
-        waiting = [holder for holder in self._holders if not holder.turn.done()]
-        if not waiting:
-            self._wind()
-            return
-        oldest = min(waiting, key=lambda holder: holder.since)
-        self._holders.remove(oldest)
-        self._probing = oldest.chosen = True
-        oldest.turn.set_result(None)
+    def _tell(self) -> None:
+        """Let everybody look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _show(self) -> None:
         BREAKER_OPEN.labels(self._service, self._store).set(self.is_open)
         STORE_ALARM.labels(self._service, self._store).set(self.state.alarm is not None)
+
+
+class Attempts:
+    """The attempts at one write, each a context that tells the breaker how it ended."""
+
+    def __init__(self, breaker: Breaker, probe: Probe, gone: Callable[[], bool]) -> None:
+        self._breaker, self._probe, self._gone = breaker, probe, gone
+        self._is_trial = self._is_answered = False
+        self._conflicts = 0
+
+    def __aiter__(self) -> "Attempts":
+        return self
+
+    async def __anext__(self) -> "Attempts":
+        if self._is_answered:
+            raise StopAsyncIteration
+        if self._conflicts:
+            await asyncio.sleep(self._breaker.conflict_pause())
+        self._is_trial = await self._breaker.admit(self._gone)
+        return self
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        if isinstance(error, WriteConflict):
+            self._conflicts += 1
+            if self._conflicts <= CONFLICT_RETRIES and not self._breaker.is_open:
+                return True
+            error = StoreUnavailable(f"conflict after conflict: {error}")
+        if isinstance(error, StoreUnavailable):
+            self._conflicts = 0
+            self._breaker.failed(error, self._probe)
+            return True
+        self._is_answered = True
+        if error is None:
+            self._breaker.committed()
+        else:
+            is_answer = isinstance(error, RecordsRefused | BatchTooLarge)
+            self._breaker.ended(is_trial=self._is_trial, is_answer=is_answer)
+        return False

@@ -13,7 +13,6 @@ import msgspec
 
 from common.delivery import Delivery, Epoch, Properties
 from common.envelope import Envelope, Projection, R
-from common.errors import BatchTooLarge, RecordsRefused
 from common.storing.breaker import Released
 
 INTERVAL = 10.0
@@ -27,7 +26,7 @@ async def ask_while_idle(asks: Sequence[Callable[[], Awaitable[object]]], *, is_
     for ask in itertools.cycle(asks):
         await asyncio.sleep(INTERVAL)
         if is_idle():
-            with suppress(RecordsRefused, BatchTooLarge, Released):  # (a refusal is an answer)
+            with suppress(Released):
                 await ask()
 
 

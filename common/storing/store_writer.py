@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Generic, TypeVar
 
 from common.batching.batch import Item
@@ -38,6 +38,8 @@ class Turn:
         """Spent in transactions, not in waiting."""
         self.first: Result | None = None
         """How the first transaction ended."""
+        self.has_held = False
+        """Whether it waited for a store that was away: those that come back are slow."""
 
     async def take_slot(self) -> None:
         """Wait for a slot, unless there is one."""
@@ -60,19 +62,18 @@ class Turn:
 class StoreWriter(Generic[R]):
     """Everything that a pipeline asks of its sink goes through here.
 
-    `slots` are as many as there are connections for it: judging a suspect or probing takes one like any batch, and a
+    `slots` are as many as there are connections for it: trying a suspect or probing takes one like any batch, and a
     connection is never waited for. Kinds that share them take turns, in the order in which they came.
     """
 
     def __init__(
-        self, sink: Sink[R], outage: Breaker, metrics: KindMetrics, *, slots: AbstractAsyncContextManager[None]
+        self, sink: Sink[R], breaker: Breaker, metrics: KindMetrics, *, slots: AbstractAsyncContextManager[None]
     ) -> None:
         self._sink = sink
-        self._outage = outage
+        self._breaker = breaker
         self._metrics = metrics
         self._slots = slots
         self._is_over = False
-        self._asking: list[tuple[float, R]] = []
         self._writing = 0
         self._at_rest = asyncio.Event()
         self._at_rest.set()
@@ -87,34 +88,56 @@ class StoreWriter(Generic[R]):
         self.begin_no_more()
         await self._at_rest.wait()
 
-    @property
-    def oldest_record(self) -> R | None:
-        """The one that has waited longest of those being written, or held while the store is away."""
-        return min(self._asking, key=lambda asking: asking[0], default=(0.0, None))[1]
-
     def turn(self) -> Turn:
         """A turn for something that is written."""
         return Turn(self._slots)
 
-    async def write(self, items: Sequence[Item[R]], *, turn: Turn | None = None) -> Outcomes:
+    async def write(self, items: Sequence[Item[R]], *, turn: Turn) -> Outcomes:
         """Write items of one channel in one transaction, holding while the store is away.
 
         Raises: RecordsRefused, BatchTooLarge, Released.
         """
-        turn, first, records = turn or self.turn(), items[0].delivery, [item.record for item in items]
-        if self._outage.is_open:
-            await turn.give_slot_back()  # whoever probes needs one
+        first, records = items[0].delivery, [item.record for item in items]
+        if self._breaker.is_open:
+            turn.has_held = True
+            await turn.give_slot_back()  # the probe needs one
+        outcomes = await self._answered(
+            lambda: self._write(records), turn=turn, record=records[0], gone=lambda: first.expired
+        )
+        if outcomes.written:
+            self.witness.wrote(records[-1], outcomes)
+        return outcomes
 
-        def gone() -> bool:
-            return first.expired
+    async def rewrite_witness(self, *, gone: Callable[[], bool]) -> bool:
+        """Make evidence where no neighbour gives any. Returns: whether there is some now.
 
-        async def attempt() -> Outcomes:
-            outcomes = await self._transaction(lambda: self._write(records), turn, gone=gone)
-            if outcomes.written:
-                self.witness.wrote(records[-1], outcomes)
-            return outcomes
+        Raises: Released.
+        """
+        record = self.witness.record
+        if record is None:
+            return False
+        try:
+            written = await self._answered(
+                lambda: self._sink.rewrite(record), turn=self.turn(), record=record, gone=gone
+            )
+        except (RecordsRefused, BatchTooLarge):
+            return False
+        if written:
+            self.witness.wrote(record, Outcomes(changed=1))
+        else:
+            self.witness.forget()
+        return written
 
-        return await self._hold(attempt, records[0], since=first.received, gone=gone)
+    async def would_take(self, record: R) -> bool:
+        """Whether the store would take a record: it is written, and rolled back.
+
+        Raises: Released.
+        """
+        try:
+            await self._answered(lambda: self._sink.probe(record), turn=self.turn(), record=record, gone=_never)
+        except (RecordsRefused, BatchTooLarge):
+            return False
+        return True
 
     async def _write(self, records: Sequence[R]) -> Outcomes:
         self._writing += 1
@@ -126,59 +149,18 @@ class StoreWriter(Generic[R]):
             if not self._writing:
                 self._at_rest.set()
 
-    async def rewrite_witness(self, *, gone: Callable[[], bool]) -> bool:
-        """Make evidence where no neighbour gives any. Returns: whether there is some now.
-
-        Raises: Released.
-        """
-        record = self.witness.record
-        if record is None:
-            return False
-        now = asyncio.get_running_loop().time()
-        try:
-            written = await self._hold(
-                lambda: self._transaction(lambda: self._sink.rewrite(record), self.turn(), gone=gone),
-                record,
-                since=now,
-                gone=gone,
-            )
-        except (RecordsRefused, BatchTooLarge):
-            return False
-        if written:
-            self.witness.wrote(record, Outcomes(changed=1))
-        else:
-            self.witness.forget()
-        return written
-
-    async def probe(self, record: R) -> None:
-        """Hold until the store answers a write of this record, which is rolled back.
-
-        Raises: RecordsRefused, BatchTooLarge, Released.
-        """
-        now = asyncio.get_running_loop().time()
-        await self._outage.attempt(
-            lambda: self._transaction(lambda: self._sink.probe(record), self.turn(), gone=_never),
-            since=now,
-            gone=_never,
-        )
-
-    async def _hold(
-        self, action: Callable[[], Awaitable[T]], record: R, *, since: float, gone: Callable[[], bool]
+    async def _answered(
+        self, action: Callable[[], Awaitable[T]], *, turn: Turn, record: R, gone: Callable[[], bool]
     ) -> T:
-        """Run a write when the store takes it. The last to hold goes on asking for its return, though only with a probe
-        of this record: without anybody, the store would count as away until something came to be written.
-        """
-        asking = since, record
-        self._asking.append(asking)
-        try:
-            return await self._outage.attempt(action, since=since, gone=gone)
-        except Released:
-            if self._outage.is_open and not self._outage.is_asked:
-                with suppress(RecordsRefused, BatchTooLarge, Released):
-                    await self.probe(record)
-            raise
-        finally:
-            self._asking.remove(asking)
+        """Attempt a transaction until the store answers; while it is away, the breaker probes with the record."""
+        answers: list[T] = []
+        async for attempt in self._breaker.attempts(lambda: self._probe(record), gone=gone):
+            with attempt:
+                answers.append(await self._transaction(action, turn, gone=gone))
+        return answers[0]
+
+    async def _probe(self, record: R) -> None:
+        await self._transaction(lambda: self._sink.probe(record), self.turn(), gone=_never)
 
     async def _transaction(self, action: Callable[[], Awaitable[T]], turn: Turn, *, gone: Callable[[], bool]) -> T:
         """Run one transaction when it has a slot; measure it from then on.

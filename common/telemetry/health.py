@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -21,6 +20,7 @@ import structlog
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
 
 from common.errors import StartRefused
+from common.sink import StoreState
 from common.telemetry.logs import redact
 from common.telemetry.metrics import REGISTRY
 
@@ -29,15 +29,6 @@ log = structlog.get_logger()
 STUCK_AFTER = 10.0  # seconds without a beat
 _CONNECTION_LIMIT = 32
 _CONNECTION_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class StoreState:
-    """Whether a store can be written to, and if not, what is the matter: a sentence without secrets."""
-
-    name: str
-    available: bool
-    detail: str = ""
 
 
 class Health:
@@ -80,7 +71,8 @@ class Health:
         missing = [kind for kind, connected in kinds.items() if not connected]
         connected = bool(kinds) and not missing
         broker = {"status": _status(connected), **({"disconnected": missing} if missing else {})}
-        detail = {"detail": redact(store.detail)} if store.detail else {}
+        said = store.alarm or store.detail
+        detail = {"detail": redact(said)} if said else {}
         return {
             "status": "draining" if self._draining else _status(connected and store.available),
             "service": self._service,

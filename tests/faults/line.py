@@ -74,7 +74,7 @@ class Line:
     ) -> None:
         self.source = place.make_source(consumer_timeout=consumer_timeout)
         self.sink = FakeSink()
-        self.outage = Breaker(service=SERVICE, store="fake")
+        self.breaker = Breaker(service=SERVICE, store="fake")
         self.letters = DeadLetterPublisher(
             settings(place.url), place.names, SERVICE, on_confirmed=lambda letter: self.pipeline.confirmed(letter)
         )
@@ -83,7 +83,7 @@ class Line:
             source=self.source,
             project=project,
             sink=self.sink,
-            outage=self.outage,
+            breaker=self.breaker,
             dead_letters=self.letters,
             metrics=KindMetrics(SERVICE, KIND),
         )
@@ -107,14 +107,15 @@ async def running(
     """Run a line for as long as the block lasts, and drain it."""
     line = Line(place, hold_limit=hold_limit, consumer_timeout=consumer_timeout, max_bytes=max_bytes)
     async with asyncio.timeout(4 * PATIENCE), asyncio.TaskGroup() as around:
-        publishing = around.create_task(line.letters.run())
+        beside = around.create_task(line.letters.run()), around.create_task(line.breaker.run())
         async with asyncio.TaskGroup() as flow:
             flow.create_task(line.pipeline.run())
             await until(lambda: line.source.connected)
             yield line
             line.source.stop()
-            line.outage.stop()
-        publishing.cancel()
+            line.breaker.stop()
+        for task in beside:
+            task.cancel()
 
 
 async def until(fact: Callable[[], object]) -> None:

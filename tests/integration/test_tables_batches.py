@@ -40,7 +40,7 @@ async def test_a_slow_trigger_makes_batches_smaller_and_without_it_they_are_whol
             source=source,
             project=project,
             sink=store.sink("artists"),
-            outage=Breaker(service="slow", store="PostgreSQL"),
+            breaker=Breaker(service="slow", store="PostgreSQL"),
             dead_letters=FakeDeadLetters(),
             metrics=KindMetrics("slow", "artists"),
             slots=store.slots("artists"),

@@ -80,7 +80,7 @@ def requeue_in_outage(patch: pytest.MonkeyPatch) -> None:
     real = Writers._deliver
 
     async def deliver(self: Any, batch: Batch[Any], turn: Any) -> None:
-        if not self._writer._outage.is_open:
+        if not self._writer._breaker.is_open:
             await real(self, batch, turn)
             return
         await self._settling._source.hand_back()
@@ -111,10 +111,10 @@ def id_in_two_batches(patch: pytest.MonkeyPatch) -> None:
 def dead_letter_in_outage(patch: pytest.MonkeyPatch) -> None:
     """Takes a store that is away for one that refuses the records."""
 
-    def failed(self: Any, error: Exception, *, probed: bool) -> None:
+    def failed(self: Any, error: Exception, probe: object) -> None:
         raise RecordsRefused(Refusal("Planted", "", ""), positions=None, certain=True)
 
-    patch.setattr(Breaker, "_failed", failed)
+    patch.setattr(Breaker, "failed", failed)
 
 
 def stale_version_wins(patch: pytest.MonkeyPatch) -> None:

@@ -176,5 +176,5 @@ class World:
 
 
 def _is_available(process: Process) -> bool:
-    outage: Any = process.life.consumer._outage
-    return process.life.is_ending or process.life.transactions > 0 or outage is None or not outage.is_open
+    breaker: Any = process.life.consumer._breaker
+    return process.life.is_ending or process.life.transactions > 0 or breaker is None or not breaker.is_open

@@ -42,7 +42,7 @@ class Line:
         self.source = FakeSource(prefetch=(writers + 2) * size)
         self.sink = FakeSink()
         self.letters = FakeDeadLetters()
-        self.outage = Breaker(service="test", store="fake")
+        self.breaker = Breaker(service="test", store="fake")
         self.pipeline: Pipeline[FakeRecord] = Pipeline(
             PipelineSettings(
                 BatchLimits(size=size, target=target), writers, hold_limit=hold_limit, allow_flood=allow_flood
@@ -50,7 +50,7 @@ class Line:
             source=self.source,
             project=project,
             sink=self.sink,
-            outage=self.outage,
+            breaker=self.breaker,
             dead_letters=self.letters,
             metrics=KindMetrics("test", self.kind),
             slots=slots,
@@ -60,18 +60,25 @@ class Line:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(self.pipeline.run())
+            running = tasks.create_task(self.run())
             yield
             self.stop()
             await asyncio.wait_for(asyncio.shield(running), 30)
 
+    async def run(self) -> None:
+        """The pipeline, and the breaker beside it."""
+        async with asyncio.TaskGroup() as around:
+            probing = around.create_task(self.breaker.run())
+            await self.pipeline.run()
+            probing.cancel()
+
     def stop(self) -> None:
         self.source.stop()
-        self.outage.stop()
+        self.breaker.stop()
 
     async def stopped_after(self, seconds: float) -> None:
         """Run for a while, and end within a drain's limit."""
-        running = asyncio.create_task(self.pipeline.run())
+        running = asyncio.create_task(self.run())
         await asyncio.sleep(seconds)
         self.stop()
         await asyncio.wait_for(running, 8)
@@ -338,12 +345,12 @@ async def test_stopping_with_a_suspect_whose_store_is_away_ends_within_the_drain
     line = Line()
     line.sink.fail = refuse("13", certain=False)
     line.source.put(*bodies(*range(1, 51)), CONTROL)
-    running = asyncio.create_task(line.pipeline.run())
+    running = asyncio.create_task(line.run())
     await asyncio.sleep(2)
     line.sink.fail = lambda _: StoreUnavailable("away")
     await asyncio.sleep(40)
 
-    line.outage.stop()
+    line.breaker.stop()
     await asyncio.sleep(0.01)  # the broker's answer to the stop takes longer
     line.source.stop()
 
@@ -357,7 +364,7 @@ async def test_what_a_drain_leaves_behind_is_not_overtaken_by_a_later_version() 
     slow = line.sink.gate
     slow.clear()
     line.source.put(body(2))
-    running = asyncio.create_task(line.pipeline.run())
+    running = asyncio.create_task(line.run())
     await asyncio.sleep(1)
     line.sink.gate = asyncio.Event()
     line.sink.gate.set()
@@ -638,7 +645,7 @@ async def test_what_is_tried_again_when_the_process_drains_is_acknowledged_if_it
     line = Line(size=500)
     line.sink.fail = refuse(*map(str, range(1, 201)))
     line.source.put(*bodies(*range(1, 201)))
-    running = asyncio.create_task(line.pipeline.run())
+    running = asyncio.create_task(line.run())
     await asyncio.sleep(10)
     line.sink.fail, line.sink.pace = (lambda _: None), 0.02
     await line.until(lambda: len(line.sink.attempts[-1]) > 1)
@@ -734,9 +741,9 @@ async def test_the_stores_return_is_noticed_although_nobody_waits_for_it_any_mor
         line.source.ready.clear()  # another replica has taken them
         await asyncio.sleep(300)
         asked = len(line.sink.attempts)
-        assert line.outage.is_open
+        assert line.breaker.is_open
         line.sink.fail = lambda _: None
-        await line.until(lambda: not line.outage.is_open, within=2)
+        await line.until(lambda: not line.breaker.is_open, within=2)
 
     assert asked < 700
     assert line.sink.rows == {}
@@ -845,7 +852,7 @@ async def test_an_outage_before_the_last_evidence_starts_the_suspicion_from_zero
     def fail(records: Sequence[FakeRecord]) -> SinkError | None:
         nonlocal failures
         failures += [record.id for record in records] == ["13"]
-        if failures == 3 and not line.outage.episodes:
+        if failures == 3 and not line.breaker.episodes:
             return refuse("13", certain=False)(records) or StoreUnavailable("away")
         return refuse("13", certain=False)(records)
 
@@ -1290,7 +1297,7 @@ async def test_a_bug_in_a_sink_ends_the_pipeline_and_acknowledges_nothing() -> N
     line.source.put(*bodies(1, 2))
 
     with pytest.raises(ExceptionGroup):
-        await line.pipeline.run()
+        await line.run()
 
     assert line.source.acknowledged == []
 
@@ -1304,7 +1311,7 @@ def test_cancelled_at_any_step_nothing_is_acknowledged_that_is_not_stored(steps:
         line = Line(size=5)
         line.sink.fail = refuse("7")
         line.source.put(*bodies(*range(1, 31)))
-        running = asyncio.create_task(line.pipeline.run())
+        running = asyncio.create_task(line.run())
         for _ in range(steps):
             await asyncio.sleep(0)
 

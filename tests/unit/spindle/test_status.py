@@ -16,7 +16,8 @@ from common.errors import SettingsError
 from common.kinds import KINDS, Names, Service
 from common.ops.scraping import Samples
 from common.settings.environment import load
-from common.telemetry.health import Health, StoreState
+from common.sink import StoreState
+from common.telemetry.health import Health
 from common.telemetry.metrics import REGISTRY
 from spindle.settings import OperatorSettings
 from spindle.status.assess import STILL, Verdict, judge

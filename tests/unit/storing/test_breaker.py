@@ -1,73 +1,112 @@
-"""The breaker: one probe at a time, the oldest batch first, nobody spins, nobody waits for nothing."""
+"""The breaker: one attempt at a time while the store is away, nobody spins, nobody waits for nothing."""
 
 import asyncio
 import random
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import TypeVar
 
 import pytest
 
-from common.errors import RecordsRefused, Refusal, StoreUnavailable, WriteConflict
+from common.errors import RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
 from common.storing.breaker import CONFLICT_RETRIES, Breaker, Released
 from tests.virtual_time import in_virtual_time
 
+T = TypeVar("T")
+
+REFUSED = RecordsRefused(Refusal("E", "", ""), positions=None, certain=True)
+
 
 class Store:
-    """Up or down; counts who asked."""
+    """Fails as it is told, probes and writes each in their way; counts who asked."""
 
     def __init__(self) -> None:
-        self.down = True
+        self.error: SinkError | None = StoreUnavailable("connection refused")
+        self.probe_error: SinkError | None = None
+        """What a probe meets, if it is not what a write meets."""
+        self.is_kind_to_probes = False
         self.asked: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
 
-    def write(self, name: str) -> Callable[[], "asyncio.Future[str]"]:
-        async def attempt() -> str:
-            self.asked.append(name)
-            self.at_once += 1
-            self.most_at_once = max(self.at_once, self.most_at_once)
+    async def write(self, name: str) -> str:
+        await self._ask(name, self.error)
+        return name
+
+    async def probe(self) -> None:
+        await self._ask("probe", self.probe_error if self.is_kind_to_probes else self.error)
+
+    async def _ask(self, name: str, error: SinkError | None) -> None:
+        self.asked.append(name)
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
+        try:
             await asyncio.sleep(0.01)
+        finally:
             self.at_once -= 1
-            if self.down:
-                raise StoreUnavailable("connection refused")
-            return name
+        if error is not None:
+            raise error
 
-        return attempt  # type: ignore[return-value]  # a coroutine function is awaited like a future
+    def asked_by_writers(self) -> list[str]:
+        return [name for name in self.asked if name != "probe"]
 
 
-def outage() -> Breaker:
-    return Breaker(service="tableinator", store="PostgreSQL", rng=random.Random(1))
+@asynccontextmanager
+async def running() -> AsyncIterator[tuple[Breaker, Store]]:
+    """A breaker that probes."""
+    breaker = Breaker(service="tableinator", store="PostgreSQL", rng=random.Random(1))
+    async with asyncio.TaskGroup() as around:
+        probing = around.create_task(breaker.run())
+        yield breaker, Store()
+        probing.cancel()
 
 
 def never() -> bool:
     return False
 
 
+async def attempt(
+    breaker: Breaker, store: Store, write: Callable[[], Awaitable[T]], *, gone: Callable[[], bool] = never
+) -> list[T]:
+    """Write through the breaker."""
+    answers = []
+    async for each in breaker.attempts(store.probe, gone=gone):
+        with each:
+            answers.append(await write())
+    return answers
+
+
+def writing(
+    breaker: Breaker, store: Store, name: str, *, gone: Callable[[], bool] = never
+) -> "asyncio.Task[list[str]]":
+    return asyncio.create_task(attempt(breaker, store, lambda: store.write(name), gone=gone))
+
+
 @in_virtual_time
-async def test_while_the_store_is_away_only_the_oldest_holder_probes() -> None:
-    breaker, store = outage(), Store()
-    async with asyncio.TaskGroup() as tasks:
-        for age, name in enumerate(["oldest", "middle", "youngest"]):
-            tasks.create_task(breaker.attempt(store.write(name), since=float(age), gone=never))
+async def test_while_the_store_is_away_nobody_writes_and_one_probe_at_a_time_asks() -> None:
+    async with running() as (breaker, store):
+        tasks = [writing(breaker, store, name) for name in ("a", "b", "c")]
         await asyncio.sleep(0.05)
         store.asked.clear()
         store.most_at_once = 0
 
         await asyncio.sleep(60)
-        assert set(store.asked) == {"oldest"}
+
+        assert set(store.asked) == {"probe"}
         assert store.most_at_once == 1
-        store.down = False
+        store.error = None
+        await asyncio.gather(*tasks)
 
 
 @in_virtual_time
 async def test_holding_for_ten_minutes_asks_the_store_less_than_once_a_second() -> None:
     """Fault 14."""
-    breaker, store = outage(), Store()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(breaker.attempt(store.write("a"), since=0, gone=never))
+    async with running() as (breaker, store):
+        task = writing(breaker, store, "a")
         await asyncio.sleep(600)
-        store.down = False
+        store.error = None
+        await task
 
     assert len(store.asked) < 700
 
@@ -75,119 +114,236 @@ async def test_holding_for_ten_minutes_asks_the_store_less_than_once_a_second() 
 @in_virtual_time
 async def test_a_store_that_wants_to_be_left_alone_is_asked_no_sooner() -> None:
     """Fault 85."""
-    breaker, asked = outage(), list[float]()
-    now = asyncio.get_running_loop().time
+    asked, now = list[float](), asyncio.get_running_loop().time
 
-    async def refuse() -> str:
-        asked.append(now())
-        raise StoreUnavailable("Unauthorized", pause=(30.0, 60.0))
+    async with running() as (breaker, store):
 
-    async def hold(since: float) -> None:
-        with suppress(Released):
-            await breaker.attempt(refuse, since=since, gone=never)
+        async def refuse() -> None:
+            asked.append(now())
+            raise StoreUnavailable("Unauthorized", pause=(30.0, 60.0))
 
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(hold(0.0))
-        tasks.create_task(hold(1.0))
+        store.probe = refuse  # type: ignore[method-assign]
+        holders = [asyncio.create_task(attempt(breaker, store, refuse)) for _ in range(2)]
         await asyncio.sleep(600)
         breaker.stop()
+        await asyncio.wait(holders)
 
-    pauses = [after - before for before, after in pairwise(asked[1:])]  # both fail at once, the first time
+    assert all(isinstance(holder.exception(), Released) for holder in holders)
+    pauses = [after - before for before, after in pairwise(asked)]
     assert len(pauses) >= 9
     assert all(30.0 <= pause <= 60.1 for pause in pauses)
 
 
 @in_virtual_time
 async def test_everybody_goes_on_within_two_seconds_of_the_stores_return() -> None:
-    breaker, store = outage(), Store()
-    async with asyncio.TaskGroup() as tasks:
-        holders = [tasks.create_task(breaker.attempt(store.write(str(n)), since=n, gone=never)) for n in range(5)]
+    async with running() as (breaker, store):
+        holders = [writing(breaker, store, str(n)) for n in range(5)]
         await asyncio.sleep(300)
-        store.down = False
+        store.error = None
         await asyncio.sleep(2.1)
 
         assert all(holder.done() for holder in holders)
-    assert not breaker.is_open
+        assert not breaker.is_open
+
+
+@in_virtual_time
+async def test_a_probe_that_passes_lets_exactly_one_write_through_until_that_is_committed() -> None:
+    """A full disk lets a probe pass, which is rolled back."""
+    async with running() as (breaker, store):
+        tasks = [writing(breaker, store, name) for name in ("a", "b", "c")]
+        await asyncio.sleep(1)
+        store.is_kind_to_probes = True
+        store.asked.clear()
+        store.most_at_once = 0
+
+        await asyncio.sleep(600)
+
+        assert store.most_at_once == 1
+        assert len(store.asked_by_writers()) <= store.asked.count("probe") < 700
+        assert not breaker.state.available
+        store.error = None
+        await asyncio.gather(*tasks)
+
+
+@in_virtual_time
+async def test_the_delays_begin_again_with_a_commit_and_not_with_a_refusal() -> None:
+    async with running() as (breaker, store):
+        store.is_kind_to_probes = True
+
+        async def write_in_two_parts() -> None:
+            with pytest.raises(RecordsRefused):
+                await attempt(breaker, store, refused)
+            await attempt(breaker, store, lambda: store.write("rest"), gone=lambda: loop.time() > until)
+
+        async def refused() -> None:
+            raise REFUSED
+
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 600
+        first = writing(breaker, store, "first", gone=lambda: loop.time() > until)
+        while loop.time() < until:
+            with pytest.raises(Released):
+                await write_in_two_parts()
+        with pytest.raises(Released):
+            await first
+
+        assert len(store.asked) < 1500
 
 
 @in_virtual_time
 async def test_a_refusal_is_an_answer_and_closes_the_breaker() -> None:
-    breaker = outage()
-    answers = [StoreUnavailable("away"), RecordsRefused(Refusal("E", "", ""), positions=None, certain=True)]
+    async with running() as (breaker, store):
+        errors: list[SinkError] = [StoreUnavailable("away"), REFUSED]
+        store.error = None
 
-    async def write() -> None:
-        raise answers.pop(0)
+        async def write() -> None:
+            raise errors.pop(0)
 
-    with pytest.raises(RecordsRefused):
-        await breaker.attempt(write, since=0, gone=never)
+        with pytest.raises(RecordsRefused):
+            await attempt(breaker, store, write)
 
-    assert not breaker.is_open
+        assert not breaker.is_open
+
+
+@in_virtual_time
+async def test_a_refused_probe_is_an_answer() -> None:
+    async with running() as (breaker, store):
+        task = writing(breaker, store, "a")
+        await asyncio.sleep(10)
+        store.is_kind_to_probes, store.probe_error, store.error = True, REFUSED, None
+
+        assert await asyncio.wait_for(task, 3) == ["a"]
 
 
 @in_virtual_time
 async def test_a_conflict_is_tried_again_at_once_and_a_handful_of_times() -> None:
-    breaker, store = outage(), Store()
-    tries = 0
+    async with running() as (breaker, store):
+        tries = 0
 
-    async def write() -> None:
-        nonlocal tries
-        tries += 1
-        if tries <= CONFLICT_RETRIES:
-            raise WriteConflict("deadlock")
+        async def write() -> None:
+            nonlocal tries
+            tries += 1
+            if tries <= CONFLICT_RETRIES:
+                raise WriteConflict("deadlock")
 
-    await breaker.attempt(write, since=0, gone=never)
+        await attempt(breaker, store, write)
 
-    assert tries == CONFLICT_RETRIES + 1
-    assert breaker.episodes == 0
-    assert store.asked == []
+        assert tries == CONFLICT_RETRIES + 1
+        assert breaker.episodes == 0
+        assert store.asked == []
+
+
+@in_virtual_time
+async def test_a_storm_of_conflicts_opens_the_breaker_and_another_conflict_does_not_close_it() -> None:
+    async with running() as (breaker, store):
+        store.error = WriteConflict("deadlock")
+        task = writing(breaker, store, "a")
+
+        await asyncio.sleep(30)
+
+        assert (breaker.is_open, breaker.episodes) == (True, 1)
+        store.error = None
+        await task
 
 
 @in_virtual_time
 async def test_draining_releases_every_holder_at_once() -> None:
-    breaker, store = outage(), Store()
-    holders = [asyncio.create_task(breaker.attempt(store.write(str(n)), since=n, gone=never)) for n in range(3)]
-    await asyncio.sleep(10)
-    started = asyncio.get_running_loop().time()
+    async with running() as (breaker, store):
+        holders = [writing(breaker, store, str(n)) for n in range(3)]
+        await asyncio.sleep(10)
+        started = asyncio.get_running_loop().time()
 
-    breaker.stop()
+        breaker.stop()
 
-    results = [await asyncio.wait_for(asyncio.shield(_outcome(holder)), 5) for holder in holders]
-    assert results == [Released] * 3
-    assert asyncio.get_running_loop().time() - started < 0.1
-
-
-@in_virtual_time
-async def test_a_holder_whose_channel_ended_is_released_and_the_next_one_probes() -> None:
-    breaker, store = outage(), Store()
-    ended = False
-    old = asyncio.create_task(breaker.attempt(store.write("old"), since=0, gone=lambda: ended))
-    new = asyncio.create_task(breaker.attempt(store.write("new"), since=1, gone=never))
-    await asyncio.sleep(10)
-
-    ended = True
-    breaker.release()
-    store.down = False
-
-    assert await _outcome(old) is Released
-    assert await new == "new"
+        results = [await asyncio.wait_for(asyncio.shield(_outcome(holder)), 5) for holder in holders]
+        assert results == [Released] * 3
+        assert asyncio.get_running_loop().time() - started < 0.1
 
 
 @in_virtual_time
-async def test_a_cancelled_probe_hands_its_turn_on() -> None:
-    breaker, store = outage(), Store()
-    old = asyncio.create_task(breaker.attempt(store.write("old"), since=0, gone=never))
-    new = asyncio.create_task(breaker.attempt(store.write("new"), since=1, gone=never))
-    await asyncio.sleep(10)
-    while store.at_once == 0:  # until the probe is under way
-        await asyncio.sleep(0.001)
+async def test_a_holder_whose_channel_ended_is_released_and_the_next_one_writes() -> None:
+    async with running() as (breaker, store):
+        ended = False
+        old = writing(breaker, store, "old", gone=lambda: ended)
+        new = writing(breaker, store, "new")
+        await asyncio.sleep(10)
 
-    old.cancel()
-    store.down = False
+        ended = True
+        breaker.release()
+        store.error = None
 
-    assert await new == "new"
+        assert await _outcome(old) is Released
+        assert await new == ["new"]
 
 
-async def _outcome(task: "asyncio.Task[object]") -> object:
+@in_virtual_time
+async def test_probing_goes_on_when_nobody_waits_any_more() -> None:
+    async with running() as (breaker, store):
+        ended = False
+        old = writing(breaker, store, "old", gone=lambda: ended)
+        await asyncio.sleep(10)
+        ended = True
+        breaker.release()
+        assert await _outcome(old) is Released
+
+        await asyncio.sleep(60)
+        assert breaker.is_open
+        store.error = None
+        await asyncio.sleep(2.1)
+
+        assert not breaker.is_open
+        assert store.asked_by_writers() == ["old"]
+
+
+@in_virtual_time
+async def test_whoever_waits_for_the_breaker_alone_is_told_when_the_store_is_back() -> None:
+    async with running() as (breaker, store):
+        task = writing(breaker, store, "a")
+        await asyncio.sleep(10)
+        waiting = asyncio.create_task(breaker.until_closed())
+        await asyncio.sleep(10)
+        assert not waiting.done()
+
+        store.error = None
+
+        await asyncio.wait_for(waiting, 2.1)
+        await task
+
+
+@in_virtual_time
+async def test_a_cancelled_trial_hands_its_turn_on() -> None:
+    async with running() as (breaker, store):
+        old, new = writing(breaker, store, "old"), writing(breaker, store, "new")
+        await asyncio.sleep(10)
+        store.asked.clear()
+        store.error = None
+        while not store.asked_by_writers():  # until the one write is under way
+            await asyncio.sleep(0.001)
+        trial, other = (old, new) if store.asked_by_writers() == ["old"] else (new, old)
+
+        trial.cancel()
+
+        assert await asyncio.wait_for(other, 1)
+
+
+@in_virtual_time
+async def test_a_cancelled_trial_that_nobody_waits_behind_leaves_the_breaker_closed() -> None:
+    async with running() as (breaker, store):
+        only = writing(breaker, store, "only")
+        await asyncio.sleep(10)
+        store.asked.clear()
+        store.error = None
+        while not store.asked_by_writers():
+            await asyncio.sleep(0.001)
+
+        only.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        assert not breaker.is_open
+
+
+async def _outcome(task: "asyncio.Task[list[str]]") -> object:
     try:
         return await task
     except Released:

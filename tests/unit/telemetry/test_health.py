@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from common.errors import StartRefused
-from common.sink import Outcomes
+from common.sink import Outcomes, StoreState
 from common.telemetry import health as health_module
-from common.telemetry.health import STUCK_AFTER, Health, StoreState
+from common.telemetry.health import STUCK_AFTER, Health
 from common.telemetry.loop_lag import Rates, watch_loop
 from common.telemetry.metrics import LOOP_LAG, RECORDS_PER_SECOND, REGISTRY, KindMetrics
 
