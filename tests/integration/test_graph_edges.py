@@ -356,3 +356,17 @@ async def test_what_only_the_other_writer_had_is_found_by_the_documented_stateme
 
     assert ["Release", 1, 1] in rows  # number 11
     assert ["Artist", 1, 1] in rows  # number 1, which is an alias of 2
+
+
+async def test_stubs_that_nobody_names_any_more_are_swept_by_the_documented_statement(
+    store: GraphStore, empty_neo4j: Neo4j
+) -> None:
+    await write(store, "artists", record("artists", "1", aliases=[{"id": "2"}, {"id": "3"}]))
+    await write(store, "artists", record("artists", "1", aliases=[{"id": "3"}]))
+
+    documented = (Path(__file__).parents[2] / "docs" / "neo4j.md").read_text()
+    [sweep] = re.findall(r"```cypher\n(CYPHER 5 MATCH .*?)```", documented, re.DOTALL)
+    await fetch(empty_neo4j, sweep)
+
+    assert set(await nodes(empty_neo4j, "Artist")) == {"1", "3"}
+    assert await edges(empty_neo4j) == ["Artist 1 -ALIAS_OF-> Artist 3"]
