@@ -65,7 +65,7 @@ _ELSEWHERE_BY_CLASS: Final = frozenset({"28", "3D"})
 """What says that this server is not the right one, or no more: after a switchover the old primary is read-only."""
 
 # What PgBouncer says while it waits for its server, which waiting mends: by the same code, 08P01, as everything else.
-_POOLER_WAITS: Final = ("_retry", "_timeout", "connect", "conn crashed", "DNS lookup", "shut")
+_POOLER_WAITS: Final = ("_retry", "timeout", "cannot connect", "conn crashed", "DNS lookup", "shut")
 
 _POOLS_STATEMENTS: Final = "statement pooling mode"
 
@@ -109,7 +109,7 @@ def alarm_sentence(error: asyncpg.PostgresError) -> str | None:
     """What an operator is told; None where waiting mends it."""
     code = error.sqlstate or ""
     if code[:2] == "08" and _POOLS_STATEMENTS in str(error):
-        code = "08P01"  # the driver has another for it, because the connection is closed too
+        return ALARMS["08P01"]  # the driver has another code for it, because the connection is closed too
     if code == "08P01" and any(word in str(error) for word in _POOLER_WAITS):
         return None
     return ALARMS.get(code) or ALARMS.get(code[:2])

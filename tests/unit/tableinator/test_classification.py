@@ -321,6 +321,15 @@ def test_other_errors_cost_no_session(code: str) -> None:
     assert not ends_sessions(server_error(code))
 
 
+def test_a_pooler_of_statements_has_an_alarm_by_the_code_of_the_driver_too() -> None:
+    words = "connection was closed in the middle of operation: transaction blocks not allowed in statement pooling mode"
+
+    problem = classify(asyncpg.ConnectionDoesNotExistError(words), alone=True)
+
+    assert isinstance(problem, StoreUnavailable)
+    assert problem.alarm is not None and "pooler" in problem.alarm
+
+
 def test_an_error_of_a_file_of_ours_names_the_file() -> None:
     problem = classify(PermissionError(13, "Permission denied", "/etc/key.pem"), alone=False)
 
