@@ -115,12 +115,12 @@ choose_profiles
 fetch_images
 
 SPINDLE_REVISION=${SPINDLE_REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
-SPINDLE_SOURCE=${SPINDLE_SOURCE:-$(git remote get-url origin 2>/dev/null | sed 's#//[^/@]*@#//#')}
+SPINDLE_SOURCE=${SPINDLE_SOURCE:-$(git remote get-url origin 2>/dev/null | sed 's#//.*@#//#')}
 export SPINDLE_REVISION SPINDLE_SOURCE
 
 docker compose --profile load --profile tools build
 # A service that ends for a wrong setting is begun again and again: there must be an end to waiting.
-docker compose up --detach --wait --wait-timeout "${UP_SECONDS:-300}" "$@" || {
+docker compose up --detach --wait --wait-timeout "${UP_SECONDS:-600}" "$@" || {
     explain >&2
     refuse "Not everything came up. What could not be started (a port that is taken: POSTGRES_PORT and the like in .env name
 another), docker says above; what started and is not well says why itself."

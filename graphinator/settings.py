@@ -34,7 +34,7 @@ class Neo4jSettings(StoreSettings):
     username: str = text("neo4j", "a user name")
     database: str = text("neo4j", "the name of a database")
     writers: int = whole(2, 1, 64)
-    """For the whole service; all of one kind, see `turns.py`."""
+    """For the whole service; all of one kind, see `kind_lock.py`."""
     transaction_timeout: float = seconds(60.0, 0.1, 3600)
     uri: str = Field(
         default_factory=_uri,

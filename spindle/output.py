@@ -3,15 +3,21 @@
 import io
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 
 NOBODY_READS = 141
 """The exit code of a command that could not tell what it found out: as of one that SIGPIPE ends."""
+
+
+_IN_MEMORY = 1 << 20
+"""Bytes of text beyond which it waits in a temporary file."""
 
 
 class Screen(Console):
@@ -39,6 +45,19 @@ def json_text(content: Any, *, indent: int | None = None) -> str:
     """JSON for standard output: in plain letters where that can't write all of them, and valid either way."""
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "").replace("_", "")
     return json.dumps(content, indent=indent, ensure_ascii=encoding != "utf8")
+
+
+@contextmanager
+def for_standard_output() -> Iterator[IO[str]]:
+    """A file whose text goes to standard output when the block ends without an error, however much it is.
+
+    Not at once: a reader who takes his time (`| less`) would keep the broker waiting, until it hangs up.
+    """
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", errors="backslashreplace") as file:
+        yield file
+        file.seek(0)
+        shutil.copyfileobj(file, sys.stdout)
+        sys.stdout.flush()
 
 
 @contextmanager

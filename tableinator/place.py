@@ -50,7 +50,7 @@ def place_of(settings: PostgresSettings) -> Place:
     Raises: ValueError with what is wrong in it; never with the password.
     """
     parts = urlsplit(settings.dsn.get_secret_value())
-    said = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    said = _parameters(parts.query)
     if odd := sorted(_NOT_READ & set(said)):
         raise ValueError(f"{odd[0]} is not read here; see .env.example for what is")
     login, _, netloc = parts.netloc.rpartition("@")
@@ -72,6 +72,14 @@ def place_of(settings: PostgresSettings) -> Place:
     )
 
 
+def _parameters(query: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(query, strict_parsing=True)) if query else {}
+    except ValueError:
+        # Not the parser's own words: a password with a ? in it would be in them.
+        raise ValueError("what follows its ? is not name=value&name=value, percent-encoded") from None
+
+
 def _hosts(hosts: str, ports: str) -> tuple[tuple[str, int], ...]:
     """Read `a,b:5433,[::1]:5432`; ports may stand apart, one for all or one for each."""
     names = hosts.split(",") if hosts else list(SOCKETS)
@@ -87,7 +95,8 @@ def _host(name: str, number: str) -> tuple[str, int]:
     if not name.startswith("/") and not is_bare_ipv6 and ":" in name.rpartition("]")[2]:
         name, _, number = name.rpartition(":")
     if not name or not number.isdecimal() or not 0 < int(number) < 65536:
-        raise ValueError(f"{name}:{number} is no host with a port")
+        # Unnamed: what stands there may be part of a password that is not percent-encoded.
+        raise ValueError("one of its hosts is no host with a port from 1 to 65535; a password is percent-encoded")
     return name.strip("[]"), int(number)
 
 

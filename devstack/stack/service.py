@@ -11,7 +11,7 @@ from devstack.stack.launching import Command
 from devstack.stack.ports import LOOPBACK
 from devstack.stack.recipe import Place
 
-_ADDRESSES = ("HOST", "PORT", "USERNAME", "PASSWORD", "VHOST", "DATABASE", "URL", "DSN", "URI")
+_ADDRESSES = ("HOST", "PORT", "USERNAME", "PASSWORD", "VHOST", "DATABASE", "URL", "DSN", "URI", "AUTH")
 
 
 class Service:
@@ -62,10 +62,10 @@ def metrics_url(place: Place) -> str:
 
 
 def settings_of_the_user() -> dict[str, str]:
-    """Return the environment without what says where the servers are: that is the stack's to say."""
+    """Return the environment without what says where the servers are and how to log in: that is the stack's."""
     return {name: value for name, value in os.environ.items() if not _is_address(name)}
 
 
 def _is_address(name: str) -> bool:
     server, _, rest = name.removesuffix("_FILE").partition("_")
-    return server in ("RABBITMQ", "POSTGRES", "NEO4J") and rest in _ADDRESSES
+    return server in ("RABBITMQ", "POSTGRES", "NEO4J") and (rest in _ADDRESSES or rest.startswith("TLS"))

@@ -136,7 +136,7 @@ class Actions:
             {"dropped": dropped, "chosen": summary.count, "dry_run": self.arguments.dry_run},
             lambda console: console.print(f"{count:,} of {summary.count:,} letters {said}"),
         )
-        return 0
+        return 0 if self.arguments.dry_run or dropped == limit else 1
 
     async def _drop(self, limit: int, seen: Counter[Hashable]) -> int:
         """Remove those of these marks: what has come since nobody has been asked about."""

@@ -1,18 +1,12 @@
 """A line per letter, however many there are: nothing of a letter is kept in memory."""
 
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
 from spindle.dead_letters.letter import Letter, as_data
 from spindle.dead_letters.showing import letter_line, letters_heading
-from spindle.output import json_text
-
-_IN_MEMORY = 1 << 20
-"""Bytes of lines beyond which they go to a temporary file."""
+from spindle.output import for_standard_output, json_text
 
 
 class Lines:
@@ -39,14 +33,9 @@ class Lines:
 
 @contextmanager
 def listing(*, as_json: bool) -> Iterator[Lines]:
-    """Give what letters are written to, and show all of it when the block ends without an error.
-
-    Not at once: a reader who takes his time (`| less`) would keep the broker waiting, until it hangs up.
-    """
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", errors="backslashreplace") as file:
+    """Give what letters are written to, and show all of it when the block ends without an error."""
+    with for_standard_output() as file:
         lines = Lines(file, as_json=as_json)
         lines.begin()
         yield lines
         lines.end()
-        file.seek(0)
-        shutil.copyfileobj(file, sys.stdout)

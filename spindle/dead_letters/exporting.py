@@ -3,15 +3,14 @@
 import base64
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from common.errors import StartRefused
 from spindle.dead_letters.letter import Letter, as_data
-from spindle.output import json_text
+from spindle.output import for_standard_output, json_text
 
 STANDARD_OUTPUT = Path("-")
 """For a container, whose files go with it."""
@@ -20,7 +19,7 @@ STANDARD_OUTPUT = Path("-")
 class Export:
     """What letters are written to, and how many were."""
 
-    def __init__(self, file: TextIO, to_text: Callable[[dict[str, Any]], str]) -> None:
+    def __init__(self, file: IO[str], to_text: Callable[[dict[str, Any]], str]) -> None:
         self.count = 0
         self._file, self._to_text = file, to_text
 
@@ -37,8 +36,8 @@ def exporting_to(path: Path) -> Iterator[Export]:
     Raises: StartRefused where there is something already, or nothing can be written.
     """
     if path == STANDARD_OUTPUT:
-        yield Export(sys.stdout, json_text)
-        sys.stdout.flush()
+        with for_standard_output() as file:
+            yield Export(file, json_text)
         return
     if path.exists():
         raise StartRefused(f"{path} exists; name a file that does not")

@@ -48,7 +48,7 @@ async def read_rows(settings: PostgresSettings, kind: str) -> AsyncIterator[Stor
     """
     try:
         async with reading(settings) as session:
-            await session.execute(_IN_ORDER)
+            await session.execute(_IN_ORDER, timeout=settings.command_timeout)
             async for row in _rows(session, Statements.of(kind), settings.command_timeout):
                 yield row
     except ERRORS as error:
@@ -60,7 +60,7 @@ async def _rows(session: Session, statements: Statements, limit: float) -> Async
     behind = _BEGINNING
     while True:
         try:
-            cursor = await session.cursor(statements.read, behind)
+            cursor = await session.cursor(statements.read, behind, timeout=limit)
             while rows := await cursor.fetch(_AT_A_TIME, timeout=limit):
                 for row in rows:
                     yield StoredRow(*row[1:])

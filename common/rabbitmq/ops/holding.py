@@ -62,6 +62,7 @@ class Hold:
             while (letter := letters.take()) is not None:
                 await self._meet(Taken(letters.taken, letter), letters)
             await self._hear(letters)
+            await self._outgoing.write()  # else a channel that has ended would be work forever
 
     async def _comes(self, letters: Taking, condition: Condition) -> bool:
         """Wait for something to do. Returns: False if there is nothing more.

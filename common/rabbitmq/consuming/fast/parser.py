@@ -1,7 +1,7 @@
 """Split what the broker sends into deliveries, and all other frames, which stay bytes.
 
 Pure: bytes in, a burst out. Frames may begin and end anywhere in what is fed. Messages that have come whole and look
-like the one before, which is nearly all of them, are read at once (`lookalikes.py`); every other one frame by frame.
+like the one before, which is nearly all of them, are read at once (`fast_path.py`); every other one frame by frame.
 """
 
 import struct
