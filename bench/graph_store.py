@@ -42,7 +42,7 @@ class Graph:
 
     async def empty(self) -> None:
         """Have no nodes, and the constraints as graphinator makes them. Two seconds for 20,000 releases with edges;
-        a server started anew would take thirteen, and be cold."""
+        a server started again would take thirteen, and be cold."""
         await create_schema(self.driver, self._database)
         await self.ask(_EMPTY)
 

@@ -1,4 +1,4 @@
-"""The queue of an arm: made anew, filled with the records, confirmed. Every consumer finds the same one."""
+"""The queue of an arm: made again, filled with the records, confirmed. Every consumer finds the same one."""
 
 import asyncio
 import time

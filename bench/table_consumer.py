@@ -128,7 +128,7 @@ class _Together:
         self._have_begun = self._all_at_work()
         if before >= self.records and not self._have_begun:
             raise RuntimeError("one replica had done everything before the other had begun")
-        return None  # asking took its time: the rows are to be counted anew
+        return None  # asking took its time: the rows are to be counted again
 
     async def passed_finish(self) -> bool | None:
         """True once everything is stored."""

@@ -1,4 +1,4 @@
-"""PostgreSQL as the arms find it: the table made anew, filled, followed during a race, compared afterwards."""
+"""PostgreSQL as the arms find it: the table made again, filled, followed during a race, compared afterwards."""
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence

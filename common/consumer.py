@@ -159,7 +159,7 @@ class Consumer:
                 task.cancel()
 
     async def ask_while_idle(self, store: Store) -> None:
-        """See for ever whether the store is there, also while no record comes."""
+        """See forever whether the store is there, also while no record comes."""
         records = {kind: made_up(store.projection(kind)) for kind in self._settings.kinds}
 
         async def ask(kind: str) -> None:

@@ -53,7 +53,7 @@ class SettingsError(SpindleError):
 
 
 class StartRefused(SpindleError):
-    """Something outside can't be used as it is; the text says what, why and how to mend it."""
+    """Something outside can't be used as it is; the text says what, why and how to fix it."""
 
 
 class BrokerUnavailable(SpindleError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from graphinator.model import NODES, Edge, Node, edges_of, node_of, targets_of
 
 # Planning `store` takes a server 0.2 s, and by default it plans again whenever the graph has grown, as it does in every
-# load. There is nothing to choose anew: each look-up is a seek, however many nodes there are.
+# load. There is nothing to choose again: each look-up is a seek, however many nodes there are.
 # The language is said because a database made by Neo4j 2026 takes a statement that doesn't say it for Cypher 25.
 _PLANNED_ONCE = "CYPHER 5 replan=skip\n"
 

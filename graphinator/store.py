@@ -155,7 +155,7 @@ def _pause(error: Exception, pauses: Iterator[float]) -> float:
     if isinstance(error, Neo4jError) and (error.code or "").endswith("AuthenticationRateLimit"):
         return random.uniform(*LOCKED_OUT_PAUSE)  # noqa: S311 - jitter, not a secret
     meaning = classify(error)
-    # At the start there is nothing to hold, so what a person must mend is said at once; a server that is just
+    # At the start there is nothing to hold, so what a person must fix is said at once; a server that is just
     # starting answers with TransientErrors. Trying a wrong password again would lock the right one out.
     if isinstance(error, ClientError | ConfigurationError) and isinstance(meaning, StoreUnavailable) and meaning.alarm:
         raise StartRefused(f"{meaning.alarm}.") from error

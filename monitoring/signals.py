@@ -62,7 +62,7 @@ def _any_of(metric: str, jobs: Iterable[str]) -> str:
 
 
 # A stopped container vanishes from DNS, and its series with it: what is not there at all must count as down too. By
-# job: what is started again and again is now there and down, now not there, and does not begin to be down anew.
+# job: what is started again and again is now there and down, now not there, and does not begin to be down again.
 def up(jobs: Sequence[str]) -> Signal:
     """Whether every process of these jobs answers, and whether there is any."""
     absent = " or ".join(f'absent(up{{job="{job}"}}) - 1' for job in jobs)
@@ -115,7 +115,7 @@ DEAD_LETTERS = Signal(
     bad=0,
     when=f"or on ({BY_KIND}) delta(max_over_time({DEAD_READY}[1m])[4m:15s]) > 0",
 )
-# A broker that restarts tells of no queue, and must not begin the day anew.
+# A broker that restarts tells of no queue, and must not begin the day again.
 DEAD_LETTERS_WAITING = Signal(f"last_over_time({DEAD}[1h])", bad=0)
 DEAD_LETTERS_HELD = Signal("sum(spindle_held_dead_letters) + sum(spindle_suspects)", bad=0)
 DEAD_LETTERS_UNCONFIRMED = Signal("sum by (service) (spindle_dead_letters_unconfirmed)", bad=0)

@@ -20,7 +20,7 @@ _MORE = "`spindle COMMAND --help` tells what a command does, which options it ta
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code: 2 for what the caller can mend, 1 for what failed."""
+    """Run one command; return its exit code: 2 for what the caller can fix, 1 for what failed."""
     parser = argparse.ArgumentParser(prog="spindle", description=_ABOUT, epilog=_MORE)
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:

@@ -1,6 +1,6 @@
 """What each of PostgreSQL's errors means, by SQLSTATE, and what an operator is told of it.
 
-The weakest point of any consumer: too broad on one side, a bad record is retried for ever; on the other, an outage
+The weakest point of any consumer: too broad on one side, a bad record is retried forever; on the other, an outage
 drains healthy records into the dead letters. So every class has a place here; what is not named is unknown, and the
 rule of evidence decides.
 """
@@ -64,12 +64,12 @@ _ELSEWHERE: Final = frozenset({"25006", "57P01", "57P02", "57P03", "57P04", "57P
 _ELSEWHERE_BY_CLASS: Final = frozenset({"28", "3D"})
 """What says that this server is not the right one, or no more: after a switchover the old primary is read-only."""
 
-# What PgBouncer says while it waits for its server, which waiting mends: by the same code, 08P01, as everything else.
+# What PgBouncer says while it waits for its server, which waiting fixes: by the same code, 08P01, as everything else.
 _POOLER_WAITS: Final = ("_retry", "timeout", "cannot connect", "conn crashed", "DNS lookup", "shut")
 
 _POOLS_STATEMENTS: Final = "statement pooling mode"
 
-# Where waiting alone mends nothing. By code first, then by class.
+# Where waiting alone fixes nothing. By code first, then by class.
 ALARMS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "08P01": "A connection pooler such as PgBouncer stands before PostgreSQL and refuses: see its log, and "
@@ -106,7 +106,7 @@ def meaning(error: asyncpg.PostgresError, *, alone: bool) -> Meaning:
 
 
 def alarm_sentence(error: asyncpg.PostgresError) -> str | None:
-    """What an operator is told; None where waiting mends it."""
+    """What an operator is told; None where waiting fixes it."""
     code = error.sqlstate or ""
     if code[:2] == "08" and _POOLS_STATEMENTS in str(error):
         return ALARMS["08P01"]  # the driver has another code for it, because the connection is closed too

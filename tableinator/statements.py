@@ -6,7 +6,7 @@ from typing import Final, Self
 from common.kinds import KINDS
 
 # The last condition is always true and never evaluated, but the server checks its types whenever it parses the
-# statement anew: each function takes text, or jsonb, only. So a column whose type an operator has changed raises 42883
+# statement again: each function takes text, or jsonb, only. So a column whose type an operator has changed raises 42883
 # here, before the binary COPY that follows could put jsonb's bytes into a column of another type and corrupt it. (The
 # type can't change in between: the look-up's lock on the table lasts as long as the transaction.)
 _LOOK_UP: Final = """

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 _SAY_AGAIN: Final = 10.0
 """Seconds between two lines that say the same."""
 
-# Login, database, schema, what the tables are, what the server can do: no waiting mends these, and whoever has just
+# Login, database, schema, what the tables are, what the server can do: no waiting fixes these, and whoever has just
 # started the service is there to read it. While the service runs they are outages, with an alarm.
 _NOT_AWAITED: Final = frozenset({"28", "3D", "3F", "42", "0A"})
 
@@ -60,7 +60,7 @@ class TableStore:
 async def open_store(settings: TableinatorSettings) -> AsyncIterator[TableStore]:
     """Open the store, however long the server takes to come up.
 
-    Raises: StartRefused where a person must mend something first.
+    Raises: StartRefused where a person must fix something first.
     """
     connections = Connections(settings.postgres, size=len(settings.kinds) * settings.postgres.writers)
     async with connections:

@@ -95,7 +95,7 @@ def encoding_problem(encoding: str) -> str | None:
 
 
 def differences(kind: str, found: FoundTable) -> list[str]:
-    """What makes a found table unusable, a sentence each, with the statement that mends it where there is one."""
+    """What makes a found table unusable, a sentence each, with the statement that fixes it where there is one."""
     if not found.ordinary:
         return [f"{kind} is not an ordinary table"]
     problems = [problem for column in COLUMNS for problem in _differs(kind, column, found.columns.get(column.name))]

@@ -67,7 +67,7 @@ class Batches:
             await self._flush()
 
     async def keep_time(self) -> None:
-        """Flush by the interval, for ever."""
+        """Flush by the interval, forever."""
         while True:
             await asyncio.sleep(_TICK)
             if time.monotonic() - self._since >= BATCH_INTERVAL:

@@ -27,7 +27,7 @@ MESSAGE_MAX_BYTES = 16 * 2**20
 def decode(delivery: Delivery, project: Projection[R], *, max_bytes: int = MESSAGE_MAX_BYTES) -> R | Control:
     """Read one delivery.
 
-    Raises: DecodeError with the reason, for everything that no retry would mend.
+    Raises: DecodeError with the reason, for everything that no retry would fix.
     """
     if len(delivery.body) > max_bytes:
         raise DecodeError(Reason.TOO_LARGE, f"{len(delivery.body)} bytes; allowed by MESSAGE_MAX_BYTES is {max_bytes}")

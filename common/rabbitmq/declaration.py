@@ -62,7 +62,7 @@ class Declaration:
         return self.fields.get(name, self.arguments.get(name))
 
     def _set(self, name: str, current: Any) -> bool:
-        """Returns: False where nothing would change, so that trying again would go on for ever."""
+        """Returns: False where nothing would change, so that trying again would go on forever."""
         ours = self._ours(name)
         if ours == current:
             return False

@@ -132,7 +132,7 @@ def _arguments(connection: Connection) -> dict[str, object]:
 
 
 def _advice(connection: Connection, queue: Declaration) -> list[str]:
-    """Say how to mend a delivery limit that drops what it hits."""
+    """Say how to fix a delivery limit that drops what it hits."""
     limit = queue.arguments.get("x-delivery-limit", 20 if connection.broker_version >= (4, 0) else -1)
     is_quorum = queue.arguments.get("x-queue-type") == "quorum"
     if not is_quorum or "x-dead-letter-exchange" in queue.arguments or limit < 0:

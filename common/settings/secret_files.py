@@ -58,7 +58,7 @@ class DerivedSecret(SecretStr):
 
 def read_text(path: Path) -> str:
     """Read a small text file without its last line end. Raises: OSError, ValueError."""
-    # A pipe or a device could be read for ever.
+    # A pipe or a device could be read forever.
     if path.exists() and not path.is_file():
         raise ValueError("not a file")
     with path.open("rb") as file:

@@ -21,7 +21,7 @@ File = Annotated[str, AfterValidator(_file)]
 class TlsSettings(ServerSettings):
     """How to reach a server with TLS.
 
-    RabbitMQ's files are read anew for each connection, a store's for each pool or driver.
+    RabbitMQ's files are read again for each connection, a store's for each pool or driver.
     """
 
     tls: bool = choice(False, ("true", "false"))

@@ -22,7 +22,7 @@ _ID = "spindle asks whether the store takes this"
 
 
 async def ask_while_idle(asks: Sequence[Callable[[], Awaitable[object]]], *, is_idle: Callable[[], bool]) -> None:
-    """Ask for ever, with each of these in turn. They return when the store has answered."""
+    """Ask forever, with each of these in turn. They return when the store has answered."""
     for ask in itertools.cycle(asks):
         await asyncio.sleep(INTERVAL)
         if is_idle():

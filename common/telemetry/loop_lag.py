@@ -16,7 +16,7 @@ _TURNS_PER_RATE = 10
 
 
 async def watch_loop(service: str, *, beat: Callable[[], None]) -> None:
-    """Measure for ever; call `beat` at each turn."""
+    """Measure forever; call `beat` at each turn."""
     loop = asyncio.get_running_loop()
     lags: deque[float] = deque(maxlen=round(_WINDOW / _TICK))
     rates = Rates()

@@ -102,7 +102,7 @@ class Movement:
         self._moved: Counter[Series] = Counter()
         self._silent: set[str] = set()
         self.restarted: set[str] = set()
-        """The services of which a process began anew: what it counted after our last look is lost."""
+        """The services of which a process began again: what it counted after our last look is lost."""
 
     def observe(self, process: str, scrape: Scrape) -> None:
         """Take in what a process says now; one that was not there at the beginning counts from 0."""

@@ -54,7 +54,7 @@ class Neo4j:
             (place.folder / name).mkdir(exist_ok=True)
         configuration = _CONFIGURATION.format(loopback=LOOPBACK, heap=HEAP, **dict(place.ports))
         write_private(place.folder / "conf/neo4j.conf", configuration)
-        if not place.mark_of_use.exists():  # a first start that was cut short may lack the password for ever
+        if not place.mark_of_use.exists():  # a first start that was cut short may lack the password forever
             shutil.rmtree(place.folder / "data", ignore_errors=True)
             self._set_password(place)
 

@@ -134,7 +134,7 @@ def _forget_the_dead(place: Place) -> None:
     """Clear the way for a server whose predecessor was killed.
 
     Its children notice that within moments. Its lock file counts as held for as long as its process id exists, even
-    as a zombie, which in a container without an init process is for ever.
+    as a zombie, which in a container without an init process is forever.
     """
     left = [ref for process in psutil.process_iter() if (ref := _recognise(process, _cluster_name(place))) is not None]
     if all(wait_until_ended(ref, 10.0) for ref in left):

@@ -45,7 +45,7 @@ class RabbitMQ:
 
     def prepare(self, place: Place) -> None:
         """Write the configuration; the node makes its data itself, with our user and no guest."""
-        if not place.mark_of_use.exists():  # a first start that was cut short may lack the user for ever
+        if not place.mark_of_use.exists():  # a first start that was cut short may lack the user forever
             shutil.rmtree(place.folder / "data", ignore_errors=True)
         configuration = _CONFIGURATION.format(
             loopback=LOOPBACK, user=USER, password=place.password, **dict(place.ports)

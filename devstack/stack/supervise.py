@@ -2,7 +2,7 @@
 
     python -m devstack.stack.supervise -- command argument…
 
-Exit code 0 means that it was told to stop, 2 that its settings are wrong: neither is mended by another start. SIGTERM
+Exit code 0 means that it was told to stop, 2 that its settings are wrong: neither is fixed by another start. SIGTERM
 and SIGINT are passed on, and the command's exit code is ours.
 """
 

@@ -1,6 +1,6 @@
 """Pools of texts for synthetic records, with measured lengths and shares of non-ASCII.
 
-A text is drawn from a pool that was written once, because writing each anew would cost more than everything else a
+A text is drawn from a pool that was written once, because writing each again would cost more than everything else a
 record is made of. The pools do not depend on the load's seed. Only `Random.random()` is used anywhere in the generator:
 its sequence is the one thing about the module that Python promises never to change.
 """

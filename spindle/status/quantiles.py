@@ -62,7 +62,7 @@ class Recent:
     def observe(self, at: float, said: Mapping[str, Buckets]) -> dict[str, Buckets]:
         """Note histograms by name, as they are at this time (seconds of one clock).
 
-        Returns: what is new in each since the oldest look of the window; all of one that began anew since.
+        Returns: what is new in each since the oldest look of the window; all of one that began again since.
         """
         # The last look stays, however long ago: its window is then the time between two looks.
         while len(self._looks) > 1 and at - self._looks[0][0] > WINDOW:

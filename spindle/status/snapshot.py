@@ -84,7 +84,7 @@ _FLAGS = {
 
 
 def histograms(replicas: Sequence[Replica]) -> dict[str, Buckets]:
-    """The latency of each replica and kind, by a name for the two: each begins anew with its process."""
+    """The latency of each replica and kind, by a name for the two: each begins again with its process."""
     return {
         f"{replica.address} {replica.service} {kind}": replica.samples.buckets(
             "spindle_publish_to_commit_seconds", service=replica.service, kind=kind

@@ -88,7 +88,7 @@ class Roll:
 
 
 def content_digest(record: Record) -> bytes:
-    """The hash of the wire format, taken anew of a record without its envelope."""
+    """The hash of the wire format, taken again of a record without its envelope."""
     canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).digest()
 

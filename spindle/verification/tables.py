@@ -1,4 +1,4 @@
-"""Compare one kind's table with a load. The hash column is not read: each hash is taken anew of the stored data."""
+"""Compare one kind's table with a load. The hash column is not read: each hash is taken again of the stored data."""
 
 from typing import Any
 

@@ -28,7 +28,7 @@ def touched(fault: Fault) -> list[str]:
     if fault.kind in _NETWORK:
         return []
     if fault.kind is Kind.TABLE_AWAY:
-        return ["postgres", Service.TABLEINATOR]  # a service that starts would make the table anew
+        return ["postgres", Service.TABLEINATOR]  # a service that starts would make the table again
     if fault.kind is Kind.QUEUE_DELETED:
         return sorted(["rabbitmq", fault.where])
     return [fault.where]

@@ -1,4 +1,4 @@
-"""One run: publish, break, mend, drain, and count what became of every record."""
+"""One run: publish, break, fix, drain, and count what became of every record."""
 
 import asyncio
 import random

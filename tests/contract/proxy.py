@@ -5,7 +5,7 @@ async with cuttable_proxy("127.0.0.1", 5432) as proxy:
     proxy.cut()       # ends every connection and refuses new ones
     proxy.freeze()    # keeps connections, passes nothing on: a peer that accepts and says nothing
     proxy.lose_answer_to(b"COMMIT")   # lets the next request that holds this through, and ends that connection
-    proxy.mend()
+    proxy.fix()
     proxy.lead_to("127.0.0.1", 5433)  # new connections go there: a name that has moved
 """
 

@@ -60,7 +60,7 @@ class SinkHarness(ABC):
         """Make the store unreachable and end its connections; False where that can't be done."""
         return False
 
-    async def mend_store(self) -> None:  # noqa: B027 - only those that can break have to mend
+    async def mend_store(self) -> None:  # noqa: B027 - only those that can break have to fix
         """Undo `break_store`."""
 
     def record(self, record_id: str, payload: str = "first", *, version: str | None = VERSION) -> Any:

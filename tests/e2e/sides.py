@@ -81,7 +81,7 @@ class Tables:
         return bool(await tables.fetch(self.dsn, f"SELECT 1 FROM {kind} WHERE data_id = $1", record_id))
 
     async def compare(self, load: Load, kind: str) -> StoreFindings:
-        """Compare the table, by hashes taken anew of what is stored."""
+        """Compare the table, by hashes taken again of what is stored."""
         return await compare_table(expectation_of(load, kind), self.settings)
 
     async def write_past_the_service(self) -> None:

@@ -46,7 +46,7 @@ class Office:
     running: dict[Service, Running]
 
     async def start(self, settings: Mapping[Service, Mapping[str, str]]) -> None:
-        """Have both services with these settings, started anew."""
+        """Have both services with these settings, started again."""
         for running in self.running.values():
             assert (await running.stop())[0] == 0
         shared = self.broker.environment | SETTINGS
@@ -196,7 +196,7 @@ async def bodies_of(office: Office) -> set[str]:
 
 
 def never_stored() -> set[str]:
-    """The bodies of what no cause's removal mends."""
+    """The bodies of what no cause's removal fixes."""
     shapeless = {f'"{record_id}"' for record_id in ids("labels", "shapeless")}
     texts = [body.decode() for of_kind in messages().values() for body in of_kind]
     return {

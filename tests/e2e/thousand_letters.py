@@ -1,6 +1,6 @@
 """A stream of which a thousand messages become dead letters for five reasons; and an operator at the commands.
 
-What an operator can mend: a constraint that somebody added to a table by hand, an index that somebody added to the
+What an operator can fix: a constraint that somebody added to a table by hand, an index that somebody added to the
 graph by hand, a message limit set too low. What nobody can: what is no JSON, has no id, or has another shape.
 """
 

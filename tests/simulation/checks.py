@@ -143,7 +143,7 @@ class Checks:
         return [str(self.published.of(kind, record.body).number) for record in records]
 
     def calm(self) -> None:
-        """The store has changed, or a process has begun: count failures anew."""
+        """The store has changed, or a process has begun: count failures again."""
         self._failures.clear()
 
     def failed(self) -> None:

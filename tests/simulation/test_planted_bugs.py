@@ -136,7 +136,7 @@ def letter_taken_for_confirmed(patch: pytest.MonkeyPatch) -> None:
 
 
 def spins_in_outage(patch: pytest.MonkeyPatch) -> None:
-    """Waits a hundredth of a second between two tries, for ever."""
+    """Waits a hundredth of a second between two tries, forever."""
     patch.setattr(common.storing.breaker, "delays", lambda rng=None: iter(lambda: 0.01, None))
 
 

@@ -111,7 +111,7 @@ def test_a_damaged_row_with_its_old_hash_is_not_verified(stack: NativeStack, tmp
 
     code, report = run_demo(stack, tmp_path, *LOAD)
 
-    in_thread(tables.run(dsn, "DELETE FROM labels WHERE data_id = '5'"))  # for the next ones: nothing else mends it
+    in_thread(tables.run(dsn, "DELETE FROM labels WHERE data_id = '5'"))  # for the next ones: nothing else fixes it
     assert (code, report["verified"]) == (1, False)
     assert report["kinds"]["labels"]["postgresql"]["changed"] == 0
     unverified = [(kind, store) for kind in KINDS for store in STORES if not report["kinds"][kind][store]["verified"]]

@@ -199,7 +199,7 @@ class RabbitSource:
         return subscription
 
     def _arguments(self, connection: Connection, queue_type: str) -> dict[str, Any]:
-        # The timeout is the consumer's argument, not the queue's: a queue keeps its arguments for ever, a consumer
+        # The timeout is the consumer's argument, not the queue's: a queue keeps its arguments forever, a consumer
         # takes it from today's settings. RabbitMQ knows it since 3.12; before that, a node has one timeout for all.
         if connection.broker_version < (3, 12) or queue_type != "quorum":
             return {}

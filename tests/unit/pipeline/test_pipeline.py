@@ -941,7 +941,7 @@ async def test_a_million_refusals_in_a_row_become_a_hold() -> None:
         assert len(line.letters.ids) < 100
         assert line.metric("spindle_refusing_everything") == 1
         before = set(line.letters.ids)
-        line.sink.fail = lambda _: None  # the operator has mended the column
+        line.sink.fail = lambda _: None  # the operator has fixed the column
         await line.until(line.settled)
 
     assert set(line.sink.rows) == {str(number) for number in range(1, 1001)} - before
