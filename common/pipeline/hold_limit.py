@@ -63,6 +63,8 @@ class HoldLimit(Generic[R]):
         self._batcher.discard_expired()
         self._breaker.release()
         await self._breaker.until_closed()
+        # A full disk, or a standby that is away, lets a probe pass and no commit: this is one.
+        await self._writer.rewrite_witness(gone=lambda: False)
         if held is not None and self._quarantine.is_out_of_credit:
             await self._until_taken(held)
         log.info("Consuming again", data_type=self._metrics.kind)

@@ -14,7 +14,7 @@ Whatever is here stays unsettled and in flight. One task does all the trying, so
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import NoneType
 from typing import Generic, Protocol
@@ -69,12 +69,13 @@ class Quarantine(Generic[R]):
         self._cases: dict[str, deque[Case[R]]] = {}
         """Of each id a queue; the ids that were tried last are the last."""
         self._unreadable: deque[DeadLetter] = deque()
-        self._delays: Iterator[float] = iter(())
+        self._delays = delays()
         self._retry_at = self._round_at = 0.0
         self._episodes = 0  # outages that the suspects know of
         self._is_alarmed = self._is_holding = self._is_away = False
         self._news = asyncio.Event()
-        metrics.watch_held(lambda: len(self._unreadable) + len(self._heads(Refused)))
+        self._held = 0  # read by the thread that serves metrics
+        metrics.watch_held(lambda: self._held)
 
     @property
     def is_open(self) -> bool:
@@ -182,7 +183,8 @@ class Quarantine(Generic[R]):
         """Try each suspect by itself, and count the round if the store writes something after it."""
         for case in suspected:
             await self._try([case])
-        failed = [case for case in suspected if case.is_suspected and case.id in self._cases]
+        # By the case and not by its id: one that is stored by now may have left its place to a later version.
+        failed = [case for case in suspected if case.is_suspected and case in self._cases.get(case.id, ())]
         counts = bool(failed) and await self._has_evidence(failed[0])
         self._round_at = asyncio.get_running_loop().time() + ROUND_PAUSE
         if self._episodes != self._breaker.episodes:  # the store was away: what failed before may have failed of that
@@ -192,7 +194,7 @@ class Quarantine(Generic[R]):
         for case in failed if counts else ():
             case.rounds += 1
             if case.rounds >= ROUNDS and case.verdict is not None:
-                case.verdict = Refused(case.item, Reason.REFUSED, case.verdict.refusal)
+                case.verdict = _proved(case.verdict)
         self._judge([case for case in failed if case.is_refused], has_written=False)
 
     async def _has_evidence(self, case: Case[R]) -> bool:
@@ -233,7 +235,7 @@ class Quarantine(Generic[R]):
                     self._leave(verdict.items, verdict.outcomes)
                     continue
                 case = self._cases[verdict.item.record.id][0]
-                case.verdict = verdict
+                case.verdict = _proved(verdict) if case.rounds >= ROUNDS else verdict
                 if case.is_refused:
                     refused.append(case)
         finally:
@@ -250,7 +252,7 @@ class Quarantine(Generic[R]):
     def _judge(self, refused: Sequence[Case[R]], *, has_written: bool) -> None:
         """Dead-letter refused records that are proved, or as many as there is credit for.
 
-        They go in the order of their arrival: of two versions, the first is the one that would be beaten.
+        They go in the order of their arrival.
         """
         letters, kind = list[DeadLetter](), self._metrics.kind
         for case in sorted(refused, key=lambda case: case.item.delivery.tag):
@@ -300,6 +302,7 @@ class Quarantine(Generic[R]):
     def _show(self) -> None:
         """Say what is in here, and let the task look at it."""
         self._news.set()
+        self._held = len(self._unreadable) + len(self._heads(Refused))
         self._metrics.suspects(len(self._heads(Suspected)))
         is_holding = self._holds_refused and not self._credit.left
         self._metrics.flooded(is_holding or (self._is_away and not self._credit.left))
@@ -320,3 +323,10 @@ class Quarantine(Generic[R]):
             code=said[0].code,
             hint="fix the cause, or set DEAD_LETTER_FLOOD=allow",
         )
+
+
+def _proved(verdict: Refused[Item[R]] | Suspected[Item[R]]) -> Refused[Item[R]]:
+    """What the rounds have proved: it is refused, whatever the store says of it next."""
+    if isinstance(verdict, Refused):
+        return verdict
+    return Refused(verdict.item, Reason.REFUSED, verdict.refusal)

@@ -6,7 +6,7 @@
       │                      a probe is answered           │ its write finds the store away, too
       │                                        ▼           │
       └──────────────────────────────────── half-open ─────┘
-        its write is answered, or nobody waits
+        its write is answered, or nobody waits         (and open to closed, if a write that began before commits)
 
 Closed, everybody writes. Open, nobody does, and one task probes: it writes the record whose write failed, and rolls it
 back, after 0.1 s, doubling to 2 s, with full jitter. Half-open, one of those who wait writes. Only a commit begins the
@@ -53,9 +53,10 @@ class Breaker:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._service, self._store = service, store
         self._phase = _Phase.CLOSED
-        self._has_trial = False  # whether the one write of the half-open phase is under way
+        self._trial: Attempts | None = None  # the one write of the half-open phase, while it is under way
         self._waiting = 0
         self._probe: Probe
+        self._is_probe_made_up = False  # whether a writer that waits has a better one
         self._delays: Iterator[float] | None = None  # None: a commit was the last that was heard of
         self._quiet_until = 0.0  # for as long as the store wants to be left alone
         self._is_stopping = False
@@ -82,7 +83,7 @@ class Breaker:
             if self._phase is _Phase.OPEN and not self._is_stopping and now() >= self._quiet_until:
                 await self._ask()
 
-    def attempts(self, probe: Probe, *, gone: Callable[[], bool]) -> "Attempts":
+    def attempts(self, probe: Probe, *, gone: Callable[[], bool], proves: bool = True) -> "Attempts":
         """Attempts at one write, until one is answered.
 
             async for attempt in breaker.attempts(probe, gone=…):
@@ -90,9 +91,10 @@ class Breaker:
                     await write()
 
         `probe` asks the store for this write's return if it fails; `gone` tells that waiting has become pointless.
+        Without `proves` it is rolled back: then it waits until the store is back, and its success proves no commit.
         Raises: Released; and what the store says of the data: RecordsRefused, BatchTooLarge.
         """
-        return Attempts(self, probe, gone)
+        return Attempts(self, probe, gone, proves=proves)
 
     async def until_closed(self) -> None:
         """Wait until the store is back.
@@ -115,29 +117,31 @@ class Breaker:
 
     # What attempts tell
 
-    async def admit(self, gone: Callable[[], bool]) -> bool:
-        """Wait until one may write. Returns: whether this is the one write of the half-open phase.
+    async def admit(self, attempts: "Attempts", probe: Probe, gone: Callable[[], bool]) -> None:
+        """Wait until one may write; half-open, become the one write of that phase.
 
         Raises: Released.
         """
         self._waiting += 1
         try:
-            while self._phase is _Phase.OPEN or self._has_trial:
+            while self._phase is _Phase.OPEN or self._trial is not None:
                 if self._is_stopping or gone():
                     raise Released
+                if self._is_probe_made_up:  # the store may be away for what was made up, and take this
+                    self._probe, self._is_probe_made_up = probe, False
                 await self._change()
-            self._has_trial = self._phase is _Phase.HALF_OPEN
-            return self._has_trial
+            if self._phase is _Phase.HALF_OPEN:
+                self._trial = attempts
         finally:
             self._waiting -= 1
             self._close_if_nobody_tries()
 
-    def failed(self, error: StoreUnavailable, probe: Probe) -> None:
+    def failed(self, error: StoreUnavailable, probe: Probe, *, is_made_up: bool) -> None:
         """A write found the store away."""
         if self._phase is _Phase.CLOSED:
             self.episodes += 1
             log.warning("Store unavailable, holding", store=self._store, reason=str(error))
-        self._probe = probe
+        self._probe, self._is_probe_made_up = probe, is_made_up
         self._open(error)
 
     def committed(self) -> None:
@@ -146,14 +150,15 @@ class Breaker:
         if self.is_open:
             self._close()
 
-    def ended(self, *, is_trial: bool, is_answer: bool) -> None:
+    def ended(self, attempts: "Attempts", *, is_answer: bool) -> None:
         """A write was refused, or was broken off before it was answered."""
-        if is_trial:
-            self._has_trial = False
-            if is_answer:
-                self._close()
-            self._close_if_nobody_tries()
-            self._tell()
+        if self._trial is not attempts:
+            return  # of this phase it is not the trial: the breaker has closed, or opened again, since it began
+        self._trial = None
+        if is_answer:
+            self._close()
+        self._close_if_nobody_tries()
+        self._tell()
 
     def conflict_pause(self) -> float:
         """Seconds to wait after a conflict."""
@@ -166,9 +171,8 @@ class Breaker:
             await self._probe()
         except StoreUnavailable as error:
             self._open(error)
-        except (
-            WriteConflict
-        ) as error:  # no answer: if conflicts are what is the matter, it would close and open forever
+        except WriteConflict as error:
+            # No answer: if conflicts are what is the matter, it would close and open forever.
             self._open(StoreUnavailable(f"conflict after conflict: {error}"))
         except (RecordsRefused, BatchTooLarge):
             self._half_open()
@@ -183,7 +187,7 @@ class Breaker:
             log.error("Store needs attention", store=self._store, alarm=error.alarm)
         if error.pause is not None:
             self._quiet_until = asyncio.get_running_loop().time() + self._rng.uniform(*error.pause)
-        self._phase, self._has_trial = _Phase.OPEN, False
+        self._phase, self._trial = _Phase.OPEN, None
         self.state = StoreState(self._store, available=False, detail=str(error), alarm=error.alarm, since=since)
         self._show()
         self._tell()
@@ -195,13 +199,13 @@ class Breaker:
             self._tell()
 
     def _close_if_nobody_tries(self) -> None:
-        if self._phase is _Phase.HALF_OPEN and not self._has_trial and not self._waiting:
+        if self._phase is _Phase.HALF_OPEN and self._trial is None and not self._waiting:
             self._close()
 
     def _close(self) -> None:
         held = asyncio.get_running_loop().time() - (self.state.since or 0.0)
         log.info("Store available again", store=self._store, held_seconds=round(held, 1))
-        self._phase, self._has_trial = _Phase.CLOSED, False
+        self._phase, self._trial = _Phase.CLOSED, None
         self.state = StoreState(self._store, available=True)
         self._show()
         self._tell()
@@ -222,9 +226,9 @@ class Breaker:
 class Attempts:
     """The attempts at one write, each a context that tells the breaker how it ended."""
 
-    def __init__(self, breaker: Breaker, probe: Probe, gone: Callable[[], bool]) -> None:
-        self._breaker, self._probe, self._gone = breaker, probe, gone
-        self._is_trial = self._is_answered = False
+    def __init__(self, breaker: Breaker, probe: Probe, gone: Callable[[], bool], *, proves: bool) -> None:
+        self._breaker, self._probe, self._gone, self._proves = breaker, probe, gone, proves
+        self._is_answered = False
         self._conflicts = 0
 
     def __aiter__(self) -> "Attempts":
@@ -235,7 +239,10 @@ class Attempts:
             raise StopAsyncIteration
         if self._conflicts:
             await asyncio.sleep(self._breaker.conflict_pause())
-        self._is_trial = await self._breaker.admit(self._gone)
+        if self._proves:
+            await self._breaker.admit(self, self._probe, self._gone)
+        else:
+            await self._breaker.until_closed()
         return self
 
     def __enter__(self) -> None:
@@ -249,12 +256,11 @@ class Attempts:
             error = StoreUnavailable(f"conflict after conflict: {error}")
         if isinstance(error, StoreUnavailable):
             self._conflicts = 0
-            self._breaker.failed(error, self._probe)
+            self._breaker.failed(error, self._probe, is_made_up=not self._proves)
             return True
         self._is_answered = True
-        if error is None:
+        if error is not None:
+            self._breaker.ended(self, is_answer=isinstance(error, RecordsRefused | BatchTooLarge))
+        elif self._proves:
             self._breaker.committed()
-        else:
-            is_answer = isinstance(error, RecordsRefused | BatchTooLarge)
-            self._breaker.ended(is_trial=self._is_trial, is_answer=is_answer)
         return False

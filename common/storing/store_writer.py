@@ -134,7 +134,9 @@ class StoreWriter(Generic[R]):
         Raises: Released.
         """
         try:
-            await self._answered(lambda: self._sink.probe(record), turn=self.turn(), record=record, gone=_never)
+            await self._answered(
+                lambda: self._sink.probe(record), turn=self.turn(), record=record, gone=_never, proves=False
+            )
         except (RecordsRefused, BatchTooLarge):
             return False
         return True
@@ -150,11 +152,17 @@ class StoreWriter(Generic[R]):
                 self._at_rest.set()
 
     async def _answered(
-        self, action: Callable[[], Awaitable[T]], *, turn: Turn, record: R, gone: Callable[[], bool]
+        self,
+        action: Callable[[], Awaitable[T]],
+        *,
+        turn: Turn,
+        record: R,
+        gone: Callable[[], bool],
+        proves: bool = True,
     ) -> T:
         """Attempt a transaction until the store answers; while it is away, the breaker probes with the record."""
         answers: list[T] = []
-        async for attempt in self._breaker.attempts(lambda: self._probe(record), gone=gone):
+        async for attempt in self._breaker.attempts(lambda: self._probe(record), gone=gone, proves=proves):
             with attempt:
                 answers.append(await self._transaction(action, turn, gone=gone))
         return answers[0]

@@ -1325,3 +1325,54 @@ def test_cancelled_at_any_step_nothing_is_acknowledged_that_is_not_stored(steps:
         } <= kept
 
     check()
+
+
+@in_virtual_time
+async def test_a_round_judges_no_version_that_it_has_stored() -> None:
+    """The first version is stored in its third round; a later one is suspected before the round is over."""
+    line = Line()
+    line.source.put(body(1), body(13, "older"), body(14))
+    is_third_round = False
+
+    def fail(records: Sequence[FakeRecord]) -> SinkError | None:
+        good = {body(1).decode(), body(13, "older").decode() if is_third_round else ""}
+        odd = [each.id for each in records if each.payload not in good]
+        return refuse(*odd, certain=False)(records) if odd else None
+
+    line.sink.fail, line.sink.pace = fail, 0.3
+    alone = ["14"]
+
+    async with line.running():
+        await line.until(lambda: line.sink.attempts.count(alone) == 3)  # isolation, then two rounds
+        await asyncio.sleep(1)
+        is_third_round = True
+        await line.until(lambda: line.sink.attempts.count(alone) == 4)
+        line.sink.pace = 0.0
+        line.source.put(body(13, "newer"))  # and is suspected, while 14 is still being tried
+        await line.until(line.settled, within=300)
+
+    assert line.letters.ids == ["14", "13"]
+    assert line.sink.rows["13"].payload == body(13, "older").decode()
+
+
+@in_virtual_time
+async def test_what_rounds_have_proved_stays_proved_without_credit() -> None:
+    line = Line(size=500)
+    line.sink.fail = refuse("13", certain=False)
+    line.source.put(*bodies(1, 13))
+
+    async with line.running():
+        await line.until(lambda: "1" in line.sink.rows)
+        refused = {*WITHOUT_PROOF, "13"}
+
+        def fail(records: Sequence[FakeRecord]) -> SinkError | None:
+            if [record.id for record in records] == ["13"]:
+                return refuse("13", certain=False)(records)
+            return refuse(*refused)(records)
+
+        line.sink.fail = fail
+        line.source.put(*bodies(*map(int, WITHOUT_PROOF)))
+        await line.until(lambda: line.metric("spindle_refusing_everything") == 1, within=120)
+        for _ in range(120):
+            await asyncio.sleep(0.5)
+            assert line.metric("spindle_refusing_everything") == 1

@@ -341,3 +341,72 @@ async def _outcome(task: "asyncio.Task[list[str]]") -> object:
         return await task
     except Released:
         return Released
+
+
+async def ask(breaker: Breaker, probe: Callable[[], Awaitable[None]]) -> None:
+    """Ask the store by a write that is rolled back."""
+    async for each in breaker.attempts(probe, gone=never, proves=False):
+        with each:
+            await probe()
+
+
+@in_virtual_time
+async def test_what_is_rolled_back_proves_no_commit() -> None:
+    """A full disk lets a probe pass: whoever asks by one must not close the breaker for all who write."""
+    async with running() as (breaker, store):
+        asking = asyncio.create_task(ask(breaker, store.probe))
+        await asyncio.sleep(0.02)
+        task = writing(breaker, store, "a")
+        await asyncio.sleep(0.02)
+        store.is_kind_to_probes = True
+
+        await asyncio.sleep(600)
+
+        assert breaker.episodes == 1
+        assert not asking.done()
+        store.error = None
+        await asyncio.gather(task, asking)
+
+
+@in_virtual_time
+async def test_a_store_that_fails_on_what_was_made_up_takes_what_is_real() -> None:
+    async with running() as (breaker, store):
+
+        async def made_up() -> None:
+            raise StoreUnavailable("rows are dropped")
+
+        asking = asyncio.create_task(ask(breaker, made_up))
+        await asyncio.sleep(1)
+        assert breaker.is_open
+        store.error = None
+
+        assert await asyncio.wait_for(writing(breaker, store, "a"), 5) == ["a"]
+
+        asking.cancel()
+
+
+@in_virtual_time
+async def test_a_trial_that_is_over_says_nothing_of_the_next_one() -> None:
+    async with running() as (breaker, store):
+        straggler, trial, end = (asyncio.get_running_loop().create_future() for _ in range(3))
+        tasks = [asyncio.create_task(attempt(breaker, store, lambda: straggler))]
+        await asyncio.sleep(0.1)
+        tasks.append(writing(breaker, store, "away"))
+        await asyncio.sleep(0.1)
+        store.is_kind_to_probes = True
+        tasks[1].cancel()
+        tasks.append(asyncio.create_task(attempt(breaker, store, lambda: trial)))
+        await asyncio.sleep(5)
+        straggler.set_exception(StoreUnavailable("away again"))  # while the trial is under way
+        await asyncio.sleep(0.01)
+        tasks[0].cancel()
+        tasks.append(asyncio.create_task(attempt(breaker, store, lambda: end)))
+        await asyncio.sleep(5)
+
+        trial.set_exception(REFUSED)  # the former trial's answer, while the next one is under way
+        await asyncio.sleep(0.1)
+
+        assert not breaker.state.available
+        end.set_result(None)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert breaker.state.available
