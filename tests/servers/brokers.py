@@ -78,6 +78,6 @@ def version_of(broker: RabbitMQ) -> str:
 
 def native_version() -> str:
     """The version that is installed on this machine; empty where none is."""
-    for folder in (PROGRAM.parents[2] / "lib").glob("rabbitmq_server-*"):
+    for folder in (PROGRAM.parents[1] / "lib").glob("rabbitmq_server-*"):
         return ".".join(folder.name.partition("-")[2].split(".")[:2])
     return ""

@@ -96,7 +96,7 @@ def test_counts_that_died_with_a_process_are_named_and_no_failure() -> None:
 
 
 def test_a_demo_is_verified_only_with_all_its_parts() -> None:
-    agreed = Verification("a load")
+    agreed = Verification("a load", stores=[StoreFindings(store="PostgreSQL", kind="artists", expected=10)])
     complete = DemoResult(load="a load", date="20260101", kinds=[part(new=10)], verification=agreed)
 
     assert complete.verified
