@@ -32,9 +32,14 @@ class Prefetch:
         self._wait = min(2 * self._wait, LONGEST_WAIT) if is_soon else FIRST_WAIT
         self._narrowed_at, self.size = now, size
 
+    @property
+    def narrow_until(self) -> float:
+        """The moment from which it may be widened."""
+        return self._narrowed_at + self._wait
+
     def may_widen(self, settled: int, now: float) -> bool:
         """Whether a narrow epoch that has settled so many may give way to one with the whole prefetch."""
-        return self.is_narrow and settled >= TURNS * self.size and now >= self._narrowed_at + self._wait
+        return self.is_narrow and settled >= TURNS * self.size and now >= self.narrow_until
 
     def widen(self) -> None:
         """Ask for all again."""

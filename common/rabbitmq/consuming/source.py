@@ -25,6 +25,7 @@ from common.telemetry.metrics import KindMetrics
 
 log = structlog.get_logger()
 
+_LATER = 0.01  # seconds: the loop's timers may be early by the clock's resolution
 _STEADY = 10.0
 """Seconds that a connection must have lasted for the next one to be tried at once again."""
 
@@ -213,6 +214,8 @@ class RabbitSource:
         self._epochs, self._lost, self._complaint = subscription.epoch.number, True, ""
         self._log.info("Consuming", queue=self._names.queue(self._service, self._kind))
         self._condition.notify()
+        if self._prefetch.is_narrow:  # at that moment nothing may be settled that would have somebody look
+            asyncio.get_running_loop().call_at(self._prefetch.narrow_until + _LATER, self._condition.notify)
         async with asyncio.TaskGroup() as tasks:
             acknowledging = tasks.create_task(subscription.acknowledge(), name=f"{self._kind} acknowledgements")
             await self._condition.until(
