@@ -27,7 +27,7 @@ from tests.integration.test_dead_letters import (
     set_aside,
 )
 from tests.servers.amqp import Peer, new_names, peer_of
-from tests.servers.brokers import Broker
+from tests.servers.brokers import Broker, version_of
 from tests.servers.servers import RabbitMQ
 
 LETTERS = 200
@@ -81,7 +81,8 @@ async def test_a_look_at_letters_with_priorities_loses_none(each_rabbitmq: Broke
 
         assert seen == Counter({str(number): 1 for number in range(LETTERS)})
         assert looking.twins == 0
-        assert "priorities" in looking.said[0]
+        # Quorum queues have priorities since 4.0: before, one with such letters is in order and is turned as any other.
+        assert ["priorities" in said for said in looking.said] == ([] if version_of(each_rabbitmq) < "4" else [True])
         after = priorities(await letters(peer, names))
         assert after == {str(number): 9 if number % 10 == 0 else None for number in range(LETTERS)}
 

@@ -135,6 +135,8 @@ class Queue:
 class Connection:
     """What the tool asks of one."""
 
+    broker_version = (4, 3)
+
     address = "model"
 
     def __init__(self) -> None:

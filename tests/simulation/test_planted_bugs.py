@@ -111,7 +111,7 @@ def id_in_two_batches(patch: pytest.MonkeyPatch) -> None:
 def dead_letter_in_outage(patch: pytest.MonkeyPatch) -> None:
     """Takes a store that is away for one that refuses the records."""
 
-    def failed(self: Any, error: Exception, probe: object) -> None:
+    def failed(self: Any, error: Exception, probe: object, *, is_made_up: bool) -> None:
         raise RecordsRefused(Refusal("Planted", "", ""), positions=None, certain=True)
 
     patch.setattr(Breaker, "failed", failed)

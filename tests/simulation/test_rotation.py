@@ -30,7 +30,7 @@ def test_no_letter_is_lost_or_judged_twice_whatever_its_queue_does() -> None:
 
 def a_number_met_again_is_a_twin(patch: pytest.MonkeyPatch) -> Wrap:
     """As it was: whatever bears the number of a letter met in this turn is dropped, and the order is believed in."""
-    patch.setattr(turning, "sign_of_disorder", lambda *_: "")
+    patch.setattr(turning, "sign_of_disorder", lambda *_, **__: "")
 
     def wrap(judge: Judge) -> Judge:
         met: set[object] = set()

@@ -12,6 +12,7 @@ from common.rabbitmq.channel import Channel, open_channel
 from common.rabbitmq.channel import Properties as WireProperties
 from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors
+from common.rabbitmq.consuming.subscription import APPLIED
 from common.rabbitmq.properties import translated
 
 _PILE = 500
@@ -38,6 +39,7 @@ class Taking:
         """Why nothing more will come; empty while that is not so."""
         self.taken = 0
         """How many were taken: the number of the last."""
+        self.has_acknowledged_singly = False
         channel.on_delivery = self._arrive
         channel.on_end(self._end)
         channel.on_consumer_cancel_callbacks.add(lambda _: self._end("the queue was deleted"))
@@ -66,6 +68,7 @@ class Taking:
 
     async def acknowledge_one(self, number: int) -> None:
         """Acknowledge one letter."""
+        self.has_acknowledged_singly = True
         await self._channel.basic_ack(number, wait=False)
 
     async def consume(self, prefetch: int) -> None:
@@ -110,7 +113,10 @@ async def taking(connection: Connection, queue: str, *, condition: Condition) ->
     with broker_errors(connection.address):
         channel = await open_channel(connection)
         try:
-            yield Taking(channel, connection, queue, condition)
+            letters = Taking(channel, connection, queue, condition)
+            yield letters
+            if letters.has_acknowledged_singly:
+                await asyncio.sleep(APPLIED)
         finally:
             with suppress(BrokerUnavailable, TimeoutError), broker_errors(connection.address):
                 async with asyncio.timeout(CLOSE_TIMEOUT):

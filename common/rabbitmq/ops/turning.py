@@ -15,9 +15,14 @@ from common.rabbitmq.ops.queue_reader import StoredLetter, Taking
 from common.rabbitmq.ops.sightings import Sightings
 
 
-def sign_of_disorder(letter: StoredLetter, sightings: Sightings) -> str:
-    """Why the order of a queue that holds this letter can't be relied on; empty if nothing says so. Pure."""
-    if letter.properties.priority:  # the highest come first: before anything is copied, or as soon as one arrives
+def sign_of_disorder(letter: StoredLetter, sightings: Sightings, *, has_priorities: bool) -> str:
+    """Why the order of a queue that holds this letter can't be relied on; empty if nothing says so. Pure.
+
+    `has_priorities`: the broker's quorum queues do, since RabbitMQ 4.0.
+    """
+    if (
+        has_priorities and letter.properties.priority
+    ):  # the highest come first: before anything is copied, or as soon as one arrives
         return "letters in it have priorities"
     if sightings.may_be_a_copy(letter):
         return "a copy came before the end, or a letter is in it twice"
@@ -94,7 +99,8 @@ class Turn:
                 break
             self._taken += 1
             self._unsettled[self._taken] = taken = Taken(self._taken, letter)
-            self.disorder = sign_of_disorder(letter, self._sightings)
+            has_priorities = self._connection.broker_version >= (4, 0)
+            self.disorder = sign_of_disorder(letter, self._sightings, has_priorities=has_priorities)
             if not self.disorder:
                 await self._decide(taken)
         await self._outgoing.write()
