@@ -1,5 +1,6 @@
 """What tableinator reads from its environment."""
 
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -15,8 +16,11 @@ from common.settings.stores import StoreSettings
 
 
 def _dsn(data: dict[str, Any]) -> SecretStr:
-    parts = dict(data)
-    return DerivedSecret(lambda: f"postgresql://{netloc(parts)}/{quote(parts['database'], safe='')}")
+    return DerivedSecret(partial(_dsn_of, dict(data)))
+
+
+def _dsn_of(parts: dict[str, Any]) -> str:
+    return f"postgresql://{netloc(parts)}/{quote(parts['database'], safe='')}"
 
 
 class PostgresSettings(StoreSettings):

@@ -4,6 +4,7 @@ import re
 from abc import abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import quote, urlsplit
 
@@ -59,9 +60,12 @@ class LogFormat(StrEnum):
 
 
 def _amqp_url(data: dict[str, Any]) -> SecretStr:
-    scheme = "amqps" if data["tls"] else "amqp"
-    parts = dict(data)
-    return DerivedSecret(lambda: f"{scheme}://{netloc(parts)}/{quote(parts['vhost'], safe='')}")
+    return DerivedSecret(partial(_amqp_url_of, dict(data)))  # no lambda: settings are given to worker processes
+
+
+def _amqp_url_of(parts: dict[str, Any]) -> str:
+    scheme = "amqps" if parts["tls"] else "amqp"
+    return f"{scheme}://{netloc(parts)}/{quote(parts['vhost'], safe='')}"
 
 
 class BrokerSettings(TlsSettings):

@@ -1,5 +1,6 @@
 """Settings: every variable, every wrong value, and nothing that must stay secret."""
 
+import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -467,3 +468,11 @@ def test_a_broker_can_be_described_without_an_environment() -> None:
 def test_the_store_has_its_name_before_it_is_connected() -> None:
     assert load(TableinatorSettings, {}).consumer.store_name == "PostgreSQL"
     assert load(GraphinatorSettings, {}).consumer.store_name == "Neo4j"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_settings_can_be_given_to_another_process(program: type[Settings], tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of a file")
+    settings = load(program, {"RABBITMQ_PASSWORD_FILE": str(tmp_path / "secret")})
+
+    assert pickle.loads(pickle.dumps(settings)) == settings
