@@ -46,9 +46,9 @@ class Metrics:
         )
 
     def outcomes(self) -> Counter[str]:
-        """Records settled, by what became of them, over all kinds."""
+        """Records settled, by what became of them, over all kinds; what became of none is left out."""
         names = {each.labels["outcome"] for each in self._samples if each.name == "spindle_records_total"}
-        return Counter({name: int(self.sum("spindle_records_total", outcome=name)) for name in names})
+        return +Counter({name: int(self.sum("spindle_records_total", outcome=name)) for name in names})
 
 
 def in_words(outcomes: Mapping[str, int]) -> str:
