@@ -4,23 +4,16 @@ A counter begins at 0 again with its process: every series carries the moment at
 new process is recognised also when it has already counted further than the old one.
 """
 
-import re
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
-from common.errors import SpindleError
+from common.ops import scraping
+from common.ops.scraping import Sample, Samples
 from common.sink import Outcome
 
 TIMEOUT = 5.0  # seconds for one answer
-
-_LINE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)")
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
-
-
-class Unreachable(SpindleError):
-    """A service's metrics can't be read now; the text says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,38 +52,30 @@ def scrape(url: str) -> Scrape:
 
     Raises: Unreachable.
     """
-    try:
-        with urllib.request.urlopen(f"{url}/metrics", timeout=TIMEOUT) as answer:  # noqa: S310  (the stack's own)
-            return parse(answer.read().decode())
-    except OSError as error:
-        raise Unreachable(f"{url}/metrics does not answer: {error}") from error
+    place = urlsplit(url)
+    return read(scraping.scrape(place.hostname or "", place.port or 80, timeout=TIMEOUT))
 
 
-def parse(text: str) -> Scrape:
-    """Read what is needed of Prometheus's text format; our label values need no unescaping."""
-    values: dict[Series, int] = {}
-    began: dict[Series, float] = {}
-    unsettled: dict[tuple[str, str], int] = {}
-    connected: dict[tuple[str, str], bool] = {}
-    for name, labels, value in _samples(text):
-        service, kind = labels.get("service", ""), labels.get("kind", "")
-        match name:
-            case "spindle_records_total":
-                values[Series(service, kind, labels["outcome"])] = int(value)
-            case "spindle_records_created":
-                began[Series(service, kind, labels["outcome"])] = value
-            case "spindle_unacknowledged_deliveries":
-                unsettled[service, kind] = int(value)
-            case "spindle_broker_connected":
-                connected[service, kind] = bool(value)
-    counters = {series: Reading(value, began.get(series, 0.0)) for series, value in values.items()}
-    return Scrape(counters, unsettled, connected)
+def read(samples: Samples) -> Scrape:
+    """Pick what is needed from a process's answer."""
+    began = {_series(sample): sample.value for sample in samples.of("spindle_records_created")}
+    return Scrape(
+        {
+            series: Reading(int(sample.value), began.get(series, 0.0))
+            for sample in samples.of("spindle_records_total")
+            for series in [_series(sample)]
+        },
+        {_place(sample): int(sample.value) for sample in samples.of("spindle_unacknowledged_deliveries")},
+        {_place(sample): bool(sample.value) for sample in samples.of("spindle_broker_connected")},
+    )
 
 
-def _samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    for line in text.splitlines():
-        if found := _LINE.fullmatch(line):
-            yield found["name"], dict(_LABEL.findall(found["labels"] or "")), float(found["value"])
+def _series(sample: Sample) -> Series:
+    return Series(*_place(sample), sample.labels["outcome"])
+
+
+def _place(sample: Sample) -> tuple[str, str]:
+    return sample.labels["service"], sample.labels["kind"]
 
 
 class Movement:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from common.errors import SpindleError
-from devstack.demo.counters import Scrape, Unreachable, scrape
+from common.ops.scraping import Unreachable
+from devstack.demo.counters import Scrape, scrape
 from devstack.demo.extracting import Extraction
 from devstack.demo.progress import Progress
 from devstack.demo.stacks import Stack

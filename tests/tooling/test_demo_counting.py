@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.ops.scraping import Samples
 from common.sink import Outcome
-from devstack.demo.counters import Movement, Reading, Scrape, Series, parse
+from devstack.demo.counters import Movement, Reading, Scrape, Series, read
 from devstack.demo.watching import PATIENCE, QUIET_AFTER_RESTART, Watch
 
 ARTISTS, LABELS = "artists", "labels"
@@ -38,7 +39,7 @@ def scrape(
 
 
 def test_metrics_are_read_as_the_services_write_them() -> None:
-    found = parse(TEXT)
+    found = read(Samples.parse(TEXT))
 
     assert found.counters == {
         Series(GRAPH, ARTISTS, "new"): Reading(5, 1.7953846963077292e09),
