@@ -2,18 +2,19 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import structlog
 from neo4j import AsyncDriver, AsyncGraphDatabase, NotificationMinimumSeverity
 from neo4j.exceptions import ClientError, ConfigurationError, DriverError, Neo4jError
 
-from common.backoff import delays
 from common.envelope import Projection
 from common.errors import StartRefused, StoreUnavailable
 from common.settings.certificates import settings_context, what_is_wrong
+from common.storing.waiting import Wait, until_ready
 from graphinator.classification import LOCKED_OUT_PAUSE, PEER, classify
 from graphinator.kind_lock import KindLock
 from graphinator.login import Login
@@ -31,7 +32,6 @@ _IDLE_SECONDS = 30.0
 _LIFETIME_SECONDS = 300.0
 _CLOSING_SECONDS = 2.0  # for saying goodbye: a drain has 8 for everything
 _SCHEMA_SECONDS = 360.0  # beyond what the server is given for its indexes
-_SAY_AGAIN_SECONDS = 10.0
 
 
 class GraphStore:
@@ -70,7 +70,13 @@ async def open_store(settings: GraphinatorSettings) -> AsyncIterator[GraphStore]
     neo4j = settings.neo4j
     login = Login(neo4j)
     async with open_driver(neo4j, login) as driver:
-        await _prepare(driver, neo4j)
+        await until_ready(
+            partial(_prepare, driver, neo4j),
+            store=GraphStore.name,
+            address=neo4j.address,
+            errors=(Neo4jError, DriverError, OSError),
+            judge=partial(_judge, settings=neo4j),
+        )
         transactions = Transactions(
             driver,
             database=neo4j.database,
@@ -121,42 +127,28 @@ async def _close(driver: AsyncDriver) -> None:
 
 
 async def _prepare(driver: AsyncDriver, settings: Neo4jSettings) -> None:
-    """Wait until the server answers, then see that it can be used; say why we wait, and again now and then.
-
-    Raises: StartRefused.
-    """
-    now = asyncio.get_running_loop().time
-    pauses, say_at = delays(), now()
-    while True:
-        try:
-            async with asyncio.timeout(settings.connect_timeout):
-                await check_version(driver)
-            async with asyncio.timeout(_SCHEMA_SECONDS):
-                await create_schema(driver, settings.database)
-        except (Neo4jError, DriverError, OSError) as error:
-            if what := what_is_wrong(error, PEER):
-                raise StartRefused(f"Neo4j at {settings.address} {what}.") from error
-            pause = _pause(error, pauses)
-            if now() >= say_at:
-                # A server without TLS hangs up without a word, as one does that is just starting.
-                hint = "; TLS is asked for: does it speak TLS on this port?" if settings.has_tls else ""
-                log.warning("Waiting for Neo4j", address=settings.address, reason=f"{classify(error)}{hint}")
-                say_at = now() + _SAY_AGAIN_SECONDS
-            await asyncio.sleep(pause)
-        else:
-            return
+    """See that the server can be used, and create the schema."""
+    async with asyncio.timeout(settings.connect_timeout):
+        await check_version(driver)
+    async with asyncio.timeout(_SCHEMA_SECONDS):
+        await create_schema(driver, settings.database)
 
 
-def _pause(error: Exception, pauses: Iterator[float]) -> float:
-    """How long to wait before trying again, in seconds.
+def _judge(error: Exception, settings: Neo4jSettings) -> Wait:
+    """Why we wait, and for how long if the server has locked us out.
 
     Raises: StartRefused where that would change nothing.
     """
-    if isinstance(error, Neo4jError) and (error.code or "").endswith("AuthenticationRateLimit"):
-        return random.uniform(*LOCKED_OUT_PAUSE)  # noqa: S311 - jitter, not a secret
+    if what := what_is_wrong(error, PEER):
+        raise StartRefused(f"Neo4j at {settings.address} {what}.") from error
     meaning = classify(error)
+    is_locked_out = isinstance(error, Neo4jError) and (error.code or "").endswith("AuthenticationRateLimit")
     # At the start there is nothing to hold, so what a person must fix is said at once; a server that is just
     # starting answers with TransientErrors. Trying a wrong password again would lock the right one out.
-    if isinstance(error, ClientError | ConfigurationError) and isinstance(meaning, StoreUnavailable) and meaning.alarm:
+    needs_a_person = isinstance(error, ClientError | ConfigurationError) and not is_locked_out
+    if needs_a_person and isinstance(meaning, StoreUnavailable) and meaning.alarm:
         raise StartRefused(f"{meaning.alarm}.") from error
-    return next(pauses)
+    # A server without TLS hangs up without a word, as one does that is just starting.
+    hint = "; TLS is asked for: does it speak TLS on this port?" if settings.has_tls else ""
+    pause = random.uniform(*LOCKED_OUT_PAUSE) if is_locked_out else None  # noqa: S311 - jitter, not a secret
+    return Wait(f"{meaning}{hint}", pause)

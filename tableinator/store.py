@@ -1,16 +1,16 @@
 """Open PostgreSQL as the service's store: wait for it, see to its tables, keep a pool of one connection per writer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import asyncpg
-import structlog
 
-from common.backoff import delays
 from common.envelope import Projection
 from common.errors import StartRefused
+from common.storing.waiting import Wait, until_ready
 from tableinator.classification import ERRORS, NoWriter, about_tls, classify
 from tableinator.connections import Connections
 from tableinator.model import Row, project
@@ -18,11 +18,6 @@ from tableinator.schema import prepare_tables
 from tableinator.settings import PostgresSettings, TableinatorSettings
 from tableinator.sink import TableSink
 from tableinator.sqlstates import alarm_sentence
-
-log = structlog.get_logger()
-
-_SAY_AGAIN: Final = 10.0
-"""Seconds between two lines that say the same."""
 
 # Login, database, schema, what the tables are, what the server can do: no waiting fixes these, and whoever has just
 # started the service is there to read it. While the service runs they are outages, with an alarm.
@@ -64,29 +59,26 @@ async def open_store(settings: TableinatorSettings) -> AsyncIterator[TableStore]
     """
     connections = Connections(settings.postgres, size=len(settings.kinds) * settings.postgres.writers)
     async with connections:
-        await _wait_for(settings.postgres, lambda: prepare_tables(connections, settings.kinds))
+        await until_ready(
+            partial(prepare_tables, connections, settings.kinds),
+            store=TableStore.name,
+            address=settings.postgres.address,
+            errors=ERRORS,
+            judge=partial(_judge, address=settings.postgres.address),
+        )
         yield TableStore(connections, writers=settings.postgres.writers)
 
 
-async def _wait_for(settings: PostgresSettings, prepare: Callable[[], Awaitable[None]]) -> None:
-    """Prepare as soon as the server lets us; say that and why we wait, once and then every ten seconds."""
-    now = asyncio.get_running_loop().time
-    say_at = now()
-    for delay in delays():
-        try:
-            await prepare()
-        except ERRORS as error:
-            if what := about_tls(error):
-                raise StartRefused(f"PostgreSQL at {settings.address} {what}.") from error
-            if not _may_pass(error):
-                raise _start_refused(error) from error
-            if now() >= say_at:
-                reason = str(classify(error, alone=True))
-                log.warning("Waiting for PostgreSQL", address=settings.address, reason=reason)
-                say_at = now() + _SAY_AGAIN
-        else:
-            return
-        await asyncio.sleep(delay)
+def _judge(error: Exception, address: str) -> Wait:
+    """Why we wait.
+
+    Raises: StartRefused where a person must fix something first.
+    """
+    if what := about_tls(error):
+        raise StartRefused(f"PostgreSQL at {address} {what}.") from error
+    if not _may_pass(error):
+        raise _start_refused(error) from error
+    return Wait(str(classify(error, alone=True)))
 
 
 def _may_pass(error: Exception) -> bool:

@@ -204,7 +204,7 @@ async def test_a_server_that_is_not_up_yet_is_waited_for_and_the_log_says_so(emp
                 assert not opening.done()
                 proxy.mend()
 
-    assert logs[0]["event"] == "Waiting for Neo4j"
+    assert logs[0]["event"] == "Waiting for the store"
     assert logs[0]["address"] == f"127.0.0.1:{proxy.port}"
     assert logs[0]["log_level"] == "warning"
     assert len(logs) == 1

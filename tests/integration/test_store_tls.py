@@ -201,5 +201,5 @@ async def test_a_neo4j_that_speaks_no_tls_is_waited_for_with_a_hint(neo4j: Neo4j
             await said.wait()
             opening.cancel()
 
-    assert lines[0]["event"] == "Waiting for Neo4j"
+    assert lines[0]["event"] == "Waiting for the store"
     assert "does it speak TLS on this port?" in lines[0]["reason"]

@@ -64,7 +64,7 @@ async def test_a_server_that_is_not_up_is_waited_for_and_that_is_said_once(dsn: 
             store = await opening
             assert await store.sink("artists").write(rows(1)) == Outcomes(new=1)
 
-    (line,) = [line for line in lines if line["event"] == "Waiting for PostgreSQL"]
+    (line,) = [line for line in lines if line["event"] == "Waiting for the store"]
     assert line["address"] == f"127.0.0.1:{proxy.port}"
     assert line["reason"]
 
