@@ -10,7 +10,7 @@ import sys
 import time
 
 from bench.queues import NAMES
-from common.consumer import SOURCES
+from common.consumer import READERS
 from common.kinds import Service
 from common.rabbitmq.consuming.source import RabbitSource
 from common.service import fast_loop
@@ -50,7 +50,7 @@ def main() -> None:
     name, records = sys.argv[1], int(sys.argv[2])
     logs.configure("bench", level="warning")
     settings = load(ProgramSettings, os.environ)
-    source = SOURCES[name](
+    source = RabbitSource(
         settings.broker,
         NAMES,
         Service.TABLEINATOR,
@@ -59,6 +59,7 @@ def main() -> None:
         max_bytes=_MAX_BYTES,
         consumer_timeout=1800.0,
         metrics=KindMetrics(Service.TABLEINATOR, "releases"),
+        reader=READERS[name],
     )
     with asyncio.Runner(loop_factory=fast_loop()) as runner:
         runner.run(drain(source, records))

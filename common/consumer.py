@@ -14,12 +14,12 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from common import VERSION
-from common.batching.batch import BatchLimits
 from common.dead_letters import DeadLetter
 from common.envelope import Projection
 from common.kinds import Service
-from common.pipeline.pipeline import Pipeline, PipelineSettings
-from common.rabbitmq.consuming.fast.source import FastSource
+from common.pipeline.pipeline import Pipeline
+from common.rabbitmq.consuming.fast.reader import FastReader
+from common.rabbitmq.consuming.reading import AiormqReader, DeliveryReader
 from common.rabbitmq.consuming.source import RabbitSource
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.service import Shutdown, start
@@ -36,7 +36,8 @@ log = structlog.get_logger()
 HOLD_TO_CONSUMER_TIMEOUT = 2
 """The hold limit is half of the broker's consumer timeout: time to hand back before it takes away."""
 
-SOURCES: Mapping[str, type[RabbitSource]] = {"aio-pika": RabbitSource, "fast": FastSource}
+READERS: Mapping[str, type[DeliveryReader]] = {"aio-pika": AiormqReader, "fast": FastReader}
+"""How deliveries are read, by the names of `RABBITMQ_SOURCE`."""
 
 S = TypeVar("S", bound=ConsumerProgramSettings)
 
@@ -173,7 +174,7 @@ class Consumer:
     def _add_pipeline(self, kind: str, store: Store, breaker: Breaker, letters: DeadLetterPublisher) -> None:
         settings = self._settings
         metrics = KindMetrics(self.service, kind)
-        source = SOURCES[settings.source](
+        source = RabbitSource(
             settings.broker,
             settings.names,
             self.service,
@@ -182,22 +183,11 @@ class Consumer:
             max_bytes=settings.source_max_bytes,
             consumer_timeout=self._consumer_timeout,
             metrics=metrics,
+            reader=READERS[settings.source],
         )
         self._sources[kind] = source
         self._pipelines[kind] = Pipeline(
-            PipelineSettings(
-                BatchLimits(
-                    settings.batch_size,
-                    settings.batch_max_bytes,
-                    settings.flush_interval,
-                    target=settings.batch_target,
-                ),
-                settings.writers,
-                hold_limit=settings.hold_limit,
-                drain_limit=settings.drain_limit,
-                allow_flood=settings.dead_letter_flood == "allow",
-                message_max_bytes=settings.message_max_bytes,
-            ),
+            settings,
             source=source,
             project=store.projection(kind),
             sink=store.sink(kind),

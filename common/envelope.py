@@ -10,6 +10,10 @@ import msgspec
 
 from common.delivery import Delivery
 
+# Storing under one of them would merge strangers into one row, or one node.
+NO_IDS = frozenset({"", "0", "unknown", "null", "None"})
+"""Ids that producers send when there is none."""
+
 
 class Envelope(msgspec.Struct, gc=False):
     """What is read of every message. A foreign producer may write `id` twice (the last counts) and leave out a hash."""

@@ -13,13 +13,12 @@ from typing import Any
 
 import msgspec
 
+from common.envelope import NO_IDS
 from graphinator.model import EDGES, Edge, Form, edges_of, node_labelled, node_of
 
 EARLIEST_YEAR = 1860
 """The first recordings: what is older is a mistake."""
 
-# Whom nobody is: what producers have been seen to write where they had no id.
-_NOBODY = frozenset({"", "0", "null", "None", "unknown"})
 _LEADING_YEAR = re.compile(r"\s*([0-9]{4})(?![0-9])")
 
 Scalar = str | int | None
@@ -124,7 +123,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _is_somebody(value: Scalar) -> bool:
-    return _text_of(value).strip() not in _NOBODY
+    return _text_of(value).strip() not in NO_IDS
 
 
 def _text_of(value: Scalar) -> str:

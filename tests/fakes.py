@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 
@@ -12,7 +14,18 @@ from common.delivery import Delivery, Epoch, Properties
 from common.envelope import Envelope
 from common.errors import RecordsRefused, Refusal, SinkError
 from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
+from common.settings.environment import load
+from common.settings.programs import ConsumerSettings
 from common.sink import Outcomes
+from tableinator.settings import TableinatorSettings
+
+
+def consumer_settings(**changes: Any) -> ConsumerSettings:
+    """What a consumer is told by default, with changes."""
+    return replace(_DEFAULTS, **changes)
+
+
+_DEFAULTS = load(TableinatorSettings, {}).consumer
 
 
 class FakeRecord(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from common.delivery import Delivery
-from common.envelope import Control, Envelope, ExtractionComplete, FileComplete, Projection, R
+from common.envelope import NO_IDS, Control, Envelope, ExtractionComplete, FileComplete, Projection, R
 from common.errors import DecodeError, Reason
 
 _ENVELOPE = msgspec.json.Decoder(Envelope)
@@ -16,8 +16,6 @@ _CONTROLS: dict[str, msgspec.json.Decoder[Any]] = {
     "file_complete": msgspec.json.Decoder(FileComplete),
     "extraction_complete": msgspec.json.Decoder(ExtractionComplete),
 }
-# What producers have been seen to write where they had no id: storing it would merge strangers into one row.
-_NO_ID = frozenset({"", "0", "unknown", "null", "None"})
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 MESSAGE_MAX_BYTES = 16 * 2**20
@@ -67,7 +65,7 @@ def usable_id(value: object) -> str:
     else:
         shown = "missing or null" if value is None else f"of type {type(value).__name__}"
         raise DecodeError(Reason.NO_USABLE_ID, f"id is {shown}; allowed is a text or a whole number")
-    if text.strip() in _NO_ID:
+    if text.strip() in NO_IDS:
         raise DecodeError(Reason.NO_USABLE_ID, f"id is {text!r}, which identifies nothing")
     return text
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from typing import Generic
 
 from common.batching.batch import BatchLimits
@@ -11,12 +10,12 @@ from common.batching.batcher import Batcher
 from common.dead_letters import DeadLetter, DeadLetters
 from common.delivery import Source
 from common.envelope import Projection
-from common.pipeline.decoding import MESSAGE_MAX_BYTES
 from common.pipeline.hold_limit import HoldLimit
 from common.pipeline.reader import Reader
 from common.pipeline.settling import Settling
 from common.pipeline.writers import Writers
 from common.quarantine.quarantine import Quarantine
+from common.settings.programs import ConsumerSettings
 from common.sink import R, Sink
 from common.storing.breaker import Breaker
 from common.storing.store_writer import StoreWriter
@@ -25,24 +24,12 @@ from common.telemetry.metrics import KindMetrics
 DRAIN_REFUSED = 2.0  # seconds that a drain waits for what was refused: a write under way, and confirms
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineSettings:
-    """Durations in seconds; `writers` is the number of batches at a time, at the most."""
-
-    limits: BatchLimits
-    writers: int
-    hold_limit: float = 900.0
-    drain_limit: float = 8.0
-    allow_flood: bool = False
-    message_max_bytes: int = MESSAGE_MAX_BYTES
-
-
 class Pipeline(Generic[R]):
     """One kind of one service. `slots`: those that its writers share with other kinds, where they do."""
 
     def __init__(
         self,
-        settings: PipelineSettings,
+        settings: ConsumerSettings,
         *,
         source: Source,
         project: Projection[R],
@@ -52,7 +39,10 @@ class Pipeline(Generic[R]):
         metrics: KindMetrics,
         slots: contextlib.AbstractAsyncContextManager[None] | None = None,
     ) -> None:
-        limits, self._writer_count = settings.limits, settings.writers
+        limits = BatchLimits(
+            settings.batch_size, settings.batch_max_bytes, settings.flush_interval, target=settings.batch_target
+        )
+        self._writer_count = settings.writers
         self._source, self._dead_letters, self._metrics = source, dead_letters, metrics
         size = BatchSize(limits.size, target=limits.target)
         metrics.batch_size_limit(size.records)
@@ -74,7 +64,7 @@ class Pipeline(Generic[R]):
             settle=settling.settle,
             dead_letters=dead_letters,
             metrics=metrics,
-            allow_flood=settings.allow_flood,
+            allow_flood=settings.dead_letter_flood == "allow",
         )
         self._writers: Writers[R] = Writers(
             limits,

@@ -83,6 +83,10 @@ async def open_channel(connection: Connection) -> Channel:
     return channel
 
 
+async def uncalled(_: object) -> None:
+    """Stand in for the callback per message that aiormq asks for: a `Channel` does without."""
+
+
 def _reason(future: "asyncio.Future[object]") -> str:
     if future.cancelled():
         return "closed"

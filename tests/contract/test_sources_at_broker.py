@@ -1,4 +1,4 @@
-"""What a broker does to a connection on purpose, and how both sources take it; and what they send it."""
+"""What a broker does to a connection on purpose, and how a source takes it by either reader; and what they send it."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -15,23 +15,15 @@ from common.errors import BrokerUnavailable
 from common.rabbitmq.channel import Channel, open_channel
 from common.rabbitmq.connection import Connection, broker_errors, connected
 from common.rabbitmq.consuming.fast.connection import FastConnection
-from common.rabbitmq.consuming.fast.source import FastSource
-from common.rabbitmq.consuming.source import RabbitSource
 from common.rabbitmq.field_tables import DEPTH
 from common.rabbitmq.frames import header_size
-from tests.contract import test_aio_pika_source as other
 from tests.contract.source import becomes_ready, bodies, messages, running, take, until
-from tests.contract.test_aio_pika_source import KIND, AioPikaHarness, eval_at, harness, publish_raw
+from tests.contract.test_rabbit_source import KIND, RabbitHarness, eval_at, harness, publish_raw, reader
 from tests.servers.amqp import nested, peer_of, settings
 from tests.servers.brokers import Broker
 from tests.servers.servers import RabbitMQ
 
-__all__ = ["harness"]
-
-
-@pytest.fixture(params=[FastSource, RabbitSource], ids=["fast", "aio-pika"], autouse=True)
-def _each_source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(other, "RabbitSource", request.param)
+__all__ = ["harness", "reader"]
 
 
 def cut(connection: Connection) -> None:
@@ -57,7 +49,7 @@ def broker(each_rabbitmq: RabbitMQ) -> Broker:
     return each_rabbitmq
 
 
-async def test_a_burst_costs_one_acknowledgement_at_the_most(harness: AioPikaHarness) -> None:
+async def test_a_burst_costs_one_acknowledgement_at_the_most(harness: RabbitHarness) -> None:
     async with running(harness.make(prefetch=500)) as source:
         recorded = harness.proxy.recorded_up = bytearray()
         await harness.publish(*messages(2000))
@@ -78,7 +70,7 @@ async def test_a_burst_costs_one_acknowledgement_at_the_most(harness: AioPikaHar
     assert tags[-1] == 2000
 
 
-async def test_acknowledgements_cover_the_contiguous_prefix_and_nothing_beyond_it(harness: AioPikaHarness) -> None:
+async def test_acknowledgements_cover_the_contiguous_prefix_and_nothing_beyond_it(harness: RabbitHarness) -> None:
     async with running(harness.make(prefetch=500)) as source:
         recorded = harness.proxy.recorded_up = bytearray()
         await harness.publish(*messages(100))
@@ -90,7 +82,7 @@ async def test_acknowledgements_cover_the_contiguous_prefix_and_nothing_beyond_i
     assert [(ack.delivery_tag, ack.multiple) for ack in acks_in(bytes(recorded))] == [(10, True), (100, True)]
 
 
-async def test_a_graceful_end_acknowledges_all_that_is_settled_behind_a_gap(harness: AioPikaHarness) -> None:
+async def test_a_graceful_end_acknowledges_all_that_is_settled_behind_a_gap(harness: RabbitHarness) -> None:
     """Of many single acknowledgements a broker forgets some if their channel is closed right behind them."""
     left = 0
     for _ in range(5):
@@ -102,7 +94,7 @@ async def test_a_graceful_end_acknowledges_all_that_is_settled_behind_a_gap(harn
         await becomes_ready(harness, left)
 
 
-async def test_what_is_settled_does_not_wait_long_behind_a_gap(harness: AioPikaHarness) -> None:
+async def test_what_is_settled_does_not_wait_long_behind_a_gap(harness: RabbitHarness) -> None:
     """Else a process that is killed would leave it to be stored, or dead-lettered, once more."""
     async with running(harness.make(prefetch=500)) as source:
         recorded = harness.proxy.recorded_up = bytearray()
@@ -139,7 +131,7 @@ def frame_max(request: pytest.FixtureRequest, broker: Broker) -> Iterator[int]:
         eval_at(broker, frame_max=131_072)
 
 
-async def test_frames_are_as_large_as_was_agreed(harness: AioPikaHarness, broker: Broker, frame_max: int) -> None:
+async def test_frames_are_as_large_as_was_agreed(harness: RabbitHarness, broker: Broker, frame_max: int) -> None:
     """Without a limit of the broker's a body of any size could come as one frame, so ours is named."""
     large = bytes(range(251)) * 4000
     async with running(harness.make()) as source, peer_of(broker.url) as harness.peer:
@@ -152,7 +144,7 @@ async def test_frames_are_as_large_as_was_agreed(harness: AioPikaHarness, broker
     assert agreed == (frame_max or 131_072)
 
 
-async def test_a_header_that_has_grown_at_the_broker_beyond_the_agreed_size_is_read(harness: AioPikaHarness) -> None:
+async def test_a_header_that_has_grown_at_the_broker_beyond_the_agreed_size_is_read(harness: RabbitHarness) -> None:
     """Fault 76: the broker adds its count of deliveries to a header that filled a frame, and can't split it."""
     as_large_as_may_be = padded(131_072)
     async with running(harness.make()) as source:
@@ -169,7 +161,7 @@ async def test_a_header_that_has_grown_at_the_broker_beyond_the_agreed_size_is_r
 
 
 @pytest.mark.parametrize("levels", [30, 300, 480])
-async def test_a_header_nested_however_deeply_is_delivered_like_any_other(harness: AioPikaHarness, levels: int) -> None:
+async def test_a_header_nested_however_deeply_is_delivered_like_any_other(harness: RabbitHarness, levels: int) -> None:
     """Fault 82."""
     headers, odd = nested(levels)
 
@@ -181,7 +173,7 @@ async def test_a_header_nested_however_deeply_is_delivered_like_any_other(harnes
     assert levels_of(read["deep"]) == min(levels, DEPTH)
 
 
-async def test_a_header_whose_name_is_no_utf8_is_delivered_like_any_other(harness: AioPikaHarness) -> None:
+async def test_a_header_whose_name_is_no_utf8_is_delivered_like_any_other(harness: RabbitHarness) -> None:
     """Fault 82."""
     headers = {"load": "20260301", "own": 1, "last": 1}
 
@@ -191,7 +183,7 @@ async def test_a_header_whose_name_is_no_utf8_is_delivered_like_any_other(harnes
     assert set(delivery.read_properties().headers) == {"load", "\ufffd\ufffdn", "last"}
 
 
-async def deliver_odd(harness: AioPikaHarness, headers: dict[str, Any], odd: Mapping[bytes, bytes]) -> Delivery:
+async def deliver_odd(harness: RabbitHarness, headers: dict[str, Any], odd: Mapping[bytes, bytes]) -> Delivery:
     """Publish a message with some bytes of its header replaced by as many others; receive it and the next one."""
     async with running(harness.make()) as source:
         await harness.peer.publish_odd(harness.names.exchange(KIND), b"odd", headers, odd)
@@ -213,7 +205,7 @@ def padded(size: int) -> Properties:
     return Properties(headers={**empty.headers, "pad": "x" * (size - header_size(empty))})
 
 
-async def test_the_reason_for_a_closed_connection_is_told(harness: AioPikaHarness, broker: Broker) -> None:
+async def test_the_reason_for_a_closed_connection_is_told(harness: RabbitHarness, broker: Broker) -> None:
     vhost = urlsplit(broker.url).path.strip("/")
     async with running(harness.make()) as source:
         await harness.publish(*messages(3))
@@ -229,7 +221,7 @@ async def test_the_reason_for_a_closed_connection_is_told(harness: AioPikaHarnes
 
 @pytest.mark.parametrize("end", [cut, hang_up])
 async def test_a_connection_lost_right_behind_its_channels_opening_is_a_lost_connection(
-    harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch, end: Callable[[Connection], None]
+    harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch, end: Callable[[Connection], None]
 ) -> None:
     """Fault 90."""
     lost = 0
@@ -252,7 +244,7 @@ async def test_a_connection_lost_right_behind_its_channels_opening_is_a_lost_con
 
 @pytest.mark.parametrize("make", [Connection, FastConnection])
 async def test_data_and_the_end_in_one_read_is_a_lost_connection(
-    harness: AioPikaHarness, make: type[Connection]
+    harness: RabbitHarness, make: type[Connection]
 ) -> None:
     """Fault 90: the client library tells whoever waits for an answer a bare `Exception`."""
     async with connected(settings(harness.url), name="test", make=make) as connection:
@@ -273,7 +265,7 @@ async def refusal_of(connection: Connection) -> BrokerUnavailable:
     return refused.value
 
 
-async def test_a_broker_that_blocks_publishers_goes_on_delivering(harness: AioPikaHarness, broker: Broker) -> None:
+async def test_a_broker_that_blocks_publishers_goes_on_delivering(harness: RabbitHarness, broker: Broker) -> None:
     """Fault 46."""
     async with running(harness.make(prefetch=10)) as source:
         await harness.publish(*messages(50))

@@ -1,19 +1,19 @@
-"""A whole line on a real broker: fast source, pipeline and dead-letter publisher; the store alone is the fake one."""
+"""A whole line on a real broker: source, pipeline and dead-letter publisher; the store alone is the fake one."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from common.batching.batch import BatchLimits
 from common.kinds import Names, Service
 from common.pipeline.decoding import MESSAGE_MAX_BYTES
-from common.pipeline.pipeline import Pipeline, PipelineSettings
-from common.rabbitmq.consuming.fast.source import FastSource
+from common.pipeline.pipeline import Pipeline
+from common.rabbitmq.consuming.fast.reader import FastReader
+from common.rabbitmq.consuming.source import RabbitSource
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import KindMetrics
 from tests.contract.proxy import Proxy
-from tests.fakes import FakeRecord, FakeSink, project
+from tests.fakes import FakeRecord, FakeSink, consumer_settings, project
 from tests.servers.amqp import Peer, new_names, peer_of, proxied, settings
 
 SERVICE, KIND = Service.TABLEINATOR, "artists"
@@ -52,9 +52,9 @@ class Place:
         self.proxy.cut()
         self.proxy.mend()
 
-    def make_source(self, *, consumer_timeout: float = 1800.0) -> FastSource:
+    def make_source(self, *, consumer_timeout: float = 1800.0) -> RabbitSource:
         """A source on the queue."""
-        return FastSource(
+        return RabbitSource(
             settings(self.url),
             self.names,
             SERVICE,
@@ -63,6 +63,7 @@ class Place:
             max_bytes=64 * 2**20,
             consumer_timeout=consumer_timeout,
             metrics=KindMetrics(SERVICE, KIND),
+            reader=FastReader,
         )
 
 
@@ -79,7 +80,13 @@ class Line:
             settings(place.url), place.names, SERVICE, on_confirmed=lambda letter: self.pipeline.confirmed(letter)
         )
         self.pipeline: Pipeline[FakeRecord] = Pipeline(
-            PipelineSettings(BatchLimits(BATCH), WRITERS, hold_limit=hold_limit, message_max_bytes=max_bytes),
+            consumer_settings(
+                batch_size=BATCH,
+                batch_target=None,
+                writers=WRITERS,
+                hold_limit=hold_limit,
+                message_max_bytes=max_bytes,
+            ),
             source=self.source,
             project=project,
             sink=self.sink,

@@ -119,8 +119,7 @@ async def test_a_hundred_flaps_leave_nothing_behind(
     """Fault 43: descriptors, tasks and objects are as many as before; every record is stored."""
     # pytest keeps what is logged, and a warning of aiormq's with its traceback keeps a whole connection.
     caplog.set_level(logging.CRITICAL, logger="aiormq")
-    for module in ("consuming.source", "publishing.dead_letters"):
-        monkeypatch.setattr(f"common.rabbitmq.{module}._STEADY", 0.0)  # else the waits between them grow to 2 s
+    monkeypatch.setattr("common.rabbitmq.reconnecting.STEADY", 0.0)  # else the waits between them grow to 2 s
     process = psutil.Process()
     async with place_at(rabbitmq.url) as place, running(place) as line:
         files, tasks, left = 0, 0, Counter[str]()

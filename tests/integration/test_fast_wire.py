@@ -1,4 +1,4 @@
-"""The fast source's connection on a real broker: logging in, heartbeats, reasons, and broken bytes."""
+"""The fast reader's connection on a real broker: logging in, heartbeats, reasons, and broken bytes."""
 
 import asyncio
 import base64
@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from common.errors import StartRefused
 from common.kinds import Names, Service
-from common.rabbitmq.consuming.fast.source import FastSource
+from common.rabbitmq.consuming.fast.reader import FastReader
+from common.rabbitmq.consuming.source import RabbitSource
 from common.telemetry.metrics import KindMetrics
 from tests.contract.source import PATIENCE, messages, running, take, until
 from tests.servers.amqp import new_names, peer_of, proxied, settings
@@ -21,9 +22,9 @@ from tests.servers.servers import RabbitMQ
 KIND, SERVICE = "labels", Service.TABLEINATOR
 
 
-def source_at(url: str, names: Names | None = None, **more: Any) -> FastSource:
+def source_at(url: str, names: Names | None = None, **more: Any) -> RabbitSource:
     """A source on a queue of its own."""
-    return FastSource(
+    return RabbitSource(
         settings(url, **more),
         names or new_names(),
         SERVICE,
@@ -32,6 +33,7 @@ def source_at(url: str, names: Names | None = None, **more: Any) -> FastSource:
         max_bytes=2**20,
         consumer_timeout=1800.0,
         metrics=KindMetrics(SERVICE, KIND),
+        reader=FastReader,
     )
 
 

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-from common.batching.batch import BatchLimits
-from common.pipeline.pipeline import Pipeline, PipelineSettings
+from common.pipeline.pipeline import Pipeline
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import REGISTRY, KindMetrics
 from tableinator.model import Row, project
 from tableinator.store import open_store
-from tests.fakes import FakeDeadLetters, FakeSource, body
+from tests.fakes import FakeDeadLetters, FakeSource, body, consumer_settings
 from tests.integration.tables import fetch, own_schema, run, settings
 from tests.servers.servers import Postgres
 
@@ -36,7 +35,7 @@ async def test_a_slow_trigger_makes_batches_smaller_and_without_it_they_are_whol
     async with own_schema(postgres.dsn) as dsn, open_store(settings(dsn)) as store, asyncio.TaskGroup() as tasks:
         await run(dsn, SLOW_ROWS)
         pipeline: Pipeline[Row] = Pipeline(
-            PipelineSettings(BatchLimits(500, target=1.0), 1),
+            consumer_settings(writers=1),
             source=source,
             project=project,
             sink=store.sink("artists"),

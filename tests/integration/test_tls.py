@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from common.errors import StartRefused
 from common.kinds import Names, Service
-from common.rabbitmq.consuming.fast.source import FastSource
+from common.rabbitmq.consuming.fast.reader import FastReader
+from common.rabbitmq.consuming.reading import AiormqReader, DeliveryReader
 from common.rabbitmq.consuming.source import RabbitSource
 from common.telemetry.metrics import KindMetrics
 from tests.contract.source import PATIENCE, bodies, messages, running, take, until
@@ -64,14 +65,14 @@ def tls(each_rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Tl
     return Tls(each_rabbitmq, certificates)
 
 
-@pytest.fixture(params=[FastSource, RabbitSource], ids=["fast", "aio-pika"])
-def source_type(request: pytest.FixtureRequest) -> type[RabbitSource]:
-    chosen: type[RabbitSource] = request.param
+@pytest.fixture(params=[FastReader, AiormqReader], ids=["fast", "aio-pika"])
+def reader(request: pytest.FixtureRequest) -> type[DeliveryReader]:
+    chosen: type[DeliveryReader] = request.param
     return chosen
 
 
-def make(source_type: type[RabbitSource], url: str, names: Names | None = None, **more: Any) -> RabbitSource:
-    return source_type(
+def make(reader: type[DeliveryReader], url: str, names: Names | None = None, **more: Any) -> RabbitSource:
+    return RabbitSource(
         settings(url, **more),
         names or new_names(),
         SERVICE,
@@ -80,16 +81,17 @@ def make(source_type: type[RabbitSource], url: str, names: Names | None = None, 
         max_bytes=2**24,
         consumer_timeout=1800.0,
         metrics=KindMetrics(SERVICE, KIND),
+        reader=reader,
     )
 
 
 # What works.
 
 
-async def test_messages_of_any_size_come_over_tls(tls: Tls, source_type: type[RabbitSource]) -> None:
+async def test_messages_of_any_size_come_over_tls(tls: Tls, reader: type[DeliveryReader]) -> None:
     names, large = new_names(), bytes(range(256)) * 2000
     async with (
-        running(make(source_type, tls.url(), names, **tls.trusting)) as source,
+        running(make(reader, tls.url(), names, **tls.trusting)) as source,
         peer_of(tls.broker.url) as peer,
     ):
         await peer.publish(names.exchange(KIND), *messages(200), large)
@@ -102,25 +104,25 @@ async def test_messages_of_any_size_come_over_tls(tls: Tls, source_type: type[Ra
     assert received == [*messages(200), large]
 
 
-async def test_a_certificate_is_login_enough(tls: Tls, source_type: type[RabbitSource]) -> None:
+async def test_a_certificate_is_login_enough(tls: Tls, reader: type[DeliveryReader]) -> None:
     showing = tls.showing(tls.certificates.client, tls.certificates.client_key)
     names, url = new_names(), tls.url().replace(urlsplit(tls.url()).netloc, tls.broker.tls_place)
 
-    async with running(make(source_type, url, names, **showing)) as source, peer_of(tls.broker.url) as peer:
+    async with running(make(reader, url, names, **showing)) as source, peer_of(tls.broker.url) as peer:
         await peer.publish(names.exchange(KIND), *messages(3))
 
         assert bodies(await take(source, 3)) == messages(3)
 
 
-async def test_whoever_says_so_trusts_anybody(tls: Tls, source_type: type[RabbitSource]) -> None:
-    async with running(make(source_type, tls.url(), tls_verify=False)):
+async def test_whoever_says_so_trusts_anybody(tls: Tls, reader: type[DeliveryReader]) -> None:
+    async with running(make(reader, tls.url(), tls_verify=False)):
         pass
 
 
-async def test_certificates_in_the_url_are_used_too(tls: Tls, source_type: type[RabbitSource]) -> None:
+async def test_certificates_in_the_url_are_used_too(tls: Tls, reader: type[DeliveryReader]) -> None:
     url = urlunsplit(urlsplit(tls.url())._replace(query=f"cafile={tls.certificates.authority}"))
 
-    async with running(make(source_type, url)):
+    async with running(make(reader, url)):
         pass
 
 
@@ -128,7 +130,7 @@ async def test_a_new_certificate_is_used_from_the_next_connection_on(tls: Tls, t
     authority = tmp_path / "ca.pem"
     authority.write_bytes(tls.certificates.authority.read_bytes())
     names = new_names()
-    async with running(make(FastSource, tls.url(), names, tls_ca_file=str(authority))) as source:
+    async with running(make(FastReader, tls.url(), names, tls_ca_file=str(authority))) as source:
         authority.write_bytes(tls.certificates.other_authority.read_bytes())
         with capture_logs() as lines:
             await source.hand_back()
@@ -146,9 +148,9 @@ async def test_a_new_certificate_is_used_from_the_next_connection_on(tls: Tls, t
 
 @pytest.fixture(
     params=[
-        (FastSource, uvloop.new_event_loop),
-        (FastSource, asyncio.new_event_loop),
-        (RabbitSource, uvloop.new_event_loop),
+        (FastReader, uvloop.new_event_loop),
+        (FastReader, asyncio.new_event_loop),
+        (AiormqReader, uvloop.new_event_loop),
     ],
     ids=["fast-uvloop", "fast-asyncio", "aio-pika-uvloop"],
 )
@@ -156,21 +158,21 @@ def refusal(
     request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., str]]:
     """Have a source start, and give the sentence with which it refuses."""
-    source_type, loop_factory = request.param
+    reader, loop_factory = request.param
 
     def refuse(url: str, **more: Any) -> str:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            return runner.run(_refusal(source_type, url, **more))
+            return runner.run(_refusal(reader, url, **more))
 
     yield refuse
     assert "Traceback" not in capfd.readouterr().err
     assert [record for record in caplog.records if record.levelno >= logging.WARNING and record.name != "aiormq"] == []
 
 
-async def _refusal(source_type: type[RabbitSource], url: str, **more: Any) -> str:
+async def _refusal(reader: type[DeliveryReader], url: str, **more: Any) -> str:
     with pytest.raises(ExceptionGroup) as refused:
         async with asyncio.timeout(PATIENCE):
-            await make(source_type, url, **more).run()
+            await make(reader, url, **more).run()
     (error,) = refused.value.exceptions
     assert isinstance(error, StartRefused)
     sentence = str(error)

@@ -49,6 +49,11 @@ class ModelChannel:
     def on_end(self, call: Callable[[str], None]) -> None:
         self._on_end.append(call)
 
+    @property
+    def subscription(self) -> object:
+        """What of the runtime lives as long as this channel."""
+        return getattr(self._on_end[0], "__self__", None)
+
     def create_future(self) -> "asyncio.Future[Any]":
         future = self._loop.create_future()
         self._waiting.append(future)
@@ -100,7 +105,7 @@ class ModelChannel:
         for each in tags:
             if (received := self.outstanding.pop(each, None)) is not None:
                 checks.acknowledged(received[0])
-        checks.remembered(entries(getattr(self.on_delivery, "__self__", None)))
+        checks.remembered(entries(self.subscription))
         self.connection.to_broker.send(self._settle, tag, multiple)
 
     async def _ask(self, act: Callable[[], None], *, then: Callable[[], None] = _ignore) -> None:

@@ -1,4 +1,4 @@
-"""What the fast source has of a connection: whole bursts come in, and acknowledgements go out as bytes."""
+"""What the fast reader has of a connection: whole bursts come in, and acknowledgements go out as bytes."""
 
 import struct
 from collections.abc import Callable

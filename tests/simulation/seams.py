@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import common.batching.batch_size
@@ -12,7 +11,6 @@ import common.consumer
 import common.quarantine.quarantine
 import common.rabbitmq.connection
 import common.rabbitmq.consuming.source
-import common.rabbitmq.consuming.subscription
 import common.rabbitmq.publishing.confirms
 import common.rabbitmq.publishing.dead_letters
 from common.quarantine.evidence import Credit
@@ -52,7 +50,6 @@ def installed(world: "World") -> Iterator[None]:
         (common.rabbitmq.consuming.source, "open_channel", connection.open_channel),
         (common.rabbitmq.publishing.confirms, "open_channel", connection.open_channel),
         (common.rabbitmq.publishing.dead_letters, "declare_dead_letters", broker.declare_dead_letters),
-        (common.rabbitmq.consuming.subscription, "time", SimpleNamespace(monotonic=world.loop.time)),
         (common.consumer, "KindMetrics", world.tally),
         (common.consumer, "Breaker", partial(Breaker, rng=world.rng)),
         (common.batching.batch_size, "LEAST", 1),  # the simulated batches are smaller than what is worth adapting

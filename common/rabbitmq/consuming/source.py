@@ -1,4 +1,4 @@
-"""One kind's deliveries from RabbitMQ, over aio-pika's protocol layer.
+"""One kind's deliveries from RabbitMQ.
 
 One connection is one channel is one epoch: whatever ends it, the way back is the same. Connect, declare, consume.
 """
@@ -6,11 +6,10 @@ One connection is one channel is one epoch: whatever ends it, the way back is th
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any
 
 import structlog
 
-from common.backoff import delays
 from common.delivery import Delivery, Epoch
 from common.errors import BrokerUnavailable, StartRefused
 from common.kinds import Names, Service
@@ -18,7 +17,9 @@ from common.rabbitmq.channel import open_channel
 from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import Connection, broker_errors, connected
 from common.rabbitmq.consuming.prefetch import Prefetch
+from common.rabbitmq.consuming.reading import DeliveryReader
 from common.rabbitmq.consuming.subscription import Subscription
+from common.rabbitmq.reconnecting import Reconnecting
 from common.rabbitmq.topology import declare
 from common.settings.programs import BrokerSettings
 from common.telemetry.metrics import KindMetrics
@@ -26,8 +27,6 @@ from common.telemetry.metrics import KindMetrics
 log = structlog.get_logger()
 
 _LATER = 0.01  # seconds: the loop's timers may be early by the clock's resolution
-_STEADY = 10.0
-"""Seconds that a connection must have lasted for the next one to be tried at once again."""
 
 
 class _EpochLost(BrokerUnavailable):
@@ -36,9 +35,6 @@ class _EpochLost(BrokerUnavailable):
 
 class RabbitSource:
     """A `Source`. `run()` is its task and lasts until `close()`; everything else may be called at any time."""
-
-    _make_connection: ClassVar[type[Connection]] = Connection
-    _make_subscription: ClassVar[type[Subscription]] = Subscription
 
     def __init__(
         self,
@@ -51,18 +47,20 @@ class RabbitSource:
         max_bytes: int,
         consumer_timeout: float,
         metrics: KindMetrics,
+        reader: type[DeliveryReader],
     ) -> None:
         """`max_bytes`: above this many unsettled bytes the socket is not read. `consumer_timeout`: seconds after which
-        the broker may take a delivery back; it must be longer than the hold limit."""
+        the broker may take a delivery back; it must be longer than the hold limit. `reader`: how an epoch's deliveries
+        are read."""
         self._broker, self._names, self._service, self._kind = broker, names, service, kind
         self._prefetch, self._max_bytes, self._consumer_timeout = Prefetch(prefetch), max_bytes, consumer_timeout
-        self._metrics = metrics
+        self._metrics, self._reader = metrics, reader
         self._log = log.bind(data_type=kind)
         self._condition = Condition()
         self._subscription: Subscription | None = None
         self._epochs = 0
         self._lost = False
-        self._complaint = ""
+        self._reconnecting = Reconnecting()
         self._differences: list[str] = []
         self._is_away = False
         self._is_stopped = False
@@ -136,21 +134,19 @@ class RabbitSource:
         return subscription is not None and subscription.waiting > 0 and not subscription.epoch.ended
 
     async def _consume(self) -> None:
-        waits, loop = delays(), asyncio.get_running_loop()
         while not self._is_stopped:
-            began = loop.time()
+            self._reconnecting.begin()
             try:
                 await self._live()
             except BrokerUnavailable as error:
                 event = "Consumer lost" if isinstance(error, _EpochLost) else "Broker unavailable"
                 self._complain(self._log.warning, event, error)
-                waits = waits if loop.time() - began < _STEADY else delays()
-                await self._wait(next(waits))
+                await self._wait(self._reconnecting.delay())
             except StartRefused as error:
                 if not self._epochs:
                     raise
                 self._complain(self._log.error, "Broker can't be used", error)
-                await self._wait(next(waits))
+                await self._wait(self._reconnecting.delay())
             await self._condition.until(lambda: self._is_stopped or not self._is_away)
         self._is_drained = True
         self._condition.notify()
@@ -161,7 +157,7 @@ class RabbitSource:
         Raises: BrokerUnavailable, also for an epoch that ended unasked; StartRefused.
         """
         name = f"spindle {self._service} {self._kind}"
-        async with connected(self._broker, name=name, make=self._make_connection) as connection:
+        async with connected(self._broker, name=name, make=self._reader.connection_type) as connection:
             declared = await declare(connection, self._names, self._service, self._kind)
             self._note(declared.differences)
             subscription = await self._begin(connection, declared.queue_type)
@@ -187,9 +183,10 @@ class RabbitSource:
         epoch = Epoch(self._epochs + 1)
         with broker_errors(connection.address):
             channel = await open_channel(connection)
-            subscription = self._make_subscription(
+            subscription = Subscription(
                 connection,
                 channel,
+                self._reader(connection, channel),
                 epoch,
                 prefetch=self._prefetch.size,
                 max_bytes=self._max_bytes,
@@ -211,7 +208,8 @@ class RabbitSource:
         self._subscription = subscription
         if self._lost:
             self._metrics.reconnected()
-        self._epochs, self._lost, self._complaint = subscription.epoch.number, True, ""
+        self._reconnecting.connected()
+        self._epochs, self._lost = subscription.epoch.number, True
         self._log.info("Consuming", queue=self._names.queue(self._service, self._kind))
         self._condition.notify()
         if self._prefetch.is_narrow:  # at that moment nothing may be settled that would have somebody look
@@ -256,7 +254,5 @@ class RabbitSource:
         self._differences = differences
 
     def _complain(self, say: Callable[..., Any], event: str, error: Exception) -> None:
-        """Say what is the matter, once for as long as it is the same."""
-        if str(error) != self._complaint:
+        if self._reconnecting.is_news(str(error)):
             say(event, reason=str(error))
-        self._complaint = str(error)

@@ -4,20 +4,18 @@ Everything here dies with the channel. The source begins the next one.
 """
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
-from common.delivery import Delivery, Epoch, load_of
+from common.delivery import Delivery, Epoch
 from common.errors import BrokerUnavailable
-from common.rabbitmq.channel import Channel, Properties
+from common.rabbitmq.channel import Channel, uncalled
 from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors
 from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
-from common.rabbitmq.properties import is_number, translated
+from common.rabbitmq.consuming.reading import DeliveryReader
 
 PAUSE_LIMIT = 10.0
 """Seconds for which the socket may stay unread. A broker that can't write for 30 s drops the connection, and heartbeats
@@ -38,6 +36,7 @@ class Subscription:
         self,
         connection: Connection,
         channel: Channel,
+        reader: DeliveryReader,
         epoch: Epoch,
         *,
         prefetch: int,
@@ -53,7 +52,7 @@ class Subscription:
         """The prefetch to begin the next one with, where this one had to end because too many bytes were waiting."""
         self.settled = 0
         """How many deliveries were settled."""
-        self._connection, self._channel = connection, channel
+        self._connection, self._channel, self._reader = connection, channel, reader
         self._prefetch, self._max_bytes = prefetch, max_bytes
         self._condition = condition
         self._ledger = AckLedger(prefetch=prefetch)
@@ -70,7 +69,7 @@ class Subscription:
         self._finishing = asyncio.Lock()
         self._giving_up: asyncio.TimerHandle | None = None
         self._may_pause = prefetch > 1
-        channel.on_delivery = self._arrive
+        reader.begin(epoch, on_burst=self._arrive, on_failure=self.end)
         channel.on_end(self.end)
         channel.on_consumer_cancel_callbacks.add(lambda _: self.break_off("consumer cancelled by the broker"))
 
@@ -96,7 +95,7 @@ class Subscription:
         """Begin to consume."""
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await self._channel.basic_qos(prefetch_count=self._prefetch)
-            answer = await self._channel.basic_consume(queue, _unused, arguments=arguments)
+            answer = await self._channel.basic_consume(queue, uncalled, arguments=arguments)
         self._consumer_tag = answer.consumer_tag or ""
 
     def take(self) -> list[Delivery]:
@@ -120,7 +119,7 @@ class Subscription:
         if self._giving_up and self._bytes <= self._max_bytes:
             self._read_on()
         self._watch_gap()
-        self._acknowledge_soon()
+        self._settled.set()
 
     async def acknowledge(self) -> None:
         """Send what is due whenever something was settled: one multiple acknowledgement per turn, at most."""
@@ -129,7 +128,7 @@ class Subscription:
                 while True:
                     await self._settled.wait()
                     self._settled.clear()
-                    await self._send(self._due)
+                    await self._send_due()
         except BrokerUnavailable as error:
             self.break_off(str(error))
 
@@ -153,6 +152,7 @@ class Subscription:
 
     async def finish(self) -> None:
         """Acknowledge all that is settled, close the channel and end the epoch, in bounded time whatever happens."""
+        self._reader.leave()
         try:
             with suppress(BrokerUnavailable), broker_errors(self._connection.address):
                 async with asyncio.timeout(CLOSE_TIMEOUT), self._finishing:
@@ -164,7 +164,7 @@ class Subscription:
                     if self._consumer_tag:
                         await self._channel.basic_cancel(self._consumer_tag, nowait=True)
                     self._is_singly_due = True
-                    await self._send(self._due)
+                    await self._send_due()
                     # From here on deliveries are dropped unread: the broker's answer comes after all it had sent.
                     self.end("closed")
                     await asyncio.sleep(self._singly_at + APPLIED - asyncio.get_running_loop().time())
@@ -181,17 +181,15 @@ class Subscription:
         self._read_on()
         self._condition.notify()
 
-    def _arrive(self, tag: int, properties: Properties, body: bytes) -> None:
+    def _arrive(self, burst: list[Delivery]) -> None:
         if self.epoch.ended:
             return
-        if not self._burst:
-            self._burst_at = time.monotonic()
+        if self._burst:
+            self._burst += burst
+        else:
+            self._burst, self._burst_at = burst, burst[0].received
             self._condition.notify()
-        self._burst.append(_delivery(tag, self.epoch, body, self._burst_at, properties))
-        self._add_bytes(len(body))
-
-    def _add_bytes(self, size: int) -> None:
-        self._bytes += size
+        self._bytes += sum([len(delivery.body) for delivery in burst])
         if self._bytes > self._max_bytes and self._may_pause:
             self._pause()
 
@@ -218,9 +216,6 @@ class Subscription:
         self.overfull = max(1, min(self._prefetch // 2, fitting))
         self.break_off("more bytes wait than may")
 
-    def _acknowledge_soon(self) -> None:
-        self._settled.set()
-
     def _watch_gap(self) -> None:
         if self._gap_timer is None and self._ledger.waiting is not None:
             loop = asyncio.get_running_loop()
@@ -230,7 +225,7 @@ class Subscription:
         self._gap_timer = None
         if self._ledger.prefix < waited:
             self._is_singly_due = True
-            self._acknowledge_soon()
+            self._settled.set()
         else:
             self._watch_gap()
 
@@ -241,34 +236,13 @@ class Subscription:
             acks += self._ledger.take_singly()
         return acks
 
-    def _note(self, ack: Ack) -> None:
-        if not ack.multiple:
-            self._singly_at = asyncio.get_running_loop().time()
-
-    async def _send(self, due: Callable[[], list[Ack]]) -> None:
+    async def _send_due(self) -> None:
         # One at a time: a lower tag sent after a higher one that covers it would close the channel.
         async with self._acknowledging:
-            self._unsent.extend(due())
-            while self._unsent:  # kept here, for whoever goes on if this is cancelled
-                await self._channel.basic_ack(self._unsent[0].tag, multiple=self._unsent[0].multiple, wait=False)
-                self._note(self._unsent.popleft())
-
-
-def _delivery(tag: int, epoch: Epoch, body: bytes, received: float, properties: Properties) -> Delivery:
-    headers = properties.headers or {}
-    published = headers.get("timestamp_in_ms")
-    count = headers.get("x-delivery-count")
-    return Delivery(
-        tag,
-        epoch,
-        body,
-        received,
-        load_of(headers.get("load")),
-        published if is_number(published) else None,
-        count if is_number(count) else 0,
-        partial(translated, properties),
-    )
-
-
-async def _unused(_: object) -> None:
-    """Stand in for aiormq's callback per message, which the channel does without."""
+            self._unsent.extend(self._due())
+            if self.epoch.ended or not self._unsent:
+                return
+            has_singles = any(not ack.multiple for ack in self._unsent)
+            await self._reader.acknowledge(self._unsent)  # what is left of them if this is cancelled goes next
+            if has_singles:
+                self._singly_at = asyncio.get_running_loop().time()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from common.delivery import Properties
 from common.errors import BrokerUnavailable
-from common.rabbitmq.channel import Channel, open_channel
+from common.rabbitmq.channel import Channel, open_channel, uncalled
 from common.rabbitmq.channel import Properties as WireProperties
 from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors
@@ -78,7 +78,7 @@ class Taking:
         self._room = prefetch
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await self._channel.basic_qos(prefetch_count=prefetch)
-            await self._channel.basic_consume(self._queue, _unused, consumer_tag=tag)
+            await self._channel.basic_consume(self._queue, uncalled, consumer_tag=tag)
         self._consumers.append(tag)
 
     async def waiting(self) -> int:
@@ -121,7 +121,3 @@ async def taking(connection: Connection, queue: str, *, condition: Condition) ->
             with suppress(BrokerUnavailable, TimeoutError), broker_errors(connection.address):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await channel.close()
-
-
-async def _unused(_: object) -> None:
-    """Stand in for aiormq's callback per message, which the channel does without."""

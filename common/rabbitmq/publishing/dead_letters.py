@@ -18,14 +18,12 @@ from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import Connection, connected
 from common.rabbitmq.publishing.confirms import ConfirmedChannel, Message, open_confirmed
 from common.rabbitmq.publishing.letter import properties_of
+from common.rabbitmq.reconnecting import Reconnecting
 from common.rabbitmq.topology import declare_dead_letters
 from common.settings.programs import BrokerSettings
 from common.telemetry.metrics import DEAD_LETTERS_UNCONFIRMED, PUBLISHING_BLOCKED
 
 log = structlog.get_logger()
-
-_STEADY = 10.0
-"""Seconds that a connection must have lasted for the next one to be tried at once again."""
 
 _AT_ONCE = 100
 """Letters handed to the socket together; those that expire before their turn are not published at all."""
@@ -54,7 +52,7 @@ class DeadLetterPublisher:
         self._channel: ConfirmedChannel | None = None
         self._condition = Condition()
         self._refused = False
-        self._complaint = ""
+        self._reconnecting = Reconnecting()
         DEAD_LETTERS_UNCONFIRMED.labels(service).set_function(lambda: self.unconfirmed)
         PUBLISHING_BLOCKED.labels(service).set_function(lambda: self.blocked)
 
@@ -94,9 +92,8 @@ class DeadLetterPublisher:
                 self._condition.notify()
 
     async def _publish(self) -> None:
-        waits, loop = delays(), asyncio.get_running_loop()
         while True:
-            began = loop.time()
+            self._reconnecting.begin()
             try:
                 async with connected(self._broker, name=f"spindle {self._service} dead letters") as connection:
                     self._channel = await open_confirmed(connection, on_verdict=self._judge, on_end=self._lose)
@@ -104,8 +101,7 @@ class DeadLetterPublisher:
             except (BrokerUnavailable, StartRefused) as error:
                 self._complain(str(error))
             self._drop_expired()
-            waits = waits if loop.time() - began < _STEADY else delays()
-            await asyncio.sleep(next(waits))
+            await asyncio.sleep(self._reconnecting.delay())
 
     async def _publish_on(self, channel: ConfirmedChannel) -> None:
         """Publish until the channel ends.
@@ -123,7 +119,7 @@ class DeadLetterPublisher:
                 waits = delays()
             await channel.connection.unblocked.wait()
             if channel.is_over:
-                raise BrokerUnavailable(self._complaint or "channel closed")
+                raise BrokerUnavailable(self._reconnecting.complaint or "channel closed")
             self._fill_outbox(channel.connection)
             await channel.write(self._outbox)
 
@@ -151,7 +147,7 @@ class DeadLetterPublisher:
 
     def _judge(self, message: Message, taken: bool) -> None:
         if taken:
-            self._complaint = ""
+            self._reconnecting.connected()
             self._confirmed.append(message.about)
         else:
             self._refused = True
@@ -168,8 +164,6 @@ class DeadLetterPublisher:
         self._condition.notify()
 
     def _complain(self, reason: str) -> None:
-        """Say what is the matter, once for as long as it is the same."""
         # With nothing to publish a lost connection is nobody's matter, least of all while the service stops.
-        if reason != self._complaint and self.unconfirmed:
+        if self._reconnecting.is_news(reason) and self.unconfirmed:
             log.warning("Dead letters wait", reason=reason, unconfirmed=self.unconfirmed)
-        self._complaint = reason

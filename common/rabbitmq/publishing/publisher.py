@@ -20,6 +20,7 @@ from common.errors import BrokerUnavailable, SpindleError, StartRefused
 from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import connected
 from common.rabbitmq.publishing.confirms import ConfirmedChannel, Message, open_confirmed
+from common.rabbitmq.reconnecting import Reconnecting
 from common.settings.programs import BrokerSettings
 
 log = structlog.get_logger()
@@ -75,7 +76,7 @@ class Publisher:
         self._connection = AsyncExitStack()
         self._waits = delays()
         self._refused: deque[Message] = deque()  # beside the outbox: they wait before they are written again
-        self._complaint = ""
+        self._reconnecting = Reconnecting()
 
     @property
     def confirmed(self) -> int:
@@ -212,13 +213,12 @@ class Publisher:
         await self._connection.aclose()
         connection = await self._connection.enter_async_context(connected(self._broker, name=self._name))
         self._channel = await open_confirmed(connection, on_verdict=self._judge, on_end=self._lose)
-        self._waits, self._complaint = delays(), ""
+        self._waits = delays()
+        self._reconnecting.connected()
 
     def _complain(self, event: str, reason: str) -> None:
-        """Say what is the matter, once for as long as it is the same."""
-        if reason != self._complaint:
+        if self._reconnecting.is_news(reason):
             log.warning(event, reason=reason)
-        self._complaint = reason
 
     def _judge(self, message: Message, taken: bool) -> None:
         if taken:

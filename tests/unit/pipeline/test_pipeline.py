@@ -9,14 +9,13 @@ from itertools import repeat
 import pytest
 import structlog
 
-from common.batching.batch import BatchLimits
 from common.errors import BatchTooLarge, Reason, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
-from common.pipeline.pipeline import Pipeline, PipelineSettings
+from common.pipeline.pipeline import Pipeline
 from common.pipeline.reader import PIECE
 from common.sink import Outcomes
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import REGISTRY, KindMetrics
-from tests.fakes import FakeDeadLetters, FakeRecord, FakeSink, FakeSource, body, project, refuse
+from tests.fakes import FakeDeadLetters, FakeRecord, FakeSink, FakeSource, body, consumer_settings, project, refuse
 from tests.virtual_time import in_virtual_time
 
 CONTROL = b'{"type":"file_complete","data_type":"artists"}'
@@ -44,8 +43,12 @@ class Line:
         self.letters = FakeDeadLetters()
         self.breaker = Breaker(service="test", store="fake")
         self.pipeline: Pipeline[FakeRecord] = Pipeline(
-            PipelineSettings(
-                BatchLimits(size=size, target=target), writers, hold_limit=hold_limit, allow_flood=allow_flood
+            consumer_settings(
+                batch_size=size,
+                batch_target=target,
+                writers=writers,
+                hold_limit=hold_limit,
+                dead_letter_flood="allow" if allow_flood else "hold",
             ),
             source=self.source,
             project=project,

@@ -1,4 +1,4 @@
-"""The fast source's parser: any bytes, cut anywhere, against the client library's own decoder and against itself."""
+"""The fast reader's parser: any bytes, cut anywhere, against the client library's own decoder and against itself."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from common.delivery import Epoch
 from common.rabbitmq.condition import Condition
+from common.rabbitmq.consuming.reading import AiormqReader
 from common.rabbitmq.consuming.subscription import Subscription
 from tests.virtual_time import in_virtual_time
 
@@ -38,7 +39,13 @@ async def test_acknowledgements_whose_sender_was_cancelled_are_sent_by_the_next(
     wire, epoch = Wire(), Epoch(1)
     connection = SimpleNamespace(address="broker:5672", heartbeat_timeout=60)
     subscription = Subscription(
-        cast(Any, connection), cast(Any, wire), epoch, prefetch=10, max_bytes=1000, condition=Condition()
+        cast(Any, connection),
+        cast(Any, wire),
+        AiormqReader(cast(Any, connection), cast(Any, wire)),
+        epoch,
+        prefetch=10,
+        max_bytes=1000,
+        condition=Condition(),
     )
     for tag in range(1, 9):
         wire.on_delivery(tag, SimpleNamespace(headers=None), b"{}")

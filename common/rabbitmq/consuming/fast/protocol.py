@@ -6,16 +6,13 @@ queue stands between a socket read and the burst it brings.
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from aiormq.exceptions import AMQPConnectionError
 
-from common.delivery import Delivery, Epoch
+from common.delivery import Epoch
 from common.rabbitmq.connection import StreamEnd
 from common.rabbitmq.consuming.fast.parser import FrameError, Parser
-
-OnBurst = Callable[[list[Delivery]], None]
-OnFailure = Callable[[str], None]
+from common.rabbitmq.consuming.reading import OnBurst, OnFailure
 
 SILENCE = 2
 """Heartbeat intervals without a byte after which a broker is lost: it sends at least twice in each."""

@@ -1,4 +1,4 @@
-"""The aio-pika source passes the Source contract, and does what only a real broker can ask of it."""
+"""RabbitMQ as a source passes the Source contract by either reader, and does what only a real broker can ask of it."""
 
 import asyncio
 from collections import deque
@@ -13,6 +13,8 @@ from structlog.testing import capture_logs
 from common.delivery import Delivery, Properties
 from common.errors import StartRefused
 from common.kinds import Names, Service
+from common.rabbitmq.consuming.fast.reader import FastReader
+from common.rabbitmq.consuming.reading import AiormqReader, DeliveryReader
 from common.rabbitmq.consuming.source import RabbitSource
 from common.rabbitmq.publishing.confirms import Message, open_confirmed
 from common.telemetry.metrics import REGISTRY, KindMetrics
@@ -36,11 +38,11 @@ from tests.servers.servers import RabbitMQ
 KIND, SERVICE = "artists", Service.TABLEINATOR
 
 
-class AioPikaHarness(SourceHarness):
+class RabbitHarness(SourceHarness):
     """One queue; the sources' connections go through a proxy that can be cut."""
 
-    def __init__(self, url: str, proxy: Proxy, peer: Peer, names: Names) -> None:
-        self.url, self.proxy, self.peer, self.names = url, proxy, peer, names
+    def __init__(self, url: str, proxy: Proxy, peer: Peer, names: Names, reader: type[DeliveryReader]) -> None:
+        self.url, self.proxy, self.peer, self.names, self.reader = url, proxy, peer, names, reader
         self.queue = names.queue(SERVICE, KIND)
         self.metrics = KindMetrics(SERVICE, KIND)
 
@@ -54,6 +56,7 @@ class AioPikaHarness(SourceHarness):
             max_bytes=max_bytes,
             consumer_timeout=1800.0,
             metrics=self.metrics,
+            reader=self.reader,
         )
 
     async def publish(self, *bodies: bytes) -> None:
@@ -73,33 +76,40 @@ class AioPikaHarness(SourceHarness):
         return True
 
 
+@pytest.fixture(params=[FastReader, AiormqReader], ids=["fast", "aio-pika"])
+def reader(request: pytest.FixtureRequest) -> type[DeliveryReader]:
+    """What the one reader does the other has to do too."""
+    chosen: type[DeliveryReader] = request.param
+    return chosen
+
+
 @pytest.fixture
-async def harness(each_rabbitmq: RabbitMQ) -> AsyncIterator[AioPikaHarness]:
-    async with _harness(each_rabbitmq) as harness:
+async def harness(each_rabbitmq: RabbitMQ, reader: type[DeliveryReader]) -> AsyncIterator[RabbitHarness]:
+    async with _harness(each_rabbitmq, reader) as harness:
         yield harness
 
 
 @pytest.fixture
-async def slow_harness(rabbitmq: RabbitMQ) -> AsyncIterator[AioPikaHarness]:
+async def slow_harness(rabbitmq: RabbitMQ, reader: type[DeliveryReader]) -> AsyncIterator[RabbitHarness]:
     """On one broker: for what takes seconds and is the same whatever the broker's version."""
-    async with _harness(rabbitmq) as harness:
+    async with _harness(rabbitmq, reader) as harness:
         yield harness
 
 
 @asynccontextmanager
-async def _harness(rabbitmq: RabbitMQ) -> AsyncIterator[AioPikaHarness]:
+async def _harness(rabbitmq: RabbitMQ, reader: type[DeliveryReader]) -> AsyncIterator[RabbitHarness]:
     async with proxied(rabbitmq.url) as (url, proxy), peer_of(rabbitmq.url) as peer:
-        yield AioPikaHarness(url, proxy, peer, new_names())
+        yield RabbitHarness(url, proxy, peer, new_names(), reader)
 
 
-class TestAioPikaSource(SourceContract):
+class TestRabbitSource(SourceContract):
     pass
 
 
 # What a message carries.
 
 
-async def deliver(harness: AioPikaHarness, body: bytes = b"{}", **properties: Any) -> Delivery:
+async def deliver(harness: RabbitHarness, body: bytes = b"{}", **properties: Any) -> Delivery:
     """Publish one message with these properties and receive it."""
     async with running(harness.make()) as source:
         await harness.peer.publish(harness.names.exchange(KIND), body, **properties)
@@ -108,7 +118,7 @@ async def deliver(harness: AioPikaHarness, body: bytes = b"{}", **properties: An
     return delivery
 
 
-async def test_load_time_and_properties_are_read(harness: AioPikaHarness) -> None:
+async def test_load_time_and_properties_are_read(harness: RabbitHarness) -> None:
     headers = {"load": "20260301", "timestamp_in_ms": 1_772_323_200_123, "own": ["x", 1]}
 
     delivery = await deliver(
@@ -128,13 +138,13 @@ async def test_load_time_and_properties_are_read(harness: AioPikaHarness) -> Non
 @pytest.mark.parametrize(
     "headers", [{"load": 20260301, "timestamp_in_ms": "soon"}, {"load": None, "timestamp_in_ms": True}, {}]
 )
-async def test_headers_of_a_foreign_type_are_none(harness: AioPikaHarness, headers: dict[str, Any]) -> None:
+async def test_headers_of_a_foreign_type_are_none(harness: RabbitHarness, headers: dict[str, Any]) -> None:
     delivery = await deliver(harness, headers=headers)
 
     assert (delivery.load, delivery.published_ms) == (None, None)
 
 
-async def test_the_brokers_count_of_deliveries_is_read(harness: AioPikaHarness) -> None:
+async def test_the_brokers_count_of_deliveries_is_read(harness: RabbitHarness) -> None:
     """Fault 28."""
     async with running(harness.make()) as source:
         await harness.publish(b"one")
@@ -154,7 +164,7 @@ async def test_the_brokers_count_of_deliveries_is_read(harness: AioPikaHarness) 
     ],
 )
 async def test_a_message_with_odd_properties_is_delivered_like_any_other(
-    harness: AioPikaHarness, properties: Properties
+    harness: RabbitHarness, properties: Properties
 ) -> None:
     async with running(harness.make()) as source:
         await publish_raw(harness, properties, b"odd")
@@ -166,7 +176,7 @@ async def test_a_message_with_odd_properties_is_delivered_like_any_other(
         deliveries[0].read_properties()
 
 
-async def publish_raw(harness: AioPikaHarness, properties: Properties, body: bytes) -> None:
+async def publish_raw(harness: RabbitHarness, properties: Properties, body: bytes) -> None:
     """Publish what a client library would refuse to write."""
     outbox = deque([Message(harness.names.exchange(KIND), properties, body)])
     taken = asyncio.Event()
@@ -177,7 +187,7 @@ async def publish_raw(harness: AioPikaHarness, properties: Properties, body: byt
 
 
 @pytest.mark.parametrize("size", [0, 131_064, 131_065, 16 * 2**20])
-async def test_a_body_of_any_size_is_delivered_whole(harness: AioPikaHarness, size: int) -> None:
+async def test_a_body_of_any_size_is_delivered_whole(harness: RabbitHarness, size: int) -> None:
     body = bytes(range(251)) * (size // 251 + 1)
 
     delivery = await deliver(harness, body[:size])
@@ -189,7 +199,7 @@ async def test_a_body_of_any_size_is_delivered_whole(harness: AioPikaHarness, si
 
 
 async def test_above_the_byte_limit_the_rest_stays_with_the_broker_until_there_is_room(
-    slow_harness: AioPikaHarness,
+    slow_harness: RabbitHarness,
 ) -> None:
     async with running(slow_harness.make(prefetch=500, max_bytes=2**20)) as source:
         await slow_harness.publish(*(bytes([number]) * 100_000 for number in range(250)))
@@ -208,7 +218,7 @@ async def test_above_the_byte_limit_the_rest_stays_with_the_broker_until_there_i
 
 
 async def test_a_byte_limit_that_stays_reached_begins_again_with_fewer_deliveries(
-    slow_harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
+    slow_harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 0.3)
     async with running(slow_harness.make()):
@@ -228,7 +238,7 @@ async def test_a_byte_limit_that_stays_reached_begins_again_with_fewer_deliverie
 
 
 async def test_once_the_store_takes_records_again_the_whole_prefetch_is_asked_for(
-    slow_harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
+    slow_harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 79: it stayed narrow for the life of the connection, and the batches with it."""
     monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 0.3)
@@ -254,7 +264,7 @@ async def test_once_the_store_takes_records_again_the_whole_prefetch_is_asked_fo
 
 
 async def test_a_single_delivery_above_the_byte_limit_is_delivered(
-    slow_harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
+    slow_harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 50."""
     monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 0.3)
@@ -271,7 +281,7 @@ async def test_a_single_delivery_above_the_byte_limit_is_delivered(
 
 
 async def test_a_stop_does_not_wait_for_room_below_the_byte_limit(
-    harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch
+    harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store may be away, so that nothing is settled; and the broker's answer stands behind what is not read."""
     monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 10 * PATIENCE)
@@ -292,7 +302,7 @@ async def test_a_stop_does_not_wait_for_room_below_the_byte_limit(
 # The broker's side of it.
 
 
-async def test_the_prefetch_holds_on_the_brokers_side(harness: AioPikaHarness, each_rabbitmq: RabbitMQ) -> None:
+async def test_the_prefetch_holds_on_the_brokers_side(harness: RabbitHarness, each_rabbitmq: RabbitMQ) -> None:
     """Fault 51."""
     async with running(harness.make(prefetch=37)):
         consumer = await consumer_of(harness.queue, each_rabbitmq)
@@ -312,7 +322,7 @@ async def consumer_of(queue: str, rabbitmq: RabbitMQ) -> Any:
             await asyncio.sleep(0.2)
 
 
-async def test_two_sources_share_a_queue(harness: AioPikaHarness) -> None:
+async def test_two_sources_share_a_queue(harness: RabbitHarness) -> None:
     async with running(harness.make(prefetch=10)) as one, running(harness.make(prefetch=10)) as other:
         await harness.publish(*messages(20))
 
@@ -324,10 +334,10 @@ async def test_two_sources_share_a_queue(harness: AioPikaHarness) -> None:
 # When the broker is not as it should be.
 
 
-async def test_it_waits_for_a_broker_that_starts_late(own_rabbitmq: OwnRabbitMQ) -> None:
+async def test_it_waits_for_a_broker_that_starts_late(own_rabbitmq: OwnRabbitMQ, reader: type[DeliveryReader]) -> None:
     await own_rabbitmq.stop()
     names = new_names()
-    source = source_at(own_rabbitmq.url, names)
+    source = source_at(own_rabbitmq.url, names, reader)
 
     async with asyncio.timeout(60.0), asyncio.TaskGroup() as tasks:
         tasks.create_task(source.run())
@@ -346,10 +356,12 @@ async def test_it_waits_for_a_broker_that_starts_late(own_rabbitmq: OwnRabbitMQ)
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-async def test_a_broker_that_restarts_costs_nothing_but_time(own_rabbitmq: OwnRabbitMQ, end: str) -> None:
+async def test_a_broker_that_restarts_costs_nothing_but_time(
+    own_rabbitmq: OwnRabbitMQ, reader: type[DeliveryReader], end: str
+) -> None:
     """Fault 48."""
     names = new_names()
-    source = source_at(own_rabbitmq.url, names)
+    source = source_at(own_rabbitmq.url, names, reader)
     async with running(source):
         async with peer_of(own_rabbitmq.url) as peer:
             await peer.publish(names.exchange(KIND), *messages(20))
@@ -365,11 +377,13 @@ async def test_a_broker_that_restarts_costs_nothing_but_time(own_rabbitmq: OwnRa
 
 
 async def test_a_delivery_kept_beyond_the_consumer_timeout_comes_again(
-    harness: AioPikaHarness, impatient_rabbitmq: Broker
+    harness: RabbitHarness, impatient_rabbitmq: Broker
 ) -> None:
     """Fault 27c."""
     with capture_logs() as lines:
-        async with running(source_at(impatient_rabbitmq.url, harness.names, consumer_timeout=1.0)) as source:
+        async with running(
+            source_at(impatient_rabbitmq.url, harness.names, harness.reader, consumer_timeout=1.0)
+        ) as source:
             await harness.publish(*messages(3))
             kept = await take(source, 3)
 
@@ -404,10 +418,10 @@ def eval_at(broker: Broker, **variables: int) -> None:
     )
 
 
-async def test_a_silent_broker_is_noticed(own_rabbitmq: OwnRabbitMQ) -> None:
+async def test_a_silent_broker_is_noticed(own_rabbitmq: OwnRabbitMQ, reader: type[DeliveryReader]) -> None:
     """Fault 45."""
     names = new_names()
-    source = source_at(own_rabbitmq.url, names, heartbeat=1)
+    source = source_at(own_rabbitmq.url, names, reader, heartbeat=1)
     async with running(source):
         async with peer_of(own_rabbitmq.url) as peer:
             await peer.publish(names.exchange(KIND), *messages(3))
@@ -420,7 +434,7 @@ async def test_a_silent_broker_is_noticed(own_rabbitmq: OwnRabbitMQ) -> None:
         assert bodies(await take(source, 3)) == messages(3)
 
 
-async def test_a_stop_does_not_wait_for_a_broker_that_is_not_there(harness: AioPikaHarness) -> None:
+async def test_a_stop_does_not_wait_for_a_broker_that_is_not_there(harness: RabbitHarness) -> None:
     harness.proxy.freeze()
     source = harness.make()
 
@@ -432,7 +446,7 @@ async def test_a_stop_does_not_wait_for_a_broker_that_is_not_there(harness: AioP
         await source.close()
 
 
-async def test_closing_does_not_wait_for_a_silent_broker(slow_harness: AioPikaHarness) -> None:
+async def test_closing_does_not_wait_for_a_silent_broker(slow_harness: RabbitHarness) -> None:
     """Fault 45."""
     loop = asyncio.get_running_loop()
     async with running(slow_harness.make()) as source:
@@ -445,7 +459,7 @@ async def test_closing_does_not_wait_for_a_silent_broker(slow_harness: AioPikaHa
     slow_harness.proxy.mend()
 
 
-async def test_what_can_not_be_used_ends_the_start(harness: AioPikaHarness) -> None:
+async def test_what_can_not_be_used_ends_the_start(harness: RabbitHarness) -> None:
     await harness.peer.declare_queue(harness.queue, durable=False)
 
     with pytest.raises(ExceptionGroup) as refused:
@@ -455,7 +469,7 @@ async def test_what_can_not_be_used_ends_the_start(harness: AioPikaHarness) -> N
     assert refused.group_contains(StartRefused, match=harness.queue)
 
 
-async def test_what_can_not_be_used_later_is_waited_out(harness: AioPikaHarness) -> None:
+async def test_what_can_not_be_used_later_is_waited_out(harness: RabbitHarness) -> None:
     async with running(harness.make()) as source:
         await harness.peer.delete_queue(harness.queue)
         await harness.peer.declare_queue(harness.queue, durable=False)
@@ -467,9 +481,9 @@ async def test_what_can_not_be_used_later_is_waited_out(harness: AioPikaHarness)
         await until(lambda: source.connected)
 
 
-async def test_fifty_flaps_leave_nothing_behind(slow_harness: AioPikaHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fifty_flaps_leave_nothing_behind(slow_harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault 43."""
-    monkeypatch.setattr("common.rabbitmq.consuming.source._STEADY", 0.0)  # else the waits between them grow to 2 s
+    monkeypatch.setattr("common.rabbitmq.reconnecting.STEADY", 0.0)  # else the waits between them grow to 2 s
     process = psutil.Process()
     async with running(slow_harness.make()) as source:
         await slow_harness.publish(*messages(10))
@@ -483,7 +497,7 @@ async def test_fifty_flaps_leave_nothing_behind(slow_harness: AioPikaHarness, mo
         assert reconnects() - before == 50
 
 
-async def test_an_epoch_that_was_handed_back_is_not_lost(harness: AioPikaHarness) -> None:
+async def test_an_epoch_that_was_handed_back_is_not_lost(harness: RabbitHarness) -> None:
     async with running(harness.make()) as source:
         before = reconnects()
         with capture_logs() as lines:
@@ -501,7 +515,9 @@ def reconnects() -> float:
     return REGISTRY.get_sample_value("spindle_broker_reconnects_total", labels) or 0.0
 
 
-def source_at(url: str, names: Names, *, consumer_timeout: float = 1800.0, **more: Any) -> RabbitSource:
+def source_at(
+    url: str, names: Names, reader: type[DeliveryReader], *, consumer_timeout: float = 1800.0, **more: Any
+) -> RabbitSource:
     """A source on a broker of the test's own."""
     return RabbitSource(
         settings(url, **more),
@@ -512,4 +528,5 @@ def source_at(url: str, names: Names, *, consumer_timeout: float = 1800.0, **mor
         max_bytes=64 * 2**20,
         consumer_timeout=consumer_timeout,
         metrics=KindMetrics(SERVICE, KIND),
+        reader=reader,
     )
