@@ -4,6 +4,7 @@ Full records belong to the services: the runtime decodes no more than it needs.
 """
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,13 @@ class Envelope(msgspec.Struct, gc=False):
     type: Any = None
     id: Any = None
     sha256: Any = None
+
+
+class ControlType(StrEnum):
+    """What a control message says is complete."""
+
+    FILE = "file_complete"
+    EXTRACTION = "extraction_complete"
 
 
 class FileComplete(msgspec.Struct, frozen=True):

@@ -65,6 +65,16 @@ class Outcomes(msgspec.Struct, frozen=True):
         return self.new + self.changed + self.unchanged + self.stale
 
 
+class Result(StrEnum):
+    """How a transaction of a sink ended."""
+
+    STORED = "stored"
+    REFUSED = "refused"
+    TOO_LARGE = "too_large"
+    CONFLICT = "conflict"
+    UNAVAILABLE = "unavailable"
+
+
 @dataclass(frozen=True, slots=True)
 class StoreState:
     """Whether a store can be written to, and if not, what is the matter: sentences without secrets."""

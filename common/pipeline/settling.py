@@ -9,9 +9,9 @@ import structlog
 from common.batching.batch import Barrier, Item, deliveries
 from common.batching.batcher import Batcher
 from common.delivery import Source
-from common.envelope import FileComplete
+from common.envelope import ControlType, FileComplete
 from common.sink import Outcomes, R
-from common.telemetry.metrics import ControlType, KindMetrics
+from common.telemetry.metrics import KindMetrics
 
 log = structlog.get_logger()
 

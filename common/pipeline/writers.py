@@ -11,12 +11,12 @@ from common.delivery import Delivery
 from common.pipeline.settling import Settling
 from common.quarantine.case import Case
 from common.quarantine.quarantine import Quarantine
-from common.sink import R
+from common.sink import R, Result
 from common.storing.breaker import Released
 from common.storing.isolation import Refused, Stored
 from common.storing.store_writer import StoreWriter, Turn
 from common.storing.verdicts import verdicts
-from common.telemetry.metrics import KindMetrics, Result
+from common.telemetry.metrics import KindMetrics
 
 log = structlog.get_logger()
 

@@ -7,10 +7,10 @@ from typing import Generic, TypeVar
 
 from common.batching.batch import Item
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
-from common.sink import Outcomes, R, Sink
+from common.sink import Outcomes, R, Result, Sink
 from common.storing.breaker import Breaker, Released
 from common.storing.witness import Witness
-from common.telemetry.metrics import KindMetrics, Result
+from common.telemetry.metrics import KindMetrics
 
 T = TypeVar("T")
 

@@ -16,8 +16,9 @@ from prometheus_client.registry import Collector
 
 from common.batching.batch import Trigger
 from common.delivery import Source
+from common.envelope import ControlType
 from common.errors import Reason
-from common.sink import Outcome, Outcomes
+from common.sink import Outcome, Outcomes, Result
 from common.telemetry.log_writer import LogWriter
 
 # With PROMETHEUS_MULTIPROC_DIR in its environment the library would keep every value in files there, which we did not
@@ -35,24 +36,6 @@ _LATENCIES = (
     *(15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 450.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0),
 )
 _BY_KIND = ("service", "kind")
-
-
-class ControlType(StrEnum):
-    """What a control message says is complete."""
-
-    FILE = "file_complete"
-    EXTRACTION = "extraction_complete"
-
-
-class Result(StrEnum):
-    """How a transaction of a sink ended."""
-
-    STORED = "stored"
-    REFUSED = "refused"
-    TOO_LARGE = "too_large"
-    CONFLICT = "conflict"
-    UNAVAILABLE = "unavailable"
-
 
 RECORDS = Counter(
     "spindle_records", "Records settled, by what became of them", [*_BY_KIND, "outcome"], registry=REGISTRY

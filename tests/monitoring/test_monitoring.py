@@ -14,11 +14,12 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from common.batching.batch import Trigger
+from common.envelope import ControlType
 from common.errors import Reason
 from common.kinds import DEFAULT_PREFIX
-from common.sink import Outcomes
+from common.sink import Outcomes, Result
 from common.storing.breaker import Breaker
-from common.telemetry.metrics import REGISTRY, ControlType, KindMetrics, Result, await_store
+from common.telemetry.metrics import REGISTRY, KindMetrics, await_store
 from monitoring import signals
 from monitoring.__main__ import HERE, files, outdated
 from monitoring.alerts import ALERTS, RUNBOOK

@@ -8,10 +8,11 @@ import yaml
 from prometheus_client import generate_latest
 
 from common.batching.batch import Trigger
+from common.envelope import ControlType
 from common.errors import Reason
 from common.sink import Outcomes
 from common.storing.breaker import Breaker
-from common.telemetry.metrics import REGISTRY, ControlType, KindMetrics
+from common.telemetry.metrics import REGISTRY, KindMetrics
 from monitoring.__main__ import HERE
 from monitoring.alerts import ALERTS
 from tests.monitoring.prometheus import promtool
