@@ -12,6 +12,7 @@ import time
 from bench.queues import NAMES
 from common.consumer import READERS
 from common.kinds import Service
+from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.consuming.source import RabbitSource
 from common.service import fast_loop
 from common.settings.environment import load
@@ -51,7 +52,7 @@ def main() -> None:
     logs.configure("bench", level="warning")
     settings = load(ProgramSettings, os.environ)
     source = RabbitSource(
-        settings.broker,
+        BrokerAccess(settings.broker),
         NAMES,
         Service.TABLEINATOR,
         "releases",

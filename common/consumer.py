@@ -6,6 +6,7 @@ The only place that knows all the rooms. A service gives its settings and how to
 import asyncio
 import os
 import platform
+import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -14,10 +15,13 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from common import VERSION
+from common.batching.batch_size import LEAST
 from common.dead_letters import DeadLetter
 from common.envelope import Projection
 from common.kinds import Service
 from common.pipeline.pipeline import Pipeline
+from common.quarantine.evidence import CREDIT
+from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.consuming.fast.reader import FastReader
 from common.rabbitmq.consuming.reading import AiormqReader, DeliveryReader
 from common.rabbitmq.consuming.source import RabbitSource
@@ -120,11 +124,23 @@ def _tell_settings(settings: ConsumerSettings) -> None:
 class Consumer:
     """A service's pipelines and what they share: one breaker, one way for dead letters."""
 
-    def __init__(self, settings: ConsumerSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        *,
+        broker: BrokerAccess | None = None,
+        metrics: Callable[[Service, str], KindMetrics] = KindMetrics,
+        rng: random.Random | None = None,
+        least_batch: int = LEAST,
+        credit: int = CREDIT,
+    ) -> None:
+        """All but the settings is for a simulation, which gives its own broker and chance, and smaller numbers."""
+        self._settings, self._metrics = settings, metrics
+        self._broker = broker or BrokerAccess(settings.broker)
+        self._rng, self._least_batch, self._credit = rng, least_batch, credit
         self.service = settings.service
         BUILD.labels(settings.service).info({"version": VERSION, "python": platform.python_version()})
-        self.health = Health(settings.service, broker=self._broker, store=self._store)
+        self.health = Health(settings.service, broker=self._connected, store=self._store)
         self._breaker: Breaker | None = None
         self._store_name = settings.store_name
         self._sources: dict[str, RabbitSource] = {}
@@ -132,7 +148,7 @@ class Consumer:
         # Before anything is waited for: a service that begins while its store is away is not one without a store.
         await_store(settings.service, settings.store_name)
         for kind in settings.kinds:
-            KindMetrics(self.service, kind).begin(writers=settings.writers, consumer_timeout=self._consumer_timeout)
+            metrics(self.service, kind).begin(writers=settings.writers, consumer_timeout=self._consumer_timeout)
 
     async def run(self, store: Store, shutdown: Shutdown) -> None:
         """Carry records until the stop is asked for and everything is drained.
@@ -141,9 +157,9 @@ class Consumer:
         """
         settings = self._settings
         watch_store(self.service, in_use=store.pool_in_use, size=store.pool_size)
-        self._breaker = breaker = Breaker(service=self.service, store=store.name)
+        self._breaker = breaker = Breaker(service=self.service, store=store.name, rng=self._rng)
         letters = DeadLetterPublisher(
-            settings.broker, settings.names, self.service, on_confirmed=lambda letter: self._confirmed(letter)
+            self._broker, settings.names, self.service, on_confirmed=lambda letter: self._confirmed(letter)
         )
         for kind in settings.kinds:
             self._add_pipeline(kind, store, breaker, letters)
@@ -173,9 +189,9 @@ class Consumer:
 
     def _add_pipeline(self, kind: str, store: Store, breaker: Breaker, letters: DeadLetterPublisher) -> None:
         settings = self._settings
-        metrics = KindMetrics(self.service, kind)
+        metrics = self._metrics(self.service, kind)
         source = RabbitSource(
-            settings.broker,
+            self._broker,
             settings.names,
             self.service,
             kind,
@@ -195,6 +211,8 @@ class Consumer:
             dead_letters=letters,
             metrics=metrics,
             slots=store.slots(kind),
+            least_batch=self._least_batch,
+            credit=self._credit,
         )
         metrics.watch(source)
 
@@ -213,7 +231,7 @@ class Consumer:
 
     # What readiness reads, from another thread.
 
-    def _broker(self) -> Mapping[str, bool]:
+    def _connected(self) -> Mapping[str, bool]:
         return {
             kind: self._sources[kind].connected if kind in self._sources else False for kind in self._settings.kinds
         }

@@ -12,14 +12,14 @@ _MOST_AT_ONCE = 0.5
 
 
 class BatchSize:
-    """The size in use of one kind, between `LEAST` (or the maximum, where that is smaller) and the maximum.
+    """The size in use of one kind, between `least` (or the maximum, if that is smaller) and the maximum.
 
     `target` is what writing a batch may take, in seconds; None: the size stays at the maximum.
     """
 
-    def __init__(self, most: int, *, target: float | None = None) -> None:
+    def __init__(self, most: int, *, target: float | None = None, least: int = LEAST) -> None:
         self._most = most
-        self._least = min(LEAST, most)
+        self._least = min(least, most)
         self._step = max(1, most // _STEP)
         self._target = target
         self.records = most

@@ -5,7 +5,7 @@ import contextlib
 from typing import Generic
 
 from common.batching.batch import BatchLimits
-from common.batching.batch_size import BatchSize
+from common.batching.batch_size import LEAST, BatchSize
 from common.batching.batcher import Batcher
 from common.dead_letters import DeadLetter, DeadLetters
 from common.delivery import Source
@@ -14,6 +14,7 @@ from common.pipeline.hold_limit import HoldLimit
 from common.pipeline.reader import Reader
 from common.pipeline.settling import Settling
 from common.pipeline.writers import Writers
+from common.quarantine.evidence import CREDIT, Credit
 from common.quarantine.quarantine import Quarantine
 from common.settings.programs import ConsumerSettings
 from common.sink import R, Sink
@@ -38,13 +39,15 @@ class Pipeline(Generic[R]):
         dead_letters: DeadLetters,
         metrics: KindMetrics,
         slots: contextlib.AbstractAsyncContextManager[None] | None = None,
+        least_batch: int = LEAST,
+        credit: int = CREDIT,
     ) -> None:
         limits = BatchLimits(
             settings.batch_size, settings.batch_max_bytes, settings.flush_interval, target=settings.batch_target
         )
         self._writer_count = settings.writers
         self._source, self._dead_letters, self._metrics = source, dead_letters, metrics
-        size = BatchSize(limits.size, target=limits.target)
+        size = BatchSize(limits.size, target=limits.target, least=least_batch)
         metrics.batch_size_limit(size.records)
         self._batcher: Batcher[R] = Batcher(
             limits,
@@ -64,7 +67,7 @@ class Pipeline(Generic[R]):
             settle=settling.settle,
             dead_letters=dead_letters,
             metrics=metrics,
-            allow_flood=settings.dead_letter_flood == "allow",
+            credit=Credit(most=credit, is_limited=settings.dead_letter_flood == "hold"),
         )
         self._writers: Writers[R] = Writers(
             limits,

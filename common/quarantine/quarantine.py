@@ -61,11 +61,11 @@ class Quarantine(Generic[R]):
         settle: Settle[R],
         dead_letters: DeadLetters,
         metrics: KindMetrics,
-        allow_flood: bool,
+        credit: Credit,
     ) -> None:
         self._limits, self._size, self._batcher, self._writer = limits, size, batcher, writer
         self._breaker, self._settle, self._dead_letters, self._metrics = breaker, settle, dead_letters, metrics
-        self._credit = Credit(is_limited=not allow_flood)
+        self._credit = credit
         self._cases: dict[str, deque[Case[R]]] = {}
         """Of each id a queue; the ids that were tried last are the last."""
         self._unreadable: deque[DeadLetter] = deque()

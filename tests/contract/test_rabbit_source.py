@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from common.delivery import Delivery, Properties
 from common.errors import StartRefused
 from common.kinds import Names, Service
+from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.consuming.fast.reader import FastReader
 from common.rabbitmq.consuming.reading import AiormqReader, DeliveryReader
 from common.rabbitmq.consuming.source import RabbitSource
@@ -43,12 +44,13 @@ class RabbitHarness(SourceHarness):
 
     def __init__(self, url: str, proxy: Proxy, peer: Peer, names: Names, reader: type[DeliveryReader]) -> None:
         self.url, self.proxy, self.peer, self.names, self.reader = url, proxy, peer, names, reader
+        self.access = BrokerAccess(settings(url))
         self.queue = names.queue(SERVICE, KIND)
         self.metrics = KindMetrics(SERVICE, KIND)
 
     def make(self, *, prefetch: int = 100, max_bytes: int = 64 * 2**20) -> RabbitSource:
         return RabbitSource(
-            settings(self.url),
+            self.access,
             self.names,
             SERVICE,
             KIND,
@@ -520,7 +522,7 @@ def source_at(
 ) -> RabbitSource:
     """A source on a broker of the test's own."""
     return RabbitSource(
-        settings(url, **more),
+        BrokerAccess(settings(url, **more)),
         names,
         SERVICE,
         KIND,

@@ -12,11 +12,13 @@ from structlog.testing import capture_logs
 
 from common.delivery import Delivery, Properties
 from common.errors import BrokerUnavailable
+from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.channel import Channel, open_channel
 from common.rabbitmq.connection import Connection, broker_errors, connected
 from common.rabbitmq.consuming.fast.connection import FastConnection
 from common.rabbitmq.field_tables import DEPTH
 from common.rabbitmq.frames import header_size
+from common.settings.programs import BrokerSettings
 from tests.contract.source import becomes_ready, bodies, messages, running, take, until
 from tests.contract.test_rabbit_source import KIND, RabbitHarness, eval_at, harness, publish_raw, reader
 from tests.servers.amqp import nested, peer_of, settings
@@ -219,27 +221,32 @@ async def test_the_reason_for_a_closed_connection_is_told(harness: RabbitHarness
     assert "mind the gap" in str(lines)
 
 
-@pytest.mark.parametrize("end", [cut, hang_up])
-async def test_a_connection_lost_right_behind_its_channels_opening_is_a_lost_connection(
-    harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch, end: Callable[[Connection], None]
-) -> None:
-    """Fault 90."""
-    lost = 0
+class LosingAccess(BrokerAccess):
+    """Loses its first connections right behind their channel's opening."""
 
-    async def open_and_lose(connection: Connection) -> Channel:
-        nonlocal lost
-        channel = await open_channel(connection)
-        if lost < 2:
-            lost += 1
-            end(connection)
+    def __init__(self, broker: BrokerSettings, end: Callable[[Connection], None]) -> None:
+        super().__init__(broker)
+        self._end, self.lost = end, 0
+
+    async def open_channel(self, connection: Connection) -> Channel:
+        channel = await super().open_channel(connection)
+        if self.lost < 2:
+            self.lost += 1
+            self._end(connection)
         return channel
 
-    monkeypatch.setattr("common.rabbitmq.consuming.source.open_channel", open_and_lose)
+
+@pytest.mark.parametrize("end", [cut, hang_up])
+async def test_a_connection_lost_right_behind_its_channels_opening_is_a_lost_connection(
+    harness: RabbitHarness, end: Callable[[Connection], None]
+) -> None:
+    """Fault 90."""
+    harness.access = losing = LosingAccess(settings(harness.url), end)
     async with running(harness.make()) as source:
         await harness.publish(*messages(3))
 
         assert bodies(await take(source, 3)) == messages(3)
-    assert lost == 2
+    assert losing.lost == 2
 
 
 @pytest.mark.parametrize("make", [Connection, FastConnection])

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from common.kinds import Names, Service
 from common.pipeline.decoding import MESSAGE_MAX_BYTES
 from common.pipeline.pipeline import Pipeline
+from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.consuming.fast.reader import FastReader
 from common.rabbitmq.consuming.source import RabbitSource
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
@@ -55,7 +56,7 @@ class Place:
     def make_source(self, *, consumer_timeout: float = 1800.0) -> RabbitSource:
         """A source on the queue."""
         return RabbitSource(
-            settings(self.url),
+            BrokerAccess(settings(self.url)),
             self.names,
             SERVICE,
             KIND,
@@ -77,7 +78,10 @@ class Line:
         self.sink = FakeSink()
         self.breaker = Breaker(service=SERVICE, store="fake")
         self.letters = DeadLetterPublisher(
-            settings(place.url), place.names, SERVICE, on_confirmed=lambda letter: self.pipeline.confirmed(letter)
+            BrokerAccess(settings(place.url)),
+            place.names,
+            SERVICE,
+            on_confirmed=lambda letter: self.pipeline.confirmed(letter),
         )
         self.pipeline: Pipeline[FakeRecord] = Pipeline(
             consumer_settings(

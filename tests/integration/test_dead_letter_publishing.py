@@ -11,6 +11,7 @@ from common.dead_letters import DeadLetter
 from common.delivery import Delivery, Epoch, Properties
 from common.errors import Reason, Refusal
 from common.kinds import Names, Service
+from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.rabbitmq.topology import declare, declare_dead_letters
 from common.telemetry.metrics import REGISTRY
@@ -40,7 +41,7 @@ async def publishing(url: str, names: Names) -> AsyncIterator[Actions]:
     def confirm(letter: DeadLetter) -> None:
         (desk.expired if letter.delivery.expired else desk.confirmed).append(letter)
 
-    desk = Actions(DeadLetterPublisher(settings(url, heartbeat=2), names, SERVICE, on_confirmed=confirm))
+    desk = Actions(DeadLetterPublisher(BrokerAccess(settings(url, heartbeat=2)), names, SERVICE, on_confirmed=confirm))
     async with asyncio.timeout(60.0), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(desk.publisher.run())
         yield desk
@@ -243,7 +244,7 @@ async def test_a_settling_that_fails_ends_the_process_not_the_channel(rabbitmq: 
     def fail(_: DeadLetter) -> None:
         raise ValueError("a bug")
 
-    publisher = DeadLetterPublisher(settings(rabbitmq.url), names, SERVICE, on_confirmed=fail)
+    publisher = DeadLetterPublisher(BrokerAccess(settings(rabbitmq.url)), names, SERVICE, on_confirmed=fail)
     publisher.put(letters(1))
 
     with pytest.raises(ExceptionGroup, match="unhandled errors"):

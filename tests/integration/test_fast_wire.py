@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from common.errors import StartRefused
 from common.kinds import Names, Service
+from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.consuming.fast.reader import FastReader
 from common.rabbitmq.consuming.source import RabbitSource
 from common.telemetry.metrics import KindMetrics
@@ -25,7 +26,7 @@ KIND, SERVICE = "labels", Service.TABLEINATOR
 def source_at(url: str, names: Names | None = None, **more: Any) -> RabbitSource:
     """A source on a queue of its own."""
     return RabbitSource(
-        settings(url, **more),
+        BrokerAccess(settings(url, **more)),
         names or new_names(),
         SERVICE,
         KIND,

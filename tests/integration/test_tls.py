@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from common.errors import StartRefused
 from common.kinds import Names, Service
+from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.consuming.fast.reader import FastReader
 from common.rabbitmq.consuming.reading import AiormqReader, DeliveryReader
 from common.rabbitmq.consuming.source import RabbitSource
@@ -73,7 +74,7 @@ def reader(request: pytest.FixtureRequest) -> type[DeliveryReader]:
 
 def make(reader: type[DeliveryReader], url: str, names: Names | None = None, **more: Any) -> RabbitSource:
     return RabbitSource(
-        settings(url, **more),
+        BrokerAccess(settings(url, **more)),
         names or new_names(),
         SERVICE,
         KIND,

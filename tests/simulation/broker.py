@@ -1,10 +1,8 @@
 """The model broker: queues per service and kind, connections, and what it does to both when it is told to."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from common.kinds import Names, Service
-from common.rabbitmq import topology
-from common.rabbitmq.topology import Declared
 from tests.simulation.channel import ModelChannel
 from tests.simulation.confirming import Confirming
 from tests.simulation.messages import Message
@@ -66,19 +64,3 @@ class Broker:
 
     def _drop(self, message: Message) -> None:
         self._checks.violate(f"message {message.number} dropped by the broker's delivery limit")
-
-
-async def declare(connection: "ModelConnection", names: Names, service: Service, kind: str) -> Declared:
-    """Stand in for `common.rabbitmq.topology.declare`, with the arguments that it would give."""
-    arguments: dict[str, Any] = topology._queue(connection, names, service, kind).arguments  # type: ignore[arg-type]
-    broker = connection.broker
-    limit = arguments.get("x-delivery-limit", broker.version.default_limit)
-    # Before 4.0 a limit of -1 is not "none": the first return exceeds it.
-    broker.queue(kind).limit = None if limit == -1 and broker.version is not Version.V3_10 else limit
-    return Declared("quorum", [])
-
-
-async def declare_dead_letters(connection: "ModelConnection", *_: object) -> list[str]:
-    """Stand in for `common.rabbitmq.topology.declare_dead_letters`."""
-    connection.broker.confirming.is_routed = True
-    return []

@@ -4,8 +4,6 @@ import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from common.errors import BrokerUnavailable
-from common.rabbitmq.consuming.fast.connection import FastConnection
 from common.rabbitmq.consuming.subscription import PAUSE_LIMIT
 from tests.simulation.channel import ModelChannel
 from tests.simulation.fast_end import FastEnd
@@ -116,25 +114,3 @@ class ModelConnection:
     def _goodbye(self, gone: "asyncio.Future[None]") -> None:
         self.forget()
         self.to_client.send(answered, gone)
-
-
-async def connect(life: "Life", *, name: str, make: type = object) -> ModelConnection:
-    """Stand in for `common.rabbitmq.connection.connect`; where settings say how to reach the broker, a life stands."""
-    broker = life.world.broker
-    await asyncio.sleep(broker.latency)
-    if life.is_dead:
-        await asyncio.get_running_loop().create_future()
-    if broker.is_down:
-        raise BrokerUnavailable("RabbitMQ at model: refused")
-    connection = ModelConnection(broker, life, fast=issubclass(make, FastConnection))
-    broker.connections.append(connection)
-    life.connections.append(connection)
-    return connection
-
-
-async def open_channel(connection: ModelConnection) -> ModelChannel:
-    """Stand in for `common.rabbitmq.channel.open_channel`."""
-    await asyncio.sleep(connection.broker.latency)
-    if connection.is_closed:
-        raise BrokerUnavailable("RabbitMQ at model: connection closed")
-    return connection.open_channel()

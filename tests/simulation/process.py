@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from common.consumer import Consumer
 from common.service import Shutdown
 from common.settings.programs import ConsumerSettings
+from tests.simulation.access import ModelAccess
 from tests.simulation.checks import Checks
 from tests.simulation.connection import ModelConnection
 from tests.simulation.sink import StoreView
+from tests.simulation.tally import Tally
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -35,8 +36,14 @@ class Life:
         """Transactions that were answered."""
         self.is_dead = False
         self.shutdown = Shutdown()
-        # Where settings say how to reach the broker a life stands: each has connections of its own.
-        self.consumer = Consumer(replace(settings, broker=self))  # type: ignore[arg-type]
+        self.consumer = Consumer(
+            settings,
+            broker=ModelAccess(self),
+            metrics=partial(Tally, life=self),  # type: ignore[arg-type]  # it has what is looked at, and forgets the rest
+            rng=world.rng,
+            least_batch=1,  # the simulated batches are smaller than what is worth adapting
+            credit=world.story.setup.flood - 1,
+        )
         self.task = asyncio.get_running_loop().create_task(
             self.consumer.run(StoreView(self), self.shutdown), name=f"process {name}"
         )

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.simulation.clock import NoRest, SimulationLoop
-from tests.simulation.seams import installed
 from tests.simulation.story import Story
+from tests.simulation.telling import logs_told
 from tests.simulation.world import World
 
 
@@ -37,7 +37,7 @@ def simulate(story: Story, *, tell: bool = False) -> Ending:
             world.checks.is_told = True
             world.checks.told = lambda text: lines.append(f"{loop.time() - 1000:10.4f}  {text}")
         loop.set_exception_handler(lambda _, context: _note(world, context))
-        with installed(world):
+        with logs_told(world):
             _run(loop, world)
         return Ending(world.checks.violation, world.checks.steps, loop.turns, loop.time() - 1000, lines)
     finally:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Tally:
     """The metrics of one life, which end with it. Those that nobody looks at are not kept."""
 
-    def __init__(self, service: str, kind: str, life: "Life | None") -> None:
+    def __init__(self, service: str, kind: str, life: "Life") -> None:
         self.service, self.kind, self._life = service, kind, life
 
     def settled(self, outcomes: Outcomes, *, superseded: int) -> None:
@@ -29,15 +29,13 @@ class Tally:
         self._count("expired", count)
 
     def batch(self, *, size: int, **_: object) -> None:
-        assert self._life is not None
         self._life.checks.batch_taken(size)
 
     def batch_size_limit(self, records: int) -> None:
-        assert self._life is not None
         self._life.checks.batch_size_limit(records)
 
     def _count(self, name: str, by: int) -> None:
-        if self._life is not None and not self._life.is_dead:
+        if not self._life.is_dead:
             self._life.tally[name] += by
 
     def __getattr__(self, _: str) -> Callable[..., None]:

@@ -18,7 +18,6 @@ from tests.simulation.messages import Message, Published
 from tests.simulation.process import Life, Process
 from tests.simulation.store import ModelStore, Mood
 from tests.simulation.story import KINDS, Setup, Story
-from tests.simulation.tally import Tally
 
 PATIENCE = 600.0
 """Seconds within which all is settled once all is well: a suspect needs half a minute, one after the other."""
@@ -68,12 +67,6 @@ class World:
         """Begin the processes."""
         settings = settings_of(self.story.setup)
         self.processes = [Process(self, number, settings) for number in range(1, self.story.setup.replicas + 1)]
-
-    def tally(self, service: str, kind: str) -> Tally:
-        """The metrics of whichever life asks for them."""
-        task = asyncio.current_task()
-        life = next((process.life for process in self.processes if process.life.task is task), None)
-        return Tally(service, kind, life)  # None while the first one is being made
 
     def turn_store(self, mood: Mood) -> None:
         """Something else is the matter with the store now."""

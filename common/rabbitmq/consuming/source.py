@@ -13,15 +13,13 @@ import structlog
 from common.delivery import Delivery, Epoch
 from common.errors import BrokerUnavailable, StartRefused
 from common.kinds import Names, Service
-from common.rabbitmq.channel import open_channel
+from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.condition import Condition
-from common.rabbitmq.connection import Connection, broker_errors, connected
+from common.rabbitmq.connection import Connection, broker_errors
 from common.rabbitmq.consuming.prefetch import Prefetch
 from common.rabbitmq.consuming.reading import DeliveryReader
 from common.rabbitmq.consuming.subscription import Subscription
 from common.rabbitmq.reconnecting import Reconnecting
-from common.rabbitmq.topology import declare
-from common.settings.programs import BrokerSettings
 from common.telemetry.metrics import KindMetrics
 
 log = structlog.get_logger()
@@ -38,7 +36,7 @@ class RabbitSource:
 
     def __init__(
         self,
-        broker: BrokerSettings,
+        broker: BrokerAccess,
         names: Names,
         service: Service,
         kind: str,
@@ -157,8 +155,8 @@ class RabbitSource:
         Raises: BrokerUnavailable, also for an epoch that ended unasked; StartRefused.
         """
         name = f"spindle {self._service} {self._kind}"
-        async with connected(self._broker, name=name, make=self._reader.connection_type) as connection:
-            declared = await declare(connection, self._names, self._service, self._kind)
+        async with self._broker.connected(name=name, make=self._reader.connection_type) as connection:
+            declared = await self._broker.declare(connection, self._names, self._service, self._kind)
             self._note(declared.differences)
             subscription = await self._begin(connection, declared.queue_type)
             try:
@@ -182,7 +180,7 @@ class RabbitSource:
     async def _begin(self, connection: Connection, queue_type: str) -> Subscription:
         epoch = Epoch(self._epochs + 1)
         with broker_errors(connection.address):
-            channel = await open_channel(connection)
+            channel = await self._broker.open_channel(connection)
             subscription = Subscription(
                 connection,
                 channel,

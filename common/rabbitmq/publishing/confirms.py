@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -149,6 +149,7 @@ async def open_confirmed(
     *,
     on_verdict: Callable[[Message, bool], None],
     on_end: Callable[[list[Message], str], None],
+    open_it: Callable[[Connection], Awaitable[Channel]] = open_channel,
 ) -> ConfirmedChannel:
     """Open a channel in confirm mode.
 
@@ -156,7 +157,7 @@ async def open_confirmed(
     """
     with broker_errors(connection.address):
         async with asyncio.timeout(ANSWER_TIMEOUT):
-            channel = await open_channel(connection)
+            channel = await open_it(connection)
             confirmed = ConfirmedChannel(connection, channel, on_verdict=on_verdict, on_end=on_end)
             await channel.confirm_delivery()
     return confirmed

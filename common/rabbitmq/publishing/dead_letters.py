@@ -14,13 +14,12 @@ from common.backoff import delays
 from common.dead_letters import DeadLetter
 from common.errors import BrokerUnavailable, StartRefused
 from common.kinds import Names, Service
+from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.condition import Condition
-from common.rabbitmq.connection import Connection, connected
+from common.rabbitmq.connection import Connection
 from common.rabbitmq.publishing.confirms import ConfirmedChannel, Message, open_confirmed
 from common.rabbitmq.publishing.letter import properties_of
 from common.rabbitmq.reconnecting import Reconnecting
-from common.rabbitmq.topology import declare_dead_letters
-from common.settings.programs import BrokerSettings
 from common.telemetry.metrics import DEAD_LETTERS_UNCONFIRMED, PUBLISHING_BLOCKED
 
 log = structlog.get_logger()
@@ -37,7 +36,7 @@ class DeadLetterPublisher:
 
     def __init__(
         self,
-        broker: BrokerSettings,
+        broker: BrokerAccess,
         names: Names,
         service: Service,
         *,
@@ -95,8 +94,10 @@ class DeadLetterPublisher:
         while True:
             self._reconnecting.begin()
             try:
-                async with connected(self._broker, name=f"spindle {self._service} dead letters") as connection:
-                    self._channel = await open_confirmed(connection, on_verdict=self._judge, on_end=self._lose)
+                async with self._broker.connected(name=f"spindle {self._service} dead letters") as connection:
+                    self._channel = await open_confirmed(
+                        connection, on_verdict=self._judge, on_end=self._lose, open_it=self._broker.open_channel
+                    )
                     await self._publish_on(self._channel)
             except (BrokerUnavailable, StartRefused) as error:
                 self._complain(str(error))
@@ -126,7 +127,7 @@ class DeadLetterPublisher:
     async def _declare_again(self, connection: Connection) -> None:
         """Somebody may have deleted where the letters go."""
         for kind in {letter.kind for letter in self._backlog}:
-            await declare_dead_letters(connection, self._names, self._service, kind)
+            await self._broker.declare_dead_letters(connection, self._names, self._service, kind)
 
     def _fill_outbox(self, connection: Connection) -> None:
         self._drop_expired()
