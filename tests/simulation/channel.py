@@ -40,7 +40,10 @@ class ModelChannel:
         self.consumer: Consumer | None = None
         self.published = 0
         self._loop = asyncio.get_running_loop()
+        self.queue = ""
         self.prefetch = 0
+        self.answered = 0
+        """How many deliveries the runtime has acknowledged."""
         self._waiting: list[asyncio.Future[Any]] = []
         self._on_end: list[Callable[[str], None]] = []
 
@@ -65,6 +68,7 @@ class ModelChannel:
         await self._ask(lambda: None)
 
     async def basic_consume(self, queue: str, _: object, *, arguments: dict[str, Any]) -> SimpleNamespace:
+        self.queue = queue
         await self._ask(lambda: self._consume(queue, arguments), then=self._attach)
         return SimpleNamespace(consumer_tag="consumer")
 
@@ -104,6 +108,7 @@ class ModelChannel:
         tags = [each for each in self.outstanding if each <= tag] if multiple else [tag]
         for each in tags:
             if (received := self.outstanding.pop(each, None)) is not None:
+                self.answered += 1
                 checks.acknowledged(received[0])
         checks.remembered(entries(self.subscription))
         self.connection.to_broker.send(self._settle, tag, multiple)

@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from common.rabbitmq.consuming.prefetch import FIRST_WAIT, TURNS
 from common.rabbitmq.consuming.subscription import PAUSE_LIMIT
 from tests.simulation.channel import ModelChannel
 from tests.simulation.fast_end import FastEnd
@@ -54,6 +55,7 @@ class ModelConnection:
     def resume_reading(self) -> None:
         if self._paused_at is not None and self._loop.time() > self._paused_at + PAUSE_LIMIT - 0.001:
             self._was_full = True
+            self.life.filled_at.update({channel.queue: self._loop.time() for channel in self.channels})
         self._paused_at = None
         self.to_client.let_go()
 
@@ -100,9 +102,15 @@ class ModelConnection:
             return
         now = self._loop.time()
         oldest = min(since for _, since in channel.outstanding.values())
-        is_narrow = channel.prefetch < self.life.settings.prefetch  # it may give way to one with all of it
-        if not (self._was_full or is_narrow) and now < oldest + self.life.settings.hold_limit - 0.001:
+        has_reason = self._was_full or self._may_widen(channel, now)
+        if not has_reason and now < oldest + self.life.settings.hold_limit - 0.001:
             self.checks.violate(f"{len(channel.outstanding)} deliveries handed back after {now - oldest:.1f} s")
+
+    def _may_widen(self, channel: ModelChannel, now: float) -> bool:
+        """Whether a narrow channel may give way to one with the whole prefetch: the store has taken twice as many."""
+        is_narrow = channel.prefetch < self.life.settings.prefetch
+        narrow_since = self.life.filled_at.get(channel.queue, now)
+        return is_narrow and channel.answered >= TURNS * channel.prefetch and now > narrow_since + FIRST_WAIT - 0.001
 
     def _end(self, reason: str) -> None:
         self.is_closed = True

@@ -28,6 +28,8 @@ class Life:
         self.world, self.name, self.settings = world, name, settings
         self.checks: Checks = world.checks
         self.connections: list[ModelConnection] = []
+        self.filled_at: dict[str, float] = {}
+        """By queue: when more bytes than may wait had last waited for as long as the socket may stay unread."""
         self.writing: defaultdict[str, set[str]] = defaultdict(set)
         self.tally: Counter[str] = Counter()
         self.transactions = 0

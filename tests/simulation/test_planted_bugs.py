@@ -160,6 +160,11 @@ def narrow_forever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Prefetch, "may_widen", lambda self, settled, now: False)
 
 
+def widened_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A narrow prefetch is widened with the first record that the store takes, and soon narrowed again."""
+    patch.setattr(Prefetch, "may_widen", lambda self, settled, now: self.is_narrow and settled > 0)
+
+
 def acknowledged_remembered(patch: pytest.MonkeyPatch) -> None:
     """The ledger remembers each tag that it has acknowledged behind a gap, until the gap closes."""
     real, real_take = AckLedger.take_singly, AckLedger.take
@@ -193,6 +198,7 @@ def acknowledged_remembered(patch: pytest.MonkeyPatch) -> None:
         (batch_too_long, "are allowed"),
         (default_delivery_limit, "dropped by the broker's delivery limit"),
         (narrow_forever, "after all was well the prefetch is"),
+        (widened_at_once, "handed back after"),
         (acknowledged_remembered, "entries remembered of a channel"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
