@@ -29,7 +29,7 @@ _GRACE = 1.0  # seconds from the deadline to the hard end, for what cancellation
 
 
 class Shutdown:
-    """The soft stop: asked for once, told to everyone who registered, and at once to whoever registers later."""
+    """The soft stop: asked for once, and told to everyone who registered; those who register later hear it at once."""
 
     def __init__(self) -> None:
         self.begun = False

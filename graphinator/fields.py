@@ -114,7 +114,7 @@ def _read_names(value: Any) -> list[Any]:
 
 
 def _references(value: Any) -> list[Any]:
-    """The references that say whom they mean."""
+    """The references that have an id."""
     return [each for each in _listed(value) if isinstance(each, _Reference) and _is_somebody(each.id)]
 
 

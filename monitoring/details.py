@@ -91,7 +91,7 @@ def _wrong() -> Sequence[Panel]:
         ),
         line(
             "Log lines dropped",
-            "Per minute: whoever reads the log does not keep up, and nothing waits for it.",
+            "Per minute: the log's reader does not keep up, and nothing waits for it.",
             Query("round(sum by (job) (increase(spindle_log_lines_dropped_total[1m])))", "{{job}}"),
         ),
         number(

@@ -179,7 +179,7 @@ def _answers() -> Sequence[Panel]:
         ),
         names(
             "What limits it",
-            "What is fullest of each service. Nothing waits: it keeps up with whoever publishes. Neither: look "
+            "What is fullest of each service. Nothing waits: it keeps up with the producers. Neither: look "
             "at RabbitMQ, the network, and the machine's CPU.",
             Query(f"topk by (service) (1, {' or '.join(_limits())})", "{{service}}: {{limit}}"),
             width=6,

@@ -25,7 +25,7 @@ class Meaning(StrEnum):
 
 _R, _O, _T, _D, _U = Meaning.RETRY, Meaning.OUTAGE, Meaning.TOO_LARGE, Meaning.DATA, Meaning.UNKNOWN
 
-# Every class of PostgreSQL's appendix A; 22 and the like are stood behind by the flood guard.
+# Every class of PostgreSQL's appendix A. If we are wrong about 22 and the like, quarantine's credit limits the harm.
 BY_CLASS: Final[Mapping[str, Meaning]] = MappingProxyType(
     {"00": _U, "01": _U, "02": _U, "03": _U, "08": _O, "09": _U, "0A": _O, "0B": _U, "0F": _U, "0L": _U, "0P": _U}
     | {"0Z": _U, "10": _U, "20": _U, "21": _U, "22": _D, "23": _D, "24": _U, "25": _U, "26": _R, "27": _U, "28": _O}

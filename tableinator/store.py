@@ -19,8 +19,8 @@ from tableinator.settings import PostgresSettings, TableinatorSettings
 from tableinator.sink import TableSink
 from tableinator.sqlstates import alarm_sentence
 
-# Login, database, schema, what the tables are, what the server can do: no waiting fixes these, and whoever has just
-# started the service is there to read it. While the service runs they are outages, with an alarm.
+# Login, database, schema, what the tables are, what the server can do: no waiting fixes these, and the person who has
+# just started the service is there to read it. While the service runs they are outages, with an alarm.
 _NOT_AWAITED: Final = frozenset({"28", "3D", "3F", "42", "0A"})
 
 

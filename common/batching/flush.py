@@ -1,4 +1,4 @@
-"""Say what closes the batch at the head of the stream, and when: at once where it is full, soon where a writer is free.
+"""Say what closes the batch at the head of the stream, and when: at once if it is full, soon if a writer is free.
 
 Asked only while a writer is free. A flood goes out in full batches, a trickle at once: what tells them apart is the
 rate so far, and whether the broker had more to send than the prefetch let it.
@@ -19,19 +19,19 @@ class FlushPolicy:
     """
 
     def __init__(self, limits: BatchLimits, size: BatchSize, *, saturated_at: int | None) -> None:
-        self._limits, self._size, self._brim = limits, size, saturated_at
-        self._is_brimful = False
+        self._limits, self._size, self._saturated_at = limits, size, saturated_at
+        self._is_saturated = False
         self._refilled_by = 0.0
         self.is_drained = False
         """Whether the stream has ended: nothing is waited for then."""
 
     def arrived(self, unsettled: int) -> None:
         """Deliveries have come; so many are unsettled now."""
-        self._is_brimful = self._brim is not None and unsettled >= self._brim
+        self._is_saturated = self._saturated_at is not None and unsettled >= self._saturated_at
 
     def settled(self, now: float) -> None:
         """There is room for more: a broker that had to wait for it sends on, though perhaps not at this moment."""
-        if self._is_brimful:
+        if self._is_saturated:
             self._refilled_by = now + self._limits.refill
 
     def trigger(self, stream: Stream[Any], now: float) -> Trigger | None:
@@ -65,6 +65,6 @@ class FlushPolicy:
         patience = first + limits.idle + limits.worth_waiting
         if not now < full_at <= patience:
             return max(now, self._refilled_by)
-        # It is looked at when it is full anyway. Sooner by the clock, and it would be looked at a thousand times over
-        # where few are missing and none come.
+        # A full batch is seen without a timer. An earlier one would fire a thousand times if a few records are missing
+        # and none arrive.
         return max(min(now + limits.idle, patience), full_at, self._refilled_by)

@@ -1,6 +1,6 @@
-"""Deliveries that may be what kills the process: each is written alone and after the others.
+"""Deliveries that may be what kills the process: each is written alone, after the others.
 
-Whatever comes later with an id that waits here waits here too, so that versions of one id keep their order.
+A later record of an id that waits here waits here too, so that versions of one id keep their order.
 """
 
 from collections import Counter, deque

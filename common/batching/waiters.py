@@ -9,8 +9,8 @@ from collections.abc import Callable
 class Waiters:
     """A queue of those who wait, and one alarm clock for all of them.
 
-    `recheck` is called whenever a turn may be due: when somebody begins to wait, when the clock rings, and when a
-    woken writer was cancelled before it could take its turn.
+    `recheck` is called whenever work may be due: when somebody begins to wait, when the clock rings, and when a
+    writer is cancelled after it was woken.
     """
 
     def __init__(self, recheck: Callable[[], None]) -> None:
@@ -37,7 +37,7 @@ class Waiters:
                 self._waiting.remove(future)
 
     def wake_one(self) -> None:
-        """Give the longest waiting writer its turn."""
+        """Wake the writer that has waited longest."""
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
@@ -45,7 +45,7 @@ class Waiters:
                 return
 
     def wake_all(self) -> None:
-        """Give everybody a turn."""
+        """Wake everybody."""
         while self._waiting:
             self.wake_one()
 
@@ -63,7 +63,7 @@ class Waiters:
 def whole(when: float) -> float:
     """Round a time up to a whole millisecond.
 
-    uvloop's timers know no others, and what rings too early is set again and rings at once, over and over, until its
-    time has come.
+    uvloop's timers know no others. One that rings too early is set again, and rings again at once, until its time
+    has come.
     """
     return max(when, math.ceil(when * 1000) / 1000)  # the quotient may be smaller by the last bit

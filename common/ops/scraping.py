@@ -1,4 +1,4 @@
-"""Read a process's metrics and readiness from outside, as whoever watches it does."""
+"""Read a process's metrics and readiness from outside, as a monitoring system does."""
 
 import http.client
 from collections.abc import Iterable, Iterator, Mapping

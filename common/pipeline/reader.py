@@ -90,5 +90,7 @@ class Reader(Generic[R]):
         what = (error.reason, error.refusal.error_class)
         if what not in self._said:
             self._said.add(what)
-            log.warning("Dead letters of a new sort", data_type=self._metrics.kind, reason=error.reason, error=what[1])
+            log.warning(
+                "First dead letter of this kind", data_type=self._metrics.kind, reason=error.reason, error=what[1]
+            )
         return DeadLetter(delivery, self._metrics.kind, error.record_id, error.reason, error.refusal)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class Condition:
-    """Whoever changes a fact says so; whoever waits for one looks again."""
+    """One side says that a fact has changed; the other side waits for it, and looks again."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -17,6 +17,6 @@ class Condition:
     async def until(self, fact: Callable[[], object]) -> None:
         """Return once the fact holds; at once if it does already."""
         while not fact():
-            # Everybody who waits now wakes at the next notice, whoever clears the event after it.
+            # All who wait now wake at the next notice, also if one of them clears the event after it.
             self._event.clear()
             await self._event.wait()

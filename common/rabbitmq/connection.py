@@ -146,7 +146,7 @@ class Connection(aiormq.connection.Connection):
 
     @property
     def greeting(self) -> bytes:
-        """What the broker, or whoever it was, has said first."""
+        """What the peer, a broker or not, has said first."""
         stream_end = self._transports.stream_end
         return stream_end.greeting if stream_end is not None else b""
 
@@ -292,7 +292,7 @@ def broker_errors(address: str, *passed: type[Exception]) -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError as error:
-        # aiormq gives a connection's end to whoever waits on it, also as a cancellation that nobody asked for.
+        # aiormq tells all who wait on a connection of its end, also by a cancellation that nobody asked for.
         if _is_cancelled():
             raise
         raise BrokerUnavailable(f"RabbitMQ at {address}: connection closed") from error

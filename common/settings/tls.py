@@ -1,4 +1,4 @@
-"""The settings of an encrypted connection: whether there is one, whom to trust, and who we are."""
+"""The settings of an encrypted connection: whether there is one, which authority to trust, and who we are."""
 
 from pathlib import Path
 from typing import Annotated, Self

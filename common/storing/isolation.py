@@ -1,7 +1,7 @@
 """Find the records that a store refuses, and store all others.
 
-Where the store names the record it is taken out; where it does not, the batch is halved until the bad record stands
-alone. Pure: what a refusal leads to is decided by the caller.
+If the store names the record, that one is taken out. If not, the batch is halved until the bad record stands alone.
+Pure: the caller decides what a refusal leads to.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -33,7 +33,7 @@ class Refused(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Suspected(Generic[T]):
-    """The store failed on this one, alone, for a reason that may not be the record's: the rule of evidence decides."""
+    """The store failed on this one, alone, for a reason that may not be the record's: quarantine decides."""
 
     item: T
     refusal: Refusal
@@ -45,7 +45,7 @@ Verdict = Stored[T] | Refused[T] | Suspected[T]
 async def isolate(write: Callable[[Sequence[T]], Awaitable[Outcomes]], items: Sequence[T]) -> AsyncIterator[Verdict[T]]:
     """Write all items that the store takes and give a verdict on each.
 
-    One bad item among n costs one more transaction where the store names it, else at most 2·log2(n) + 2.
+    One bad item among n costs one more transaction if the store names it, else at most 2·log2(n) + 2.
     Raises: whatever `write` raises beyond RecordsRefused and BatchTooLarge; what was yielded before stays true.
     """
     runs = [items]
@@ -73,7 +73,7 @@ async def isolate(write: Callable[[Sequence[T]], Awaitable[Outcomes]], items: Se
 
 
 def _named(run: Sequence[T], error: RecordsRefused) -> frozenset[int] | None:
-    """The positions that are known to be meant; None where halving must find them."""
+    """The positions that are known to be meant; None if halving must find them."""
     if len(run) == 1:
         return frozenset({0})
     known = frozenset(position for position in error.positions or () if 0 <= position < len(run))

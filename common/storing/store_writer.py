@@ -80,11 +80,11 @@ class StoreWriter(Generic[R]):
         self.witness: Witness[R] = Witness()
 
     def begin_no_more(self) -> None:
-        """Drain: whoever waits for a slot is released, and so is who would begin from now on."""
+        """Drain: release all who wait for a slot, and all who would begin from now on."""
         self._is_over = True
 
     async def finish(self) -> None:
-        """Begin no more, and wait for what is being written: whoever wrote it settles it before this returns."""
+        """Begin no more, and wait for what is being written: it is settled before this returns."""
         self.begin_no_more()
         await self._at_rest.wait()
 

@@ -198,7 +198,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what is our own fault: whoever asked may have gone."""
+        """Log what is our own fault: the client may have gone."""
         if not isinstance(sys.exception(), OSError):
             log.exception("No answer to a health request")
 

@@ -1,7 +1,8 @@
 """Every Prometheus metric of the services, declared once.
 
-Counters move after the commit they count. Label values come from fixed sets: services, kinds, outcomes, reasons. What
-counts is there at 0 from a kind's beginning, with every label: of a series that begins at 7 nobody ever sees the 7.
+Counters move after the commit they count. Label values come from fixed sets: services, kinds, outcomes, reasons.
+Counters are there at 0 from a kind's beginning, with every label: Prometheus sees no increase in a series that begins
+at 7.
 """
 
 import time
@@ -143,7 +144,7 @@ HELD = Gauge(
 )
 FLOODED = Gauge(
     "spindle_refusing_everything",
-    "1 while everything of a kind is refused: held by the flood guard, or handed back",
+    "1 while everything of a kind is refused: held in quarantine, or handed back",
     _BY_KIND,
     registry=REGISTRY,
 )

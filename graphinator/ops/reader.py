@@ -1,4 +1,4 @@
-"""Read the graph back, for whoever verifies it: records with their properties and edges, in the shapes of a projection.
+"""Read the graph back, to verify it: records with their properties and edges, in the shapes of a projection.
 
 Page by page along the unique index: memory is bounded by a page, no transaction lasts longer than one, and a page that
 failed can be asked for again. What a page shows is the graph of its moment, not of one moment for all.

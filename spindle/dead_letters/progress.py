@@ -1,4 +1,4 @@
-"""How far a turn is, on a terminal."""
+"""How far a pass is, on a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator

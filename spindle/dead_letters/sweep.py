@@ -33,7 +33,7 @@ class Passage:
     newest_load: str | None = None
     """Of all letters met so far, chosen or not."""
     twins: int = 0
-    """Letters that an interrupted turn had left twice, of which one was dropped."""
+    """Letters that an interrupted pass had left twice, of which one was dropped."""
     said: list[str] = field(default_factory=list)
     """A sentence for each queue in which letters could not be copied in their order."""
 

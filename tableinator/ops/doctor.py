@@ -114,12 +114,12 @@ def limit_check(limits: Mapping[str, int | None], needed: int) -> Check | None:
 
     Returns: what fails, None where nothing does.
     """
-    for name, mend in _RAISED.items():
+    for name, fix in _RAISED.items():
         limit = limits[name]
         if limit is not None and limit < needed:
             return _found.failed(
                 "connections",
-                f"The {name} allows {limit}, and a replica takes {needed}: {mend}, or lower POSTGRES_WRITERS.",
+                f"The {name} allows {limit}, and a replica takes {needed}: {fix}, or lower POSTGRES_WRITERS.",
             )
     return None
 
@@ -199,7 +199,7 @@ async def _pooler(settings: PostgresSettings) -> list[Check]:
             _found.ok(
                 "pooler",
                 "A connection pooler stands between, and gives each transaction any of its sessions (transaction "
-                "pooling): statements are parsed anew for every batch.",
+                "pooling): statements are parsed again for every batch.",
             )
         ]
     return [_found.ok("pooler", "A connection pooler stands between, and each of our sessions has one of its own.")]

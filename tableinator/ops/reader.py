@@ -1,4 +1,4 @@
-"""Read the tables: for verification, and for whoever counts. Bounded memory, whatever the tables hold."""
+"""Read the tables, to verify and to count them. Bounded memory, however much they hold."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -21,7 +21,7 @@ _LIMIT = 300.0
 """Seconds for a whole run; one that takes longer has failed."""
 _DRAINED = 120.0
 _PERSON = 5.0
-"""Seconds without progress, while the flood guard holds, after which a person allows the dead letters."""
+"""Seconds without progress, while quarantine holds refused records, after which a person allows the dead letters."""
 _LOOK = 0.3
 
 

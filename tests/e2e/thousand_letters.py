@@ -28,7 +28,7 @@ KINDS = ("artists", "labels")
 SETTINGS = {"KINDS": ",".join(KINDS)}
 CAUSES = {Service.TABLEINATOR: {"MESSAGE_MAX_BYTES": "16KiB"}, Service.GRAPHINATOR: {}}
 """A limit that is too low for some of the records."""
-# A replay brings unreadable messages back without good ones between them: the flood guard would hold a hundred of them.
+# A replay brings unreadable messages back without good ones between them: quarantine would hold all but 99 of them.
 MENDED = {service: {"DEAD_LETTER_FLOOD": "allow"} for service in Service}
 
 LETTERS = {

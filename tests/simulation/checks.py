@@ -38,7 +38,7 @@ class Checks:
         self.violation: str | None = None
         self.steps = 0
         self.excused: set[tuple[str, bytes]] = set()
-        """Good records that a store refused for certain, before the flood guard had seen enough to doubt it."""
+        """Good records that a store refused for certain, before the credit was spent."""
         self.store: ModelStore
         self.told: Callable[[str], None] = lambda _: None
         self.is_told = False

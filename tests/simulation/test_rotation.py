@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from common.rabbitmq.ops import turning
+from common.rabbitmq.ops import copying
 from common.rabbitmq.ops.fates import Drop, Fate, Judge
 from common.rabbitmq.ops.outgoing import Outgoing
 from common.rabbitmq.ops.queue_reader import StoredLetter
@@ -29,8 +29,8 @@ def test_no_letter_is_lost_or_judged_twice_whatever_its_queue_does() -> None:
 
 
 def a_number_met_again_is_a_twin(patch: pytest.MonkeyPatch) -> Wrap:
-    """As it was: whatever bears the number of a letter met in this turn is dropped, and the order is believed in."""
-    patch.setattr(turning, "sign_of_disorder", lambda *_, **__: "")
+    """As it was: whatever bears the number of a letter met in this pass is dropped, and the order is believed in."""
+    patch.setattr(copying, "sign_of_disorder", lambda *_, **__: "")
 
     def wrap(judge: Judge) -> Judge:
         met: set[object] = set()

@@ -75,7 +75,7 @@ class World:
         self.checks.calm()
 
     def note_refused(self, life: Life) -> None:
-        """A life hears a refusal; if everything is refused, it is misled until its flood guard has seen enough."""
+        """A life hears a refusal; if everything is refused, it is misled until its credit is spent."""
         if self.store.mood.refusing == "certain":
             self.misled.add((self._moods, life.name, life.written))
 

@@ -22,7 +22,7 @@ PAUSE_LIMIT = 10.0
 arrive unread all the while: aiormq gives up after three of them."""
 
 GAP_LIMIT = 1.0
-"""Seconds after which it is seen what settled ones still wait for one before them; then each gets its own frame."""
+"""Seconds after which settled deliveries that are stuck behind an unsettled one are acknowledged one by one."""
 
 APPLIED = 0.25
 """Seconds that a channel stays open after single acknowledgements: of more than 32 on their way into a quorum queue

@@ -67,7 +67,7 @@ async def _queues(connection: Connection, names: Names, kinds: Sequence[str]) ->
             differences += [difference for each in found for difference in each.differences]
     if differences:
         # An exchange is shared by two services, and would be named twice.
-        advice = "It will be used as it is; deleted while it is empty, it is made anew by the services as they want it."
+        advice = "It will be used as it is; deleted while it is empty, the services make it again as they want it."
         return [_found.warning("queues", f"{each}. {advice}") for each in dict.fromkeys(differences)]
     if not existing:
         return [_found.ok("queues", f"None exists under {names.prefix} yet: the services will declare them.")]

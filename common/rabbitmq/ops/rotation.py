@@ -3,12 +3,12 @@
 A broker counts a message that is taken and given back as delivered once more, whichever way it is given back (by close,
 cancel, nack, recover or get: tried on 3.10 and 4.0, by close and nack on 4.3), and beyond a queue's limit it drops it.
 So a letter that stays is not given back: a copy goes to the end of the queue, and the letter is acknowledged once the
-broker has confirmed the copy (turning.py). After a whole turn all stand in their order again.
+broker has confirmed the copy (copying.py). After a whole pass all stand in their order again.
 
 That needs a queue that is first in, first out. With priorities, with letters that expire, or with somebody else who
-takes some, a turn meets its own copies, and can't tell them from letters that are there twice. At the first such sign
+takes some, a pass meets its own copies, and can't tell them from letters that are there twice. At the first such sign
 the rest is held instead, all at the same time (holding.py). Nothing is dropped but what the caller drops, and a twin of
-which the other is held at that moment (sightings.py). A turn that is interrupted leaves every letter in the queue,
+which the other is held at that moment (sightings.py). A pass that is interrupted leaves every letter in the queue,
 some of them twice; the next one meets them, and drops one of each two.
 """
 
@@ -23,12 +23,12 @@ from common.errors import BrokerUnavailable, StartRefused
 from common.rabbitmq.channel import open_channel
 from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import ANSWER_TIMEOUT, CLOSE_TIMEOUT, Connection, broker_errors, connected
+from common.rabbitmq.ops.copying import Copying
 from common.rabbitmq.ops.fates import Fate, Judge, OnDone
 from common.rabbitmq.ops.holding import RENEWED_AT, Hold
 from common.rabbitmq.ops.outgoing import Outgoing, Taken
 from common.rabbitmq.ops.queue_reader import StoredLetter, taking
 from common.rabbitmq.ops.sightings import Sightings
-from common.rabbitmq.ops.turning import Turn
 from common.rabbitmq.topology import GRANTS, queue_lengths
 from common.settings.programs import BrokerSettings
 
@@ -49,7 +49,7 @@ class Passed:
     total: int
     """Letters that the queue had ready at the beginning."""
     disorder: str = ""
-    """Why letters were held instead of copied; empty if the queue could be turned."""
+    """Why letters were held instead of copied; empty if all could be copied."""
     twins: int = 0
     """Letters that were there twice, of which one was dropped."""
 
@@ -111,7 +111,7 @@ def _told_apart(judge: Judge) -> Judge:
 
 
 class _Pass:
-    """Turn while the order allows it, and hold the rest."""
+    """Copy while the order allows it, and hold the rest."""
 
     def __init__(self, connection: Connection, queue: str, judge: Judge, way: Way, total: int, on_done: OnDone) -> None:
         self._connection, self._queue, self._judge, self._way = connection, queue, judge, way
@@ -124,19 +124,19 @@ class _Pass:
         await outgoing.open()
         async with taking(self._connection, self._queue, condition=condition) as letters:
             held: list[Taken] = []
-            turn = self._turn(outgoing)
+            copying = self._copying(outgoing)
             if not disorder:
                 await letters.consume(min(self._way.window, self._total))
-                held = await turn.run(letters, condition)
-                disorder = turn.disorder
+                held = await copying.run(letters, condition)
+                disorder = copying.disorder
             if not disorder:
                 return Passed(self._total)
-            hold = self._hold(outgoing, self._total - turn.judged)
+            hold = self._hold(outgoing, self._total - copying.judged)
             await hold.run(letters, condition, held)
             return Passed(self._total, disorder, hold.twins)
 
-    def _turn(self, outgoing: Outgoing) -> Turn:
-        return Turn(
+    def _copying(self, outgoing: Outgoing) -> Copying:
+        return Copying(
             self._connection,
             self._judge,
             self._sightings,
@@ -162,7 +162,7 @@ class _Pass:
 
 @asynccontextmanager
 async def _alone_with(connection: Connection, queue: str) -> AsyncIterator[None]:
-    """Have no second turn of a queue: an exclusive queue stands for the lock.
+    """Have no second pass of a queue: an exclusive queue is the lock.
 
     It ends with the connection, and is deleted before: a broker takes its time to notice the end of a connection.
     """

@@ -1,7 +1,7 @@
 """Publish many messages, with many confirms in flight.
 
-No task of its own: whoever publishes or flushes does the work, which is writing, waiting for confirms, and doing both
-again for what was refused, returned or lost.
+No task of its own: the caller of `publish` or `flush` does the work. It writes, waits for confirms, and does both again
+for what was refused, returned or lost.
 """
 
 import asyncio
@@ -189,7 +189,7 @@ class Publisher:
         )
         if self._silent // self._stalled > stalls and self._channel is not None:
             self._channel.end(f"nothing confirmed for {self._silent:g} s")
-            self._channel.connection.cut()  # whoever is frozen takes no goodbye, nor what lies in our buffers
+            self._channel.connection.cut()  # a frozen peer takes no goodbye, nor what lies in our buffers
 
     async def _usable_channel(self) -> ConfirmedChannel | None:
         """The channel, a new one if need be; None where there is none to be had."""

@@ -62,7 +62,7 @@ class Shapes:
 
     def __init__(self) -> None:
         self.latest = Shape(0, b"", b"", 0, is_stamped=False, facts=Facts())
-        """The last one recognised or learned: whoever is in a hurry compares with it before asking for `read`."""
+        """The last one recognised or learned: the hot path compares with it before it asks for `read`."""
         self._known: deque[Shape] = deque(maxlen=_SHAPES)
         self._strangers = 0
 

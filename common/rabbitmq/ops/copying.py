@@ -1,6 +1,6 @@
-"""Turn a queue once round: what stays is copied to its end, so that all stand afterwards as they stood before.
+"""Go once round a queue by copying: what stays is copied to its end, so that all stand as before afterwards.
 
-Only in a queue that is strictly first in, first out. At the first sign that it is not, a turn stops.
+Only in a queue that is strictly first in, first out. At the first sign that it is not, this stops.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ def sign_of_disorder(letter: StoredLetter, sightings: Sightings, *, has_prioriti
     return ""
 
 
-class Turn:
-    """One turn, which takes at most as many letters as the queue held at its beginning."""
+class Copying:
+    """One pass that copies, and takes at most as many letters as the queue held at its beginning."""
 
     def __init__(
         self,
