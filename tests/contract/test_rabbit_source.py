@@ -10,7 +10,7 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from common.delivery import Delivery, Properties
+from common.delivery import Delivery, Properties, Source
 from common.errors import StartRefused
 from common.kinds import Names, Service
 from common.rabbitmq.access import BrokerAccess
@@ -32,7 +32,7 @@ from tests.contract.source import (
     until,
 )
 from tests.servers.amqp import Peer, new_names, peer_of, proxied, settings
-from tests.servers.brokers import Broker, version_of
+from tests.servers.brokers import Broker, impatient, version_of
 from tests.servers.native import OwnRabbitMQ
 from tests.servers.servers import RabbitMQ
 
@@ -219,15 +219,22 @@ async def test_above_the_byte_limit_the_rest_stays_with_the_broker_until_there_i
     assert most < 40  # not the prefetch, which would be 25 MB
 
 
+@asynccontextmanager
+async def overfull(harness: RabbitHarness) -> AsyncIterator[Source]:
+    """A source whose queue holds ten times the bytes that may wait."""
+    async with running(harness.make()):
+        pass  # the queue is there, and what is published now all comes to the first epoch
+    await harness.publish(*(bytes([number]) * 100_000 for number in range(100)))
+    async with running(harness.make(prefetch=200, max_bytes=2**20)) as source:
+        yield source
+
+
 async def test_a_byte_limit_that_stays_reached_begins_again_with_fewer_deliveries(
     slow_harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 0.3)
-    async with running(slow_harness.make()):
-        pass  # the queue is there, and what is published now all comes to the first epoch
-    await slow_harness.publish(*(bytes([number]) * 100_000 for number in range(100)))
     before = reconnects()
-    async with running(slow_harness.make(prefetch=200, max_bytes=2**20)) as source:
+    async with overfull(slow_harness) as source:
         await until(lambda: reconnects() > before and source.unsettled >= 8)
         await asyncio.sleep(1.0)  # again for longer than the socket may stay unread
 
@@ -245,11 +252,8 @@ async def test_once_the_store_takes_records_again_the_whole_prefetch_is_asked_fo
     """Fault 79: it stayed narrow for the life of the connection, and the batches with it."""
     monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 0.3)
     monkeypatch.setattr("common.rabbitmq.consuming.prefetch.FIRST_WAIT", 0.3)
-    async with running(slow_harness.make()):
-        pass  # the queue is there, and what is published now all comes to the first epoch
-    await slow_harness.publish(*(bytes([number]) * 100_000 for number in range(100)))
     before = reconnects()
-    async with running(slow_harness.make(prefetch=200, max_bytes=2**20)) as source:
+    async with overfull(slow_harness) as source:
         await until(lambda: reconnects() > before and source.unsettled >= 8)
         left, counts = 100, set()
         while left:
@@ -403,21 +407,8 @@ async def test_a_delivery_kept_beyond_the_consumer_timeout_comes_again(
 
 @pytest.fixture
 def impatient_rabbitmq(each_rabbitmq: RabbitMQ) -> Iterator[Broker]:
-    """A broker that takes deliveries back after a second."""
-    if not isinstance(each_rabbitmq, Broker):
-        pytest.skip("a broker that the environment names is not to be reconfigured")
-    eval_at(each_rabbitmq, consumer_timeout=1000, channel_tick_interval=500)
-    try:
-        yield each_rabbitmq
-    finally:
-        eval_at(each_rabbitmq, consumer_timeout=1_800_000, channel_tick_interval=60_000)
-
-
-def eval_at(broker: Broker, **variables: int) -> None:
-    """Set what a broker takes from its configuration."""
-    broker.rabbitmqctl(
-        "eval", ", ".join(f"application:set_env(rabbit, {name}, {value})" for name, value in variables.items()) + "."
-    )
+    with impatient(each_rabbitmq, after=1.0, tick=0.5) as broker:
+        yield broker
 
 
 async def test_a_silent_broker_is_noticed(own_rabbitmq: OwnRabbitMQ, reader: type[DeliveryReader]) -> None:

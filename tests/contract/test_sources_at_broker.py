@@ -20,9 +20,9 @@ from common.rabbitmq.field_tables import DEPTH
 from common.rabbitmq.frames import header_size
 from common.settings.programs import BrokerSettings
 from tests.contract.source import becomes_ready, bodies, messages, running, take, until
-from tests.contract.test_rabbit_source import KIND, RabbitHarness, eval_at, harness, publish_raw, reader
+from tests.contract.test_rabbit_source import KIND, RabbitHarness, harness, publish_raw, reader
 from tests.servers.amqp import nested, peer_of, settings
-from tests.servers.brokers import Broker
+from tests.servers.brokers import Broker, set_environment
 from tests.servers.servers import RabbitMQ
 
 __all__ = ["harness", "reader"]
@@ -126,11 +126,11 @@ def acks_in(sent: bytes) -> list[Basic.Ack]:
 @pytest.fixture(params=[0, 8192])
 def frame_max(request: pytest.FixtureRequest, broker: Broker) -> Iterator[int]:
     """A broker that offers this limit to new connections."""
-    eval_at(broker, frame_max=request.param)
+    set_environment(broker, frame_max=request.param)
     try:
         yield request.param
     finally:
-        eval_at(broker, frame_max=131_072)
+        set_environment(broker, frame_max=131_072)
 
 
 async def test_frames_are_as_large_as_was_agreed(harness: RabbitHarness, broker: Broker, frame_max: int) -> None:

@@ -18,7 +18,7 @@ from tests.contract.source import take
 from tests.fakes import body
 from tests.faults.line import KIND, PREFETCH, SERVICE, Place, place_at, running, until
 from tests.servers.amqp import nested, peer_of
-from tests.servers.brokers import Broker, version_of
+from tests.servers.brokers import Broker, impatient, version_of
 from tests.servers.servers import RabbitMQ
 
 CRASHES = 30
@@ -83,21 +83,8 @@ TIMEOUT = 5.0
 
 @pytest.fixture
 def impatient_rabbitmq(each_rabbitmq: RabbitMQ) -> Iterator[Broker]:
-    """A broker that takes deliveries back after `TIMEOUT`."""
-    if not isinstance(each_rabbitmq, Broker):
-        pytest.skip("a broker that the environment names is not to be reconfigured")
-    set_env(each_rabbitmq, consumer_timeout=round(1000 * TIMEOUT), channel_tick_interval=250)
-    try:
-        yield each_rabbitmq
-    finally:
-        set_env(each_rabbitmq, consumer_timeout=1_800_000, channel_tick_interval=60_000)
-
-
-def set_env(broker: Broker, **variables: int) -> None:
-    """Set what a broker takes from its configuration."""
-    broker.rabbitmqctl(
-        "eval", ", ".join(f"application:set_env(rabbit, {name}, {value})" for name, value in variables.items()) + "."
-    )
+    with impatient(each_rabbitmq, after=TIMEOUT, tick=0.25) as broker:
+        yield broker
 
 
 async def peeked(broker: Broker, place: Place) -> set[int]:

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -17,12 +18,6 @@ from tableinator.store import open_store
 from tests.integration.tables import at, fetch, own_schema, row, run, settings, with_parameter
 from tests.servers.native import OwnPostgres
 from tests.servers.servers import Postgres, database_of_this_run
-
-
-@pytest.fixture
-async def dsn(postgres: Postgres) -> AsyncIterator[str]:
-    async with own_schema(postgres.dsn) as dsn:
-        yield dsn
 
 
 @pytest.fixture
@@ -106,8 +101,9 @@ async def test_an_unlogged_table_is_refused_and_the_sentence_mends_it(dsn: str, 
     assert await wrong(dsn) == {}
 
 
-async def test_row_level_security_is_refused_for_whom_it_is_on(dsn: str, sink: TableSink) -> None:
-    """Fault 73."""
+@asynccontextmanager
+async def another_role(dsn: str) -> AsyncIterator[tuple[str, str]]:
+    """A role that may write artists and does not own them: its name, and its way to the schema."""
     name = f"user_{secrets.token_hex(6)}"
     [[schema]] = await fetch(dsn, "SELECT current_schema()")
     await run(
@@ -115,15 +111,28 @@ async def test_row_level_security_is_refused_for_whom_it_is_on(dsn: str, sink: T
         f"CREATE ROLE {name} LOGIN PASSWORD 'word'",
         f"GRANT USAGE ON SCHEMA {schema} TO {name}",
         f"GRANT SELECT, INSERT, UPDATE ON artists TO {name}",
-        "ALTER TABLE artists ENABLE ROW LEVEL SECURITY",
-        f"CREATE POLICY everything ON artists TO {name} USING (true) WITH CHECK (true)",
     )
     try:
-        restricted = at(dsn, login=f"{name}:word")
-        sentence, found = await refusal(restricted), await wrong(restricted)
-        free = await wrong(dsn)  # whose role is exempt
+        yield name, at(dsn, login=f"{name}:word")
     finally:
         await run(dsn, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
+async def restrict(dsn: str, role: str) -> None:
+    """Switch row-level security on, with a policy for a role."""
+    await run(
+        dsn,
+        "ALTER TABLE artists ENABLE ROW LEVEL SECURITY",
+        f"CREATE POLICY everything ON artists TO {role} USING (true) WITH CHECK (true)",
+    )
+
+
+async def test_row_level_security_is_refused_for_whom_it_is_on(dsn: str, sink: TableSink) -> None:
+    """Fault 73."""
+    async with another_role(dsn) as (role, restricted):
+        await restrict(dsn, role)
+        sentence, found = await refusal(restricted), await wrong(restricted)
+        free = await wrong(dsn)  # whose role is exempt
 
     assert "artists: row-level security" in sentence
     assert found["tables"].state is State.FAILED and "row-level security" in found["tables"].sentence
@@ -132,28 +141,13 @@ async def test_row_level_security_is_refused_for_whom_it_is_on(dsn: str, sink: T
 
 async def test_a_probe_takes_the_way_of_the_write(dsn: str, sink: TableSink) -> None:
     """Fault 73: an upsert would pass where COPY does not."""
-    name = f"user_{secrets.token_hex(6)}"
-    [[schema]] = await fetch(dsn, "SELECT current_schema()")
-    await run(
-        dsn,
-        f"CREATE ROLE {name} LOGIN PASSWORD 'word'",
-        f"GRANT USAGE ON SCHEMA {schema} TO {name}",
-        f"GRANT SELECT, INSERT, UPDATE ON artists TO {name}",
-    )
-    try:
-        async with open_store(settings(at(dsn, login=f"{name}:word"))) as store:
-            await run(
-                dsn,
-                "ALTER TABLE artists ENABLE ROW LEVEL SECURITY",
-                f"CREATE POLICY everything ON artists TO {name} USING (true) WITH CHECK (true)",
-            )
-            errors = []
-            for attempt in (store.sink("artists").write([row("1")]), store.sink("artists").probe(row("1"))):
-                with pytest.raises(StoreUnavailable) as caught:
-                    await attempt
-                errors.append(caught.value.alarm)
-    finally:
-        await run(dsn, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+    async with another_role(dsn) as (role, restricted), open_store(settings(restricted)) as store:
+        await restrict(dsn, role)
+        errors = []
+        for attempt in (store.sink("artists").write([row("1")]), store.sink("artists").probe(row("1"))):
+            with pytest.raises(StoreUnavailable) as caught:
+                await attempt
+            errors.append(caught.value.alarm)
 
     assert errors[0] == errors[1] is not None
 

@@ -1,7 +1,6 @@
 """Variables and files of the driver's libraries decide nothing: what is asked of PostgreSQL stands in our settings."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,14 +9,7 @@ from common.sink import Outcomes
 from tableinator.ops.reader import count_rows
 from tableinator.place import place_of
 from tableinator.store import open_store
-from tests.integration.tables import own_schema, row, settings, with_parameter
-from tests.servers.servers import Postgres
-
-
-@pytest.fixture
-async def dsn(postgres: Postgres) -> AsyncIterator[str]:
-    async with own_schema(postgres.dsn) as dsn:
-        yield dsn
+from tests.integration.tables import row, settings, with_parameter
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,9 @@ from common.sink import Outcomes
 from tableinator.model import Row
 from tableinator.sink import TableSink
 from tableinator.store import open_store
-from tests.integration.tables import at, fetch, own_schema, row, run, settings, wait_until_blocked
-from tests.servers.servers import Postgres
+from tests.integration.tables import at, fetch, row, run, settings, wait_until_blocked
 
 NUL = rb'{"name": "\u0000"}'
-
-
-@pytest.fixture
-async def dsn(postgres: Postgres) -> AsyncIterator[str]:
-    async with own_schema(postgres.dsn) as dsn:
-        yield dsn
 
 
 @pytest.fixture

@@ -15,16 +15,9 @@ from tableinator.sink import TableSink
 from tableinator.statements import Statements
 from tableinator.store import open_store
 from tableinator.writing import upsert
-from tests.integration.tables import fetch, own_schema, row, run, settings, wait_until_blocked
-from tests.servers.servers import Postgres
+from tests.integration.tables import fetch, row, run, settings, wait_until_blocked
 
 OLDER, VERSION, NEWER = "20250101", "20250201", "20250301"
-
-
-@pytest.fixture
-async def dsn(postgres: Postgres) -> AsyncIterator[str]:
-    async with own_schema(postgres.dsn) as dsn:
-        yield dsn
 
 
 @pytest.fixture

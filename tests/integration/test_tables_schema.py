@@ -10,14 +10,8 @@ from common.errors import StartRefused
 from common.sink import Outcomes
 from tableinator.store import open_store
 from tableinator.tables import creation
-from tests.integration.tables import KINDS, at, fetch, own_schema, row, run, settings
+from tests.integration.tables import KINDS, at, fetch, row, run, settings
 from tests.servers.servers import Postgres
-
-
-@pytest.fixture
-async def dsn(postgres: Postgres) -> AsyncIterator[str]:
-    async with own_schema(postgres.dsn) as dsn:
-        yield dsn
 
 
 @pytest.fixture

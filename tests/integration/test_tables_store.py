@@ -24,12 +24,6 @@ from tests.servers.servers import Postgres
 
 
 @pytest.fixture
-async def dsn(postgres: Postgres) -> AsyncIterator[str]:
-    async with own_schema(postgres.dsn) as dsn:
-        yield dsn
-
-
-@pytest.fixture
 async def proxy(dsn: str) -> AsyncIterator[Proxy]:
     parts = urlsplit(dsn)
     async with cuttable_proxy(parts.hostname or "127.0.0.1", parts.port or 5432) as proxy:

@@ -1,25 +1,14 @@
 """A record that goes back to what it was, in loads that come out of order: found by verification, and put right."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from common.sink import Outcomes
 from extractor.loads import SyntheticLoad, messages
 from spindle.verification.expectation import Expectation
 from spindle.verification.tables import compare_table
 from tableinator.model import Row
 from tableinator.store import open_store
-from tests.integration.tables import own_schema, settings
-from tests.servers.servers import Postgres
+from tests.integration.tables import settings
 
 JANUARY, FEBRUARY, MARCH = "20260101", "20260201", "20260301"
-
-
-@pytest.fixture
-async def dsn(postgres: Postgres) -> AsyncIterator[str]:
-    async with own_schema(postgres.dsn) as dsn:
-        yield dsn
 
 
 async def test_verification_finds_what_a_late_load_replaced_and_the_newest_load_again_puts_it_right(dsn: str) -> None:

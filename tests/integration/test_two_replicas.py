@@ -24,7 +24,7 @@ from tableinator.store import open_store
 from tableinator.transaction import Transaction
 from tests.contract.sink import write_until_done
 from tests.integration import graphs, tables
-from tests.servers.servers import Neo4j, Postgres
+from tests.servers.servers import Neo4j
 
 T = TypeVar("T")
 
@@ -109,12 +109,6 @@ class CrossingTransactions(Transactions):
 @pytest.fixture
 def crossing() -> Crossing:
     return Crossing()
-
-
-@pytest.fixture
-async def dsn(postgres: Postgres) -> AsyncIterator[str]:
-    async with tables.own_schema(postgres.dsn) as dsn:
-        yield dsn
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import pytest
+
 from devstack.stack.ports import choose
 from devstack.stack.rabbitmq import PROGRAM
 from devstack.stack.recipe import Place
@@ -67,6 +69,25 @@ def container_broker(image: str) -> Iterator[Broker]:
         control = ("docker", "exec", container.get_wrapped_container().id, "rabbitmqctl")
         place = f"{container.get_container_host_ip()}:{container.get_exposed_port(containers.AMQPS)}"
         yield Broker(plain.url, plain.management_url, control, tls_port=containers.AMQPS, tls_place=place)
+
+
+def set_environment(broker: Broker, **variables: int) -> None:
+    """Set what a broker takes from its configuration."""
+    broker.rabbitmqctl(
+        "eval", ", ".join(f"application:set_env(rabbit, {name}, {value})" for name, value in variables.items()) + "."
+    )
+
+
+@contextmanager
+def impatient(broker: RabbitMQ, *, after: float, tick: float) -> Iterator[Broker]:
+    """Have a broker take deliveries back after so many seconds; it looks every `tick` seconds."""
+    if not isinstance(broker, Broker):
+        pytest.skip("a broker that the environment names is not to be reconfigured")
+    set_environment(broker, consumer_timeout=round(1000 * after), channel_tick_interval=round(1000 * tick))
+    try:
+        yield broker
+    finally:
+        set_environment(broker, consumer_timeout=1_800_000, channel_tick_interval=60_000)
 
 
 def version_of(broker: RabbitMQ) -> str:
