@@ -32,7 +32,7 @@ def rewrite(report: Report, document: Path = DOCUMENT) -> None:
 
 
 def replaced(text: str, name: str, content: str) -> str:
-    """Put something between the two markers of this name. Raises: ValueError where there are none."""
+    """Put something between the two markers of this name. Raises: ValueError if there are none."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     if begin not in text or end not in text:
         raise ValueError(f"the document lacks the markers {begin} and {end}")

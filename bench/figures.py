@@ -17,7 +17,7 @@ Round = Mapping[str, Result]
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One line of the targets. `rounds` are the values that `value` is the median of; None where nothing was measured.
+    """One line of the targets. `rounds` are the values that `value` is the median of; None if nothing was measured.
 
     `better`: whether more or less of it is better; that also says to which side `must` and `aim` are limits.
     """
@@ -32,7 +32,7 @@ class Figure(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
-        """`aim`, `must` or `missed`; `not measured` where there is no value."""
+        """`aim`, `must` or `missed`; `not measured` if there is no value."""
         if self.value is None:
             return "not measured"
         return next((name for name, limit in (("aim", self.aim), ("must", self.must)) if self._is_met(limit)), "missed")

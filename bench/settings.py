@@ -41,7 +41,7 @@ class Settings:
 def parse(
     argv: Sequence[str], *, prog: str = "python -m bench", description: str = "Measure Spindle beside what it replaces."
 ) -> Settings:
-    """Read the command line; ends the program with exit code 2 where it can't be understood."""
+    """Read the command line; ends the program with exit code 2 if it can't be understood."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--quick", action="store_true", help="two minutes: few records, only what a figure is made of")
     parser.add_argument(

@@ -71,7 +71,7 @@ class Store(Protocol):
 
 
 OpenStore = Callable[[S], AbstractAsyncContextManager[Store]]
-"""Connects, waiting while the server is not up; prepares the schema; raises StartRefused where that can't work."""
+"""Connects, waiting while the server is not up; prepares the schema; raises StartRefused if that can't work."""
 
 
 def run_consumer(service: Service, settings: type[S], open_store: OpenStore[S]) -> int:

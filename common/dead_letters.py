@@ -18,7 +18,7 @@ class DeadLetter:
     delivery: Delivery
     kind: str
     record_id: str
-    """Empty where none could be read."""
+    """Empty if none could be read."""
     reason: Reason
     refusal: Refusal
 

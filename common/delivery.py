@@ -49,7 +49,7 @@ class Delivery(msgspec.Struct, eq=False, gc=False):
     """One message as it was delivered.
 
     `received` is `time.monotonic()` of the burst; `published_ms` is milliseconds since 1970 from the header
-    `timestamp_in_ms`; `load` is the header of that name (`20260301`); both None where the producer sends none.
+    `timestamp_in_ms`; `load` is the header of that name (`20260301`); both None if the producer sends none.
     `delivery_count` is the broker's `x-delivery-count`, 0 at first. `read_properties` decodes the rest when asked.
     """
 
@@ -110,7 +110,7 @@ class Source(Protocol):
     async def run(self) -> None:
         """Connect, consume and reconnect until closed: the task that the pipeline gives the source.
 
-        Raises: StartRefused where the broker can't be used as it is.
+        Raises: StartRefused if the broker can't be used as it is.
         """
 
     async def receive(self) -> Sequence[Delivery]:

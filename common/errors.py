@@ -77,7 +77,7 @@ class SinkError(SpindleError):
 class RecordsRefused(SinkError):
     """The store refuses records of this batch; nothing of the batch was stored.
 
-    `positions`: indices into the batch, where the store named them; None where it did not (then halve).
+    `positions`: indices into the batch, if the store named them; None if it did not (then halve).
     `certain`: the error is by its class the data's; otherwise the rule of evidence decides.
     """
 
@@ -103,8 +103,8 @@ class WriteConflict(SinkError):
 class StoreUnavailable(SinkError):
     """The store can't be written to now. Holding loses nothing.
 
-    The message says what is the matter, for the log; `alarm` is a sentence for the operator where a person must act
-    (a missing table, a refused login), None where waiting is enough. `pause`: from and to how many seconds to leave
+    The message says what is the matter, for the log; `alarm` is a sentence for the operator if a person must act
+    (a missing table, a refused login), None if waiting is enough. `pause`: from and to how many seconds to leave
     the store alone, where asking again soon does harm; None: as in every outage.
     """
 

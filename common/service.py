@@ -164,7 +164,7 @@ class _Ending:
 
 
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the faster event loop, where it is installed; None: the standard one."""
+    """What makes the faster event loop, if it is installed; None: the standard one."""
     try:
         import uvloop
     except ImportError:  # it has no wheel for every platform; the standard loop does the same, slower

@@ -20,7 +20,7 @@ class Record(Protocol):
 
     @property
     def version(self) -> str | None:
-        """The load it came with, which orders versions of one id; None where the producer sends none."""
+        """The load it came with, which orders versions of one id; None if the producer sends none."""
 
 
 R = TypeVar("R", bound=Record)
@@ -100,7 +100,7 @@ class Sink(Protocol[R_contra]):
     async def rewrite(self, record: R_contra) -> bool:
         """Write a stored record over itself and commit: the evidence that the store takes this kind's writes.
 
-        Returns: False where the store no longer holds the record in this version, so that nothing was written.
+        Returns: False if the store no longer holds the record in this version, so that nothing was written.
         Raises: as `write`.
         """
 

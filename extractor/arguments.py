@@ -16,7 +16,7 @@ _PROPORTIONS = ", ".join(f"{share * 100:g} %% {kind}" for kind, share in SHARES.
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Read the command line; ends the program with exit code 2 where it can't be understood."""
+    """Read the command line; ends the program with exit code 2 if it can't be understood."""
     parser = argparse.ArgumentParser(
         prog="python -m extractor",
         description="Publish Discogs dumps, or synthetic records, to RabbitMQ. Settings come from the environment.",
@@ -57,7 +57,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def open_load(arguments: argparse.Namespace, kinds: tuple[str, ...]) -> Load:
-    """The load that was asked for; `kinds` are those of the settings, where the command line names none.
+    """The load that was asked for; `kinds` are those of the settings, if the command line names none.
 
     Raises: StartRefused.
     """

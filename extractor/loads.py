@@ -53,7 +53,7 @@ Load = DumpLoad | SyntheticLoad
 
 
 def open_folder(folder: Path, *, date: str | None = None) -> DumpLoad:
-    """The load in a folder; `date` chooses where it holds several.
+    """The load in a folder; `date` chooses if it holds several.
 
     Raises: StartRefused.
     """

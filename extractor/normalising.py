@@ -90,7 +90,7 @@ def _put_beside(record: Record, element: etree._Element, tag: str, value: Any) -
 
 
 def _add(shaped: dict[str, Any], key: str, value: Any) -> None:
-    """Say a key's value; where the key has one, both."""
+    """Note a key's value, beside the value that it has already, if any."""
     if key not in shaped:
         shaped[key] = value
         return

@@ -14,7 +14,7 @@ from extractor.worker import Update
 log = structlog.get_logger()
 
 _LINE_INTERVAL = 10.0
-"""Seconds between two lines about a kind, where there is no terminal."""
+"""Seconds between two lines about a kind, if there is no terminal."""
 
 
 class Lines:

@@ -102,7 +102,7 @@ async def _publish_records(job: Job, publisher: Publisher, backlog: Backlog, tal
 
 
 def _chunks(drawn: Iterator[Message]) -> Iterator[list[Message]]:
-    """Messages a few at a time; the last ones also where the reading ends in an error."""
+    """Messages a few at a time; the last ones also if the reading ends in an error."""
     chunk: list[Message] = []
     size = 0
     try:

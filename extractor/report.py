@@ -34,7 +34,7 @@ class KindReport:
     seconds: float = 0.0
     body_bytes: int = 0
     failure: str = ""
-    """A sentence, where it failed."""
+    """A sentence, if it failed."""
 
     @property
     def rate(self) -> float:

@@ -2,7 +2,7 @@
 
 A parser for the whole file would end at the first broken record of an 11 GB dump. So the boundaries are found on the
 bytes: only the tags of the kind's record and root element matter, wherever they stand; the inside of a record is looked
-at later, by a parser that sees one record. Where a closing tag is missing, the next record's start is taken up again.
+at later, by a parser that sees one record. If a closing tag is missing, the next record's start is taken up again.
 """
 
 import re

@@ -1,6 +1,6 @@
 """A dump file as chunks of uncompressed bytes, in constant memory.
 
-Where the bytes end before they should, that is a `Truncated`, with the uncompressed offset; a plain XML file that was
+If the bytes end before they should, that is a `Truncated`, with the uncompressed offset; a plain XML file that was
 cut is recognised by what it says (splitting.py), not here.
 """
 

@@ -1,8 +1,8 @@
 """How the fields of one kind's bodies are decoded and read, generated from the model.
 
-Foreign producers vary, and where the wire format says so it is taken as it comes: numbers for texts, one element for a
-list of one, references as bare texts or without an id (they make no node: it would merge strangers). Everything else
-of the wrong type raises in decoding, so that nothing does in reading.
+Foreign producers vary. What the wire format allows is taken as it comes: numbers for texts, one element for a list of
+one, references as bare texts or without an id (they make no node: it would merge strangers). Everything else of the
+wrong type raises in decoding, so that nothing does in reading.
 """
 
 import re
@@ -42,7 +42,7 @@ class Reading:
 
 
 def read_year(value: Scalar, *, latest: int | None = None) -> int | None:
-    """The year of `1999`, `1999-03-00` or 1999; None where it is none or lies outside of 1860 to next year."""
+    """The year of `1999`, `1999-03-00` or 1999; None if it is none or lies outside of 1860 to next year."""
     match = _LEADING_YEAR.match(str(value))
     if match is None:
         return None

@@ -11,7 +11,7 @@ from graphinator.settings import Neo4jSettings
 
 
 class Login(AsyncAuthManager):
-    """What the driver logs in with. None where no password is set, for a server without authentication."""
+    """What the driver logs in with. None if no password is set, for a server without authentication."""
 
     def __init__(self, settings: Neo4jSettings) -> None:
         self._settings = settings

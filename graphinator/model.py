@@ -17,7 +17,7 @@ class Form(StrEnum):
     """How a field is to be read."""
 
     TEXT = "text"
-    YEAR = "year"  # of a year or a date; null where it is none
+    YEAR = "year"  # of a year or a date; null if it is none
     REFERENCES = "references"  # one or several objects with an id
     KEYS = "keys"  # one or several targets' keys themselves
 
@@ -33,7 +33,7 @@ class Property:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A label with its unique key. `kind` is what records fill it; None where only edges make such nodes.
+    """A label with its unique key. `kind` is what records fill it; None if only edges make such nodes.
 
     `hash` and `load` are on every node that a record has filled; one without `hash` is a stub.
     """

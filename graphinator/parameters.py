@@ -41,7 +41,7 @@ class Ends:
         self._targets = [(node.label, positions) for node, positions in targets_of(kind)]
 
     def of(self, records: Sequence[GraphRecord]) -> dict[str, Any]:
-        """List the targets by label, and per edge of the model `from`, `to` and, where it has a key, `by`."""
+        """List the targets by label, and per edge of the model `from`, `to` and `by` if it has a key."""
         parameters: dict[str, Any] = {}
         for label, positions in self._targets:
             keys = parameters[label] = self._keys(label, positions, records)

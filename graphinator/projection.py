@@ -17,8 +17,8 @@ from graphinator.model import MODEL_VERSION
 class GraphRecord(msgspec.Struct, frozen=True):
     """One record as the graph takes it; `properties` and `edges` in the order of the model.
 
-    `hash` is the producer's and the model's version together, empty where the producer gave none. `edges` has a list
-    per edge of the model: of targets' keys, or of [target, key] where the edge has a key; sorted, each once.
+    `hash` is the producer's and the model's version together, empty if the producer gave none. `edges` has a list
+    per edge of the model: of targets' keys, or of [target, key] if the edge has a key; sorted, each once.
     """
 
     id: str

@@ -38,8 +38,8 @@ def require_version(agent: str) -> None:
 async def create_schema(driver: AsyncDriver, database: str) -> None:
     """Create what is missing and wait until all of it is online. Several replicas may do so at the same time.
 
-    Raises: StartRefused with the statements to run, where the user may not create constraints, the data forbids it, or
-    something else has their names; TimeoutError where an index needs more time.
+    Raises: StartRefused with the statements to run, if the user may not create constraints, the data forbids it, or
+    something else has their names; TimeoutError if an index needs more time.
     """
     async with driver.session(database=database) as session:
         missing = await missing_constraints(session)
@@ -114,7 +114,7 @@ async def failed_indexes(session: AsyncSession | AsyncTransaction) -> list[str]:
 
 
 def failure_of(index: Mapping[str, Any]) -> str | None:
-    """What is to be done about an index, by its row of SHOW INDEXES; None where it has not failed. Pure."""
+    """What is to be done about an index, by its row of SHOW INDEXES; None if it has not failed. Pure."""
     if index["state"] != "FAILED":
         return None
     name, constraint = index["name"], index["owningConstraint"]
@@ -142,7 +142,7 @@ async def _own_indexes(session: AsyncSession | AsyncTransaction) -> list[str]:
 async def _await(session: AsyncSession, name: str) -> None:
     """Wait until an index is online.
 
-    Raises: StartRefused where it never will be; TimeoutError.
+    Raises: StartRefused if it never will be; TimeoutError.
     """
     try:
         await (

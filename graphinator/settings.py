@@ -21,7 +21,7 @@ def _uri(data: dict[str, Any]) -> str:
 
 
 class Neo4jSettings(StoreSettings):
-    """How to reach Neo4j and write to it. The URI, where it is given, replaces host and port."""
+    """How to reach Neo4j and write to it. The URI, if it is given, replaces host and port."""
 
     store_name: ClassVar[str] = "Neo4j"
 
@@ -50,7 +50,7 @@ class Neo4jSettings(StoreSettings):
 
     @property
     def has_tls(self) -> bool:
-        """Also where the URI asks for it, by its scheme."""
+        """Also if the URI asks for it, by its scheme."""
         return self.tls or "+" in self.uri
 
     @model_validator(mode="after")
@@ -68,7 +68,7 @@ class Neo4jSettings(StoreSettings):
 
     @property
     def auth(self) -> tuple[str, str] | None:
-        """What to log in with now; None where no password is set, for a server without authentication."""
+        """What to log in with now; None if no password is set, for a server without authentication."""
         password = self.password.get_secret_value()
         return (self.username, password) if password else None
 

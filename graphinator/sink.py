@@ -51,7 +51,7 @@ class GraphSink:
     async def rewrite(self, record: Unread) -> bool:
         """Write a stored record over itself and commit.
 
-        Returns: False where the store no longer holds the record in this version.
+        Returns: False if the store no longer holds the record in this version.
         Raises: as `write`.
         """
         return await self._transact(partial(self._overwrite, read(record)), alone=True)

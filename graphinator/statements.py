@@ -15,7 +15,7 @@ from graphinator.model import NODES, Edge, Node, edges_of, node_of, targets_of
 # The language is said because a database made by Neo4j 2026 takes a statement that doesn't say it for Cypher 25.
 _PLANNED_ONCE = "CYPHER 5 replan=skip\n"
 
-# A record is new where it is absent or a stub. The hash decides before the version: an unchanged record is not stale.
+# A record is new if it is absent or a stub. The hash decides before the version: an unchanged record is not stale.
 _VERDICT = """\
 WITH {carried}i, n.hash AS hash, n.load AS load
 WITH {carried}i, CASE
@@ -123,7 +123,7 @@ def _set_properties(node: Node) -> str:
 
 
 def _create(edge: Edge, place: int) -> str:
-    """One sort of edges: `from<place>` and `to<place>` are positions, `by<place>` its property where it has one."""
+    """One sort of edges: `from<place>` and `to<place>` are positions, `by<place>` its property if it has one."""
     properties = f" {{{edge.key}: $batch.by{place}[k]}}" if edge.key else ""
     relation = f"[:{edge.type}{properties}]"
     arrow = f"(n)-{relation}->(t)" if edge.outgoing else f"(n)<-{relation}-(t)"

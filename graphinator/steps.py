@@ -39,7 +39,7 @@ class Steps:
         """Hold a stored record until the transaction ends.
 
         Returns: the record with the version that it is stored with (an unchanged one of a later load keeps its own);
-        None where something else is stored, or nothing.
+        None if something else is stored, or nothing.
         """
         held = await (await run(transaction, self._statements.hold, {"id": record.id})).single()
         if held is None or held["hash"] != record.hash:

@@ -65,7 +65,7 @@ class GraphStore:
 async def open_store(settings: GraphinatorSettings) -> AsyncIterator[GraphStore]:
     """Connect, however long that takes, and create the schema.
 
-    Raises: StartRefused where waiting would not help.
+    Raises: StartRefused if waiting would not help.
     """
     neo4j = settings.neo4j
     login = Login(neo4j)
@@ -91,10 +91,10 @@ async def open_store(settings: GraphinatorSettings) -> AsyncIterator[GraphStore]
 async def open_driver(settings: Neo4jSettings, login: Login | None = None) -> AsyncIterator[AsyncDriver]:
     """Make a driver with as many connections as there are writers; it connects when it is first used.
 
-    Raises: StartRefused where the URI can't be one, or a certificate's file is not what it should be.
+    Raises: StartRefused if the URI can't be one, or a certificate's file is not what it should be.
     """
     context = await asyncio.to_thread(settings_context, settings, PEER)
-    # Named only where there is one: beside bolt+s:// the driver refuses even None.
+    # Named only if there is one: beside bolt+s:// the driver refuses even None.
     encryption: dict[str, Any] = {"ssl_context": context} if context else {}
     try:
         driver = AsyncGraphDatabase.driver(
@@ -137,7 +137,7 @@ async def _prepare(driver: AsyncDriver, settings: Neo4jSettings) -> None:
 def _judge(error: Exception, settings: Neo4jSettings) -> Wait:
     """Why we wait, and for how long if the server has locked us out.
 
-    Raises: StartRefused where that would change nothing.
+    Raises: StartRefused if that would change nothing.
     """
     if what := what_is_wrong(error, PEER):
         raise StartRefused(f"Neo4j at {settings.address} {what}.") from error

@@ -46,7 +46,7 @@ class Transactions:
     async def run(self, work: Callable[[AsyncTransaction], Awaitable[T]]) -> T:
         """Give `work` a transaction, which it may commit; whatever it has not committed is rolled back.
 
-        Raises: whatever `work` or the driver raises; TimeoutError where the server said nothing.
+        Raises: whatever `work` or the driver raises; TimeoutError if the server said nothing.
         """
         self.in_use += 1
         try:
@@ -94,7 +94,7 @@ class Transactions:
 async def run(transaction: AsyncTransaction, statement: str, parameters: Mapping[str, Any]) -> AsyncResult:
     """Send one statement.
 
-    Raises: Unpackable where a value can't be sent; nothing has been sent then.
+    Raises: Unpackable if a value can't be sent; nothing has been sent then.
     """
     try:
         # The text is generated from the model, never from a value.

@@ -50,7 +50,7 @@ def _text(uid: str, title: str, rows: Sequence[Row], variables: Sequence[dashboa
 
 
 def _numbered(board: models.Dashboard) -> models.Dashboard:
-    """Give each panel an id: Grafana numbers them again at each loading where there is none."""
+    """Give each panel an id: Grafana numbers them again at each loading if there is none."""
     there = [
         each
         for panel in board.panels or []

@@ -238,7 +238,7 @@ def _process() -> str:
 
 
 def _limits() -> Sequence[str]:
-    """What may limit a service, as shares; and 2 where the limit is a trouble, -1 where there is none."""
+    """What may limit a service, as shares; and 2 where the limit is a trouble, -1 if there is none."""
 
     def named(expression: str, limit: str) -> str:
         return f'label_replace({expression}, "limit", "{limit}", "", "")'

@@ -1,4 +1,4 @@
-"""The runbook as a board, an entry a panel: what an alert's link leads to where nobody has the repository at hand."""
+"""The runbook as a board, an entry a panel: what an alert's link leads to if nobody has the repository at hand."""
 
 import json
 import re

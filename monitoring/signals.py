@@ -82,7 +82,7 @@ RESTARTS = Signal(f"max by (job) (changes({_any_of('process_start_time_seconds',
 BROKER_CONNECTED = Signal("min by (service, kind) (spindle_broker_connected)", bad=1, below=True)
 STORE_HELD = Signal("max by (service, store) (spindle_store_breaker_open)", bad=0)
 STORE_ALARM = Signal("max by (service, store) (spindle_store_alarm)", bad=0)
-# 0 writable, 1 held, 2 needs a person; 3 where nobody is there to tell: no tile at all would be no answer.
+# 0 writable, 1 held, 2 needs a person; 3 if nobody is there to tell: no tile at all would be no answer.
 STORES = Signal(
     " or ".join(
         [

@@ -25,7 +25,7 @@ def add_stack_argument(parser: argparse.ArgumentParser) -> None:
 def environment_of(arguments: argparse.Namespace) -> Mapping[str, str]:
     """The variables that lead to the servers that are meant.
 
-    Raises: StartRefused where a native stack is meant and there is none.
+    Raises: StartRefused if a native stack is meant and there is none.
     """
     return os.environ if arguments.stack_env is None else stack_environment(find_stack(arguments.stack_env))
 
@@ -33,7 +33,7 @@ def environment_of(arguments: argparse.Namespace) -> Mapping[str, str]:
 def find_stack(name: str) -> "NativeStack":
     """The native stack of this name.
 
-    Raises: StartRefused where there is none.
+    Raises: StartRefused if there is none.
     """
     try:
         from devstack.stack.files import default_home

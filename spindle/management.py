@@ -1,4 +1,4 @@
-"""Ask RabbitMQ's management API, where there is one: what AMQP does not tell."""
+"""Ask RabbitMQ's management API, if there is one: what AMQP does not tell."""
 
 import base64
 import http.client
@@ -30,7 +30,7 @@ class NoManagement(SpindleError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What it said, and its clock's time then: seconds since 1970, rounded down; None where it does not tell."""
+    """What it said, and its clock's time then: seconds since 1970, rounded down; None if it does not tell."""
 
     content: Any
     time: float | None

@@ -29,7 +29,7 @@ class Screen(Console):
 
 
 def wide_console() -> Screen:
-    """Standard output: as wide as the terminal, and as wide as our tables where there is none."""
+    """Standard output: as wide as the terminal, and as wide as our tables if there is none."""
     console = Screen()
     return console if console.is_terminal else Screen(width=140)
 
@@ -42,7 +42,7 @@ def write_any_text() -> None:
 
 
 def json_text(content: Any, *, indent: int | None = None) -> str:
-    """JSON for standard output: in plain letters where that can't write all of them, and valid either way."""
+    """JSON for standard output: in plain letters if that can't write all of them, and valid either way."""
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "").replace("_", "")
     return json.dumps(content, indent=indent, ensure_ascii=encoding != "utf8")
 

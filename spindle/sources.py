@@ -22,7 +22,7 @@ class Source:
 
 
 def add_source_arguments(parser: argparse.ArgumentParser, *, records: int | None, optional: bool = False) -> None:
-    """Let a command take a load; `records` is how many to make where nothing is said; None: something must be, unless
+    """Let a command take a load; `records` is how many to make if nothing is said; None: something must be, unless
     the load is `optional`.
     """
     which = parser.add_mutually_exclusive_group(required=records is None and not optional)

@@ -49,7 +49,7 @@ _OURS: Final = {
 def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> SinkError:
     """Translate one of `ERRORS`.
 
-    `copied`: the batch's positions in the order in which they were copied, where a COPY was under way.
+    `copied`: the batch's positions in the order in which they were copied, if a COPY was under way.
     """
     if isinstance(error, asyncpg.PostgresError):
         return _of_server(error, alone=alone, copied=copied)
@@ -69,7 +69,7 @@ def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> Si
 
 
 def about_tls(error: Exception) -> str:
-    """What an error about TLS or certificates says of the server; empty where it is about something else."""
+    """What an error about TLS or certificates says of the server; empty if it is about something else."""
     # The driver's word for a server that answers no to its request for TLS.
     if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
         return speaks_no_tls(PEER)

@@ -22,7 +22,7 @@ class Connections:
     """As many connections as there are writers, made when first needed: nobody ever waits for one."""
 
     def __init__(self, settings: PostgresSettings, *, size: int, age: float = _AGE) -> None:
-        """Reads certificates, which blocks. Raises: StartRefused where DSN or a file is not what it should be."""
+        """Reads certificates, which blocks. Raises: StartRefused if DSN or a file is not what it should be."""
         self._settings = settings
         self._door = door_of(settings)
         self._begin = beginning(settings)

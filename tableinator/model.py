@@ -9,7 +9,7 @@ from common.envelope import Envelope
 class Row(msgspec.Struct, gc=False):
     """One record on its way into its kind's table.
 
-    `hash` is empty where the producer sent none; `body` is the whole message, JSON in UTF-8.
+    `hash` is empty if the producer sent none; `body` is the whole message, JSON in UTF-8.
     """
 
     id: str

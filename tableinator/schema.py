@@ -1,4 +1,4 @@
-"""Make the tables at start, where we may, or say what must be done.
+"""Make the tables at start if we may, or say what must be done.
 
 Several replicas start at once: one at a time makes what is missing, under an advisory lock; the others find it made.
 """
@@ -48,7 +48,7 @@ WHERE attnum > 0 AND NOT attisdropped ORDER BY name, attnum
 
 # Asked of the settings, not tried: a failed attempt would end the transaction and stand in the server's log.
 LZ4: Final = "SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)"
-"""Has a row where the server can compress by lz4."""
+"""Has a row if the server can compress by lz4."""
 
 
 async def prepare_tables(connections: Connections, kinds: Sequence[str]) -> None:

@@ -96,7 +96,7 @@ class Door:
 def door_of(settings: PostgresSettings) -> Door:
     """Read the DSN and the certificates, which blocks.
 
-    Raises: StartRefused where the DSN or a file is not what it should be.
+    Raises: StartRefused if the DSN or a file is not what it should be.
     """
     try:
         place = place_of(settings)
@@ -115,7 +115,7 @@ def door_of(settings: PostgresSettings) -> Door:
 async def open_session(door: Door, *, named: bool = True) -> Session:
     """Log in at the first host that can be had. Without `named`, statements have no name.
 
-    Raises: what the driver raises; TimeoutError where none answers in time.
+    Raises: what the driver raises; TimeoutError if none answers in time.
     """
     error: Exception | None = None
     for host, port in door.place.hosts:
@@ -236,7 +236,7 @@ def _set(values: Mapping[str, str]) -> str:
 
 
 def _contexts(settings: PostgresSettings, place: Place) -> tuple[ssl.SSLContext | None, ...]:
-    """How to speak, by POSTGRES_TLS; where it is not set, by the DSN."""
+    """How to speak, by POSTGRES_TLS, or by the DSN if that is not set."""
     if context := settings_context(settings, PEER):
         return (context,)
     if place.tls == "disable":

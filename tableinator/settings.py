@@ -24,7 +24,7 @@ def _dsn_of(parts: dict[str, Any]) -> str:
 
 
 class PostgresSettings(StoreSettings):
-    """How to reach PostgreSQL and write to it. The DSN, where it is given, replaces the parts."""
+    """How to reach PostgreSQL and write to it. The DSN, if it is given, replaces the parts."""
 
     store_name: ClassVar[str] = "PostgreSQL"
 

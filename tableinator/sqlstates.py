@@ -69,7 +69,7 @@ _POOLER_WAITS: Final = ("_retry", "timeout", "cannot connect", "conn crashed", "
 
 _POOLS_STATEMENTS: Final = "statement pooling mode"
 
-# Where waiting alone fixes nothing. By code first, then by class.
+# What waiting alone does not fix. By code first, then by class.
 ALARMS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "08P01": "A connection pooler such as PgBouncer stands before PostgreSQL and refuses: see its log, and "
@@ -106,7 +106,7 @@ def meaning(error: asyncpg.PostgresError, *, alone: bool) -> Meaning:
 
 
 def alarm_sentence(error: asyncpg.PostgresError) -> str | None:
-    """What an operator is told; None where waiting fixes it."""
+    """What an operator is told; None if waiting fixes it."""
     code = error.sqlstate or ""
     if code[:2] == "08" and _POOLS_STATEMENTS in str(error):
         return ALARMS["08P01"]  # the driver has another code for it, because the connection is closed too

@@ -55,7 +55,7 @@ class TableStore:
 async def open_store(settings: TableinatorSettings) -> AsyncIterator[TableStore]:
     """Open the store, however long the server takes to come up.
 
-    Raises: StartRefused where a person must fix something first.
+    Raises: StartRefused if a person must fix something first.
     """
     connections = Connections(settings.postgres, size=len(settings.kinds) * settings.postgres.writers)
     async with connections:
@@ -72,7 +72,7 @@ async def open_store(settings: TableinatorSettings) -> AsyncIterator[TableStore]
 def _judge(error: Exception, address: str) -> Wait:
     """Why we wait.
 
-    Raises: StartRefused where a person must fix something first.
+    Raises: StartRefused if a person must fix something first.
     """
     if what := about_tls(error):
         raise StartRefused(f"PostgreSQL at {address} {what}.") from error

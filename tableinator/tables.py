@@ -68,7 +68,7 @@ def creation(kind: str, *, lz4: bool) -> str:
     """The statement that makes a kind's table.
 
     Documents are mostly larger than the 2 kB above which a row is compressed. lz4 writes 1.4 to 1.6 times the rows per
-    second of the default; where the server lacks it, rows are left uncompressed as long as they fit a page.
+    second of the default; if the server lacks it, rows are left uncompressed as long as they fit a page.
     """
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is not a kind; there are {', '.join(KINDS)}")
@@ -78,14 +78,14 @@ def creation(kind: str, *, lz4: bool) -> str:
 
 
 def how_to_create(statements: Iterable[str]) -> str:
-    """What to do where this user may not create tables: the end of a sentence."""
+    """What to do if this user may not create tables: the end of a sentence."""
     return (
         f"as one who may, run {'; '.join(statements)}; and grant this user {', '.join(PRIVILEGES)} on them: {GRANTS}."
     )
 
 
 def encoding_problem(encoding: str) -> str | None:
-    """What is wrong with a database's encoding; None where every record's text fits."""
+    """What is wrong with a database's encoding; None if every record's text fits."""
     if encoding == "UTF8":
         return None
     return (
@@ -95,7 +95,7 @@ def encoding_problem(encoding: str) -> str | None:
 
 
 def differences(kind: str, found: FoundTable) -> list[str]:
-    """What makes a found table unusable, a sentence each, with the statement that fixes it where there is one."""
+    """What makes a found table unusable, a sentence each, with the statement that fixes it if there is one."""
     if not found.ordinary:
         return [f"{kind} is not an ordinary table"]
     problems = [problem for column in COLUMNS for problem in _differs(kind, column, found.columns.get(column.name))]

@@ -95,7 +95,7 @@ class Transaction:
 
 
 async def end(connection: Any, transaction: Transaction) -> None:
-    """Undo what was not committed; where that can't be done in good order, end the connection, and wait for nothing."""
+    """Undo what was not committed; if that can't be done in good order, end the connection, and wait for nothing."""
     try:
         if not transaction.ended and not transaction.broken:
             await transaction.rollback()

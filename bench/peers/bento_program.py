@@ -27,7 +27,7 @@ _BUILD_LIMIT = 1800.0  # seconds: 90 on two cores, and some minutes where the mo
 
 @functools.cache
 def reason_against() -> str | None:
-    """Return why there is no Bento here, or None where there is one or it can be built."""
+    """Return why there is no Bento here, or None if there is one or it can be built."""
     if program().exists():
         return None
     go = find_go()

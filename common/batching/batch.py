@@ -80,7 +80,7 @@ class Batch(Generic[R]):
 
 
 def resolve(items: list[Item[R]], trigger: Trigger) -> Batch[R]:
-    """Make a batch in which every id stands once: the highest version, in order of arrival where that says nothing."""
+    """Make a batch in which every id stands once: the highest version, or the last to arrive."""
     if len({item.record.id for item in items}) == len(items):
         return Batch(items, trigger)
     versions = by_id(items)

@@ -7,7 +7,7 @@ gets larger ones step by step. Pure; what is a fair measurement is decided where
 LEAST = 50
 """Below this a batch saves too little of what a transaction costs by itself."""
 _STEP = 10  # of the maximum: from the least back to it in ten batches
-_MARGIN = 0.9  # of the target, where a miss says how far it was: else the next batch would just miss it again
+_MARGIN = 0.9  # of the target, if a miss says how far it was: else the next batch would just miss it again
 _MOST_AT_ONCE = 0.5
 
 

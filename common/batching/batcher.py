@@ -23,7 +23,7 @@ class Batcher(Generic[R]):
 
     `unsettled` tells how many deliveries of the current channel await their answer; barriers wait by it. `on_expired`
     is told how many deliveries were dropped because their channel had ended. `size` is the batch size in use (the
-    limit, where none is given); `saturated_at` is as in `FlushPolicy`.
+    limit, if none is given); `saturated_at` is as in `FlushPolicy`.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Batcher(Generic[R]):
         return batch
 
     def take_ahead(self) -> Item[R] | None:
-        """Where the stream is blocked, the first record that has nothing of its id before it. Give it to `done`."""
+        """If the stream is blocked, take the first record that has nothing of its id before it. Give it to `done`."""
         self._drop_expired()
         return self._stream.take_ahead() if self._stream and self._blocked() else None
 
@@ -117,7 +117,7 @@ class Batcher(Generic[R]):
         self._on_expired(self._stream.drop_expired() + self._alone.drop_expired())
 
     def recheck(self) -> None:
-        """See whether work is due for a waiting writer; set the clock where it will be."""
+        """See whether work is due for a waiting writer; set the clock for when it will be."""
         if not self._waiters:
             self._waiters.set_clock(None)
             return

@@ -47,11 +47,11 @@ class Samples:
                 yield sample
 
     def sum(self, name: str, **labels: str) -> float:
-        """The sum of those samples; 0 where there are none."""
+        """The sum of those samples; 0 if there are none."""
         return sum(sample.value for sample in self.of(name, **labels))
 
     def largest(self, name: str, **labels: str) -> float:
-        """The largest of those samples; 0 where there are none."""
+        """The largest of those samples; 0 if there are none."""
         return max((sample.value for sample in self.of(name, **labels)), default=0.0)
 
     def buckets(self, name: str, **labels: str) -> dict[float, float]:

@@ -56,7 +56,7 @@ def _read(delivery: Delivery, project: Projection[R]) -> R | Control:
 def usable_id(value: object) -> str:
     """Give the id as text; a whole number is taken as its digits.
 
-    Raises: DecodeError where it identifies nothing.
+    Raises: DecodeError if it identifies nothing.
     """
     if isinstance(value, str):
         text = value

@@ -26,7 +26,7 @@ DRAIN_REFUSED = 2.0  # seconds that a drain waits for what was refused: a write 
 
 
 class Pipeline(Generic[R]):
-    """One kind of one service. `slots`: those that its writers share with other kinds, where they do."""
+    """One kind of one service. `slots`: those that its writers share with other kinds, if they do."""
 
     def __init__(
         self,

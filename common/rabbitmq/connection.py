@@ -102,7 +102,7 @@ class Transports(aiormq.connection.TransportFactory):
     transport: asyncio.Transport | None = None
     stream_end: StreamEnd | None = None
     gate: asyncio.Event | None = None
-    """Set while aiormq may read; None where something else reads the deliveries."""
+    """Set while aiormq may read; None if something else reads the deliveries."""
 
     async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
@@ -207,8 +207,8 @@ class Connection(aiormq.connection.Connection):
 async def connect(broker: BrokerSettings, *, name: str, make: type[Connection] = Connection) -> Connection:
     """Open a connection; `name` is how the broker's management shows it. `make`: the class of connection.
 
-    Where the URL names several addresses, they are tried in any order.
-    Raises: BrokerUnavailable where waiting may help, StartRefused where only a person can.
+    If the URL names several addresses, they are tried in random order.
+    Raises: BrokerUnavailable if waiting may help, StartRefused if only a person can.
     """
     lenient_pamqp.install()
     *others, last = addresses(broker.url)
@@ -271,7 +271,7 @@ async def borrowed(broker: BrokerSettings | Connection, *, name: str) -> AsyncIt
 
 
 async def close(connection: Connection) -> None:
-    """Say goodbye, or hang up where the broker does not answer, or where our own task is being cancelled."""
+    """Say goodbye; hang up if the broker does not answer, or if our own task is being cancelled."""
     if _is_cancelled():
         connection.cut()
         return

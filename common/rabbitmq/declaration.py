@@ -39,8 +39,8 @@ class Declaration:
     def adopt(self, complaint: str) -> bool:
         """Take over the value that the broker names in the text of its refusal.
 
-        Returns: False where the text does not say enough.
-        Raises: StartRefused where what exists can't be used.
+        Returns: False if the text does not say enough.
+        Raises: StartRefused if what exists can't be used.
         """
         named = _NAME.search(complaint)
         if named is None:
@@ -62,7 +62,7 @@ class Declaration:
         return self.fields.get(name, self.arguments.get(name))
 
     def _set(self, name: str, current: Any) -> bool:
-        """Returns: False where nothing would change, so that trying again would go on forever."""
+        """Returns: False if nothing would change, so that trying again would go on forever."""
         ours = self._ours(name)
         if ours == current:
             return False

@@ -13,7 +13,7 @@ from typing import Any
 from common.delivery import Properties
 
 FRAME_MAX = 131_072
-"""Bytes of a frame, until the broker names its limit and where it has none: RabbitMQ's default."""
+"""Bytes of a frame until the broker names its limit, and if it has none: RabbitMQ's default."""
 
 _METHOD, _HEADER, _BODY, _END = 1, 2, 3, b"\xce"
 _FRAME = struct.Struct(">BHI")

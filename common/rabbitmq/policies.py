@@ -1,6 +1,6 @@
 """What an operator's policy, or an argument, makes of our queues: what is deleted, set aside unread or held up. Pure.
 
-A policy is not told by AMQP, only by the management API. An argument is, where a queue is declared again.
+A policy is not told by AMQP, only by the management API. An argument is, if a queue is declared again.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -30,7 +30,7 @@ def options_of(broker: BrokerSettings) -> dict[str, str]:
 def context_of(files: SSLCerts) -> ssl.SSLContext:
     """Read the certificates. Blocks.
 
-    Raises: StartRefused where a file is not what it should be.
+    Raises: StartRefused if a file is not what it should be.
     """
     authorities = {"cafile": files.cafile, "capath": files.capath, "cadata": files.cadata}
     return make_context(_PEER, authorities=authorities, certificate=files.cert, key=files.key, verify=files.verify)
@@ -42,7 +42,7 @@ def is_alert(data: bytes) -> bool:
 
 
 def expects_tls(address: str) -> StartRefused:
-    """The sentence for a peer that speaks TLS where we don't."""
+    """The sentence for a peer that speaks TLS although we don't."""
     return StartRefused(
         f"RabbitMQ at {address} expects TLS on this port; check RABBITMQ_TLS and RABBITMQ_PORT, or RABBITMQ_URL."
     )
@@ -51,7 +51,7 @@ def expects_tls(address: str) -> StartRefused:
 def explained(error: BaseException, address: str) -> StartRefused | None:
     """The sentence for an error about TLS, certificates or the way to log in.
 
-    None where waiting may help, or where it is about something else.
+    None if waiting may help, or if it is about something else.
     """
     for cause in causes(error):
         if isinstance(cause, AuthenticationError):

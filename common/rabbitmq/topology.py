@@ -42,7 +42,7 @@ class Declared:
     """What there is on the broker now."""
 
     queue_type: str
-    """`quorum`, or `classic` where somebody had made it before us; taken for ours where it could not be compared."""
+    """`quorum`, or `classic` if somebody had made it before us; taken for ours if it could not be compared."""
     differences: list[str]
     """A sentence for each thing that exists otherwise than we would have made it; it is used as it is."""
 
@@ -50,7 +50,7 @@ class Declared:
 async def declare(connection: Connection, names: Names, service: Service, kind: str) -> Declared:
     """Declare everything one consumer needs.
 
-    Raises: StartRefused where something can't be used, BrokerUnavailable.
+    Raises: StartRefused if something can't be used, BrokerUnavailable.
     """
     exchange, queue = exchange_of(names.exchange(kind)), _queue(connection, names, service, kind)
     await _declare(connection, exchange)
@@ -86,7 +86,7 @@ async def inspect(connection: Connection, names: Names, service: Service, kind: 
     """Compare with what exists, and declare nothing.
 
     Returns: of what `declare` needs that which exists, with its differences, and that at which this user may not look.
-    Raises: StartRefused where something can't be used, BrokerUnavailable.
+    Raises: StartRefused if something can't be used, BrokerUnavailable.
     """
     wanted = [
         exchange_of(names.exchange(kind)),
@@ -104,7 +104,7 @@ async def inspect(connection: Connection, names: Names, service: Service, kind: 
 
 
 async def queue_lengths(broker: BrokerSettings | Connection, queues: Iterable[str]) -> dict[str, int | None]:
-    """How many messages wait in each queue, those given out not counted; None where there is no such queue.
+    """How many messages wait in each queue, those given out not counted; None if there is no such queue.
 
     Raises: BrokerUnavailable, StartRefused.
     """

@@ -36,17 +36,17 @@ class Peer:
 
 
 def settings_context(settings: TlsSettings, peer: Peer) -> ssl.SSLContext | None:
-    """The context that settings describe; None where they ask for no TLS. Blocks.
+    """The context that settings describe; None if they ask for no TLS. Blocks.
 
-    Raises: StartRefused where a file is not what it should be.
+    Raises: StartRefused if a file is not what it should be.
     """
     return described_context(settings, peer) if settings.tls else None
 
 
 def described_context(settings: TlsSettings, peer: Peer) -> ssl.SSLContext:
-    """The same where it is not the settings that say whether there is TLS, but an address. Blocks.
+    """The same if an address says whether there is TLS, and not the settings. Blocks.
 
-    Raises: StartRefused where a file is not what it should be.
+    Raises: StartRefused if a file is not what it should be.
     """
     return make_context(
         peer,
@@ -62,7 +62,7 @@ def make_context(
 ) -> ssl.SSLContext:
     """Read the certificates; `authorities` as `ssl.create_default_context` takes them. Blocks.
 
-    Raises: StartRefused where a file is not what it should be.
+    Raises: StartRefused if a file is not what it should be.
     """
     # Not ssl.create_default_context: that writes every session's keys to the file that SSLKEYLOGFILE names.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -97,7 +97,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def what_is_wrong(error: BaseException, peer: Peer) -> str:
     """What an error about TLS or certificates, or one that comes from such an error, says of a peer.
 
-    Empty where waiting may help, or where it is about something else.
+    Empty if waiting may help, or if it is about something else.
     """
     return next((what for cause in causes(error) if (what := _said(cause, peer))), "")
 

@@ -69,7 +69,7 @@ def _amqp_url_of(parts: dict[str, Any]) -> str:
 
 
 class BrokerSettings(TlsSettings):
-    """How to reach RabbitMQ. The URL, where it is given, replaces the parts."""
+    """How to reach RabbitMQ. The URL, if it is given, replaces the parts."""
 
     model_config = SettingsConfigDict(env_prefix="RABBITMQ_")
 

@@ -15,7 +15,7 @@ from common.settings.secret_files import FileSecret
 
 
 class Endpoint(NamedTuple):
-    """Where a server listens; without scheme or port where none was given."""
+    """Where a server listens; without scheme or port if none was given."""
 
     scheme: str | None
     host: str
@@ -99,7 +99,7 @@ def _check_parts(url: str, *, schemes: Sequence[str]) -> None:
 
 
 def address_of(url: SecretStr, default_port: int) -> str:
-    """A URL's host and port without the login, for logs; empty where it names no host."""
+    """A URL's host and port without the login, for logs; empty if it names no host."""
     place = urlsplit(url.get_secret_value()).netloc.rpartition("@")[2]
     has_port = ":" in place.rpartition("]")[2]
     return f"{place}:{default_port}" if place and not has_port else place

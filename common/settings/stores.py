@@ -35,7 +35,7 @@ class StoreSettings(TlsSettings):
 
     @property
     def batch_target(self) -> float | None:
-        """What writing a batch may take, in seconds; None where the batch size is fixed."""
+        """What writing a batch may take, in seconds; None if the batch size is fixed."""
         return self.batch_target_seconds if self.batch_adaptive else None
 
     @field_validator("batch_size")

@@ -25,7 +25,7 @@ MOST_DOUBTS: Final = 50_000
 
 
 class HashedRecord(Record, Protocol):
-    """A record with its content's hash, empty where the producer gave none."""
+    """A record with its content's hash, empty if the producer gave none."""
 
     @property
     def hash(self) -> str:

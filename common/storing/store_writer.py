@@ -109,7 +109,7 @@ class StoreWriter(Generic[R]):
         return outcomes
 
     async def rewrite_witness(self, *, gone: Callable[[], bool]) -> bool:
-        """Make evidence where no neighbour gives any. Returns: whether there is some now.
+        """Make evidence if no neighbour gives any. Returns: whether there is some now.
 
         Raises: Released.
         """

@@ -17,7 +17,7 @@ class Witness(Generic[R]):
 
     def wrote(self, record: R, outcomes: Outcomes) -> None:
         """A transaction that changed the store has committed; this record was in it."""
-        # Where some were stale it may be one of them, which the store holds otherwise and can't rewrite.
+        # If some were stale it may be one of them: the store holds another version of it, and can't rewrite it.
         if self.record is None or not outcomes.stale:
             self.record = record
         self.commits += 1

@@ -69,7 +69,7 @@ class LogWriter:
                 self._on_gap(count)
 
     def _write(self, line: bytes) -> bool:
-        """Write a line in one piece where that can be: other processes write to the same pipe."""
+        """Write a line in one piece if possible: other processes write to the same pipe."""
         left = b"\n" + line if self._is_torn else line  # what comes after half a line is not its other half
         while left:
             try:

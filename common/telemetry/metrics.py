@@ -23,7 +23,7 @@ from common.sink import Outcome, Outcomes, Result
 from common.telemetry.log_writer import LogWriter
 
 # With PROMETHEUS_MULTIPROC_DIR in its environment the library would keep every value in files there, which we did not
-# ask for, and end the process where there is no such folder.
+# ask for, and end the process if there is no such folder.
 kept_values.ValueClass = kept_values.MutexValue
 
 REGISTRY = CollectorRegistry()

@@ -20,7 +20,7 @@ class Wish(StrEnum):
 def choose_stack(wish: Wish, *, home: Path, say: Callable[[str], None]) -> Stack:
     """The stack to use; `home` is the native one's folder.
 
-    Raises: StartRefused where containers are asked for and can't be had.
+    Raises: StartRefused if containers are asked for and can't be had.
     """
     if wish is Wish.NATIVE:
         return NativeServices(home, say)

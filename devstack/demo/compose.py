@@ -28,7 +28,7 @@ class ComposeServices:
         self._say = say
 
     def reason_against(self) -> str | None:
-        """Return why the containers can't be had here; None where they can, and then every image is there."""
+        """Return why the containers can't be had here; None if they can, and then every image is there."""
         if not (PROJECT / "docker-compose.yml").exists():
             return f"there is no docker-compose.yml in {PROJECT}"
         try:

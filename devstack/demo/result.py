@@ -54,7 +54,7 @@ class KindResult:
 
 @dataclass(slots=True, kw_only=True)
 class DemoResult:
-    """A whole demo. `failure` is a sentence where it did not come to its end."""
+    """A whole demo. `failure` is a sentence if it did not come to its end."""
 
     load: str
     date: str

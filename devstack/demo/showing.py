@@ -17,7 +17,7 @@ from devstack.demo.running import Display
 from spindle.verification.showing import edges_table, number, problem_lines, yes_or_no
 
 _LINE_INTERVAL = 5.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines if there is no terminal."""
 
 
 @contextmanager

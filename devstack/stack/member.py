@@ -59,7 +59,7 @@ class Member:
         return self._state.member(self.name).processes.get(self.name)
 
     def worker(self) -> ProcessRef | None:
-        """Return the process that does the work: of a supervised service not the supervisor; None where none runs."""
+        """Return the process that does the work: of a supervised service not the supervisor; None if none runs."""
         process = self.process
         if process is None:
             return None

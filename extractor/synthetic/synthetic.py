@@ -32,7 +32,7 @@ class SyntheticLoad:
     seed: int
     month: int = 0
     date: str = ""
-    """The load's version; where none is given, 1 January 2000 and `month` months: older than any dump, so that a real
+    """The load's version; if none is given, 1 January 2000 and `month` months: older than any dump, so that a real
     record replaces a made-up one of its id, and not the other way round."""
     kinds: tuple[str, ...] = KINDS
 

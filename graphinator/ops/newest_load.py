@@ -17,7 +17,7 @@ _NODES: Final = 20_000
 
 
 async def newest_load(settings: Neo4jSettings, kinds: Sequence[str]) -> str | None:
-    """The newest load among the sampled nodes; None where there is none.
+    """The newest load among the sampled nodes; None if there is none.
 
     Raises: StoreUnavailable.
     """

@@ -42,7 +42,7 @@ class GraphReader:
     async def records(self, kind: str, *, page: int = _PAGE) -> AsyncIterator[list[StoredRecord]]:
         """Every node of a kind in the order of their ids, a page at a time, stubs included.
 
-        Raises: a SinkError where the graph can't be read.
+        Raises: a SinkError if the graph can't be read.
         """
         statement = page_statement(kind)
         after = ""
@@ -54,7 +54,7 @@ class GraphReader:
         """How many edges of the types that a kind owns are on its nodes' side, by type and whether they lead outward.
 
         From the store's own counts, whatever the size and whatever other labels the nodes have.
-        Raises: a SinkError where the graph can't be read.
+        Raises: a SinkError if the graph can't be read.
         """
         label = node_of(kind).label
         counts = {}
@@ -66,7 +66,7 @@ class GraphReader:
     async def all_edges(self) -> int:
         """How many edges there are at all, of any type; from the store's own count.
 
-        Raises: a SinkError where the graph can't be read.
+        Raises: a SinkError if the graph can't be read.
         """
         return await self._count("CYPHER 5 MATCH ()-[e]->() RETURN count(e) AS count")
 
@@ -90,7 +90,7 @@ class GraphReader:
 async def open_reader(settings: Neo4jSettings) -> AsyncIterator[GraphReader]:
     """Connect for reading; nothing is created, and nothing is waited for.
 
-    Raises: StartRefused where the URI can't be one.
+    Raises: StartRefused if the URI can't be one.
     """
     async with open_driver(settings) as driver:
         timeout = settings.connect_timeout + settings.transaction_timeout

@@ -57,7 +57,7 @@ class Choice:
 
 def add_choice(parser: argparse.ArgumentParser) -> None:
     """Let a command take filters; each may be given several times, and all must hold."""
-    group = parser.add_argument_group("which letters (where nothing is said all of them; replay and drop want --all)")
+    group = parser.add_argument_group("which letters (if nothing is said all of them; replay and drop want --all)")
     group.add_argument("--service", action="append", choices=[str(each) for each in Service])
     group.add_argument("--kind", action="append", choices=KINDS)
     group.add_argument("--reason", action="append", choices=REASONS, metavar="REASON", help=", ".join(REASONS))

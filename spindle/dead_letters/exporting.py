@@ -33,7 +33,7 @@ class Export:
 def exporting_to(path: Path) -> Iterator[Export]:
     """Write to standard output, or to a file that appears, whole, when the block ends without an error.
 
-    Raises: StartRefused where there is something already, or nothing can be written.
+    Raises: StartRefused if there is something already, or nothing can be written.
     """
     if path == STANDARD_OUTPUT:
         with for_standard_output() as file:

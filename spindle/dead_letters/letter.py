@@ -32,7 +32,7 @@ _OF_THE_JOURNEY = "timestamp_in_ms"
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter. Texts are empty where it does not say."""
+    """One dead letter. Texts are empty if it does not say."""
 
     service: Service
     kind: str

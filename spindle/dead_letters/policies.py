@@ -12,7 +12,7 @@ Limits = Mapping[str, QueueLimits]
 
 
 async def limits_of_letters(environ: Mapping[str, str]) -> Limits:
-    """By queue; empty where there is no management API: then only the letters themselves can tell."""
+    """By queue; empty if there is no management API: then only the letters themselves can tell."""
     settings = load_settings(OperatorSettings, environ)
     try:
         found = await asyncio.to_thread(Management.of(settings).limits, settings.discogs_exchange_prefix)

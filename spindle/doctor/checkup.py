@@ -32,7 +32,7 @@ async def check_everything(
 ) -> list[Check]:
     """Every check; `load_`: what is to be loaded, `home`: the native stack's folder, both where known.
 
-    Raises: SettingsError where not even the broker is named in a way that can be used.
+    Raises: SettingsError if not even the broker is named in a way that can be used.
     """
     operator = load(OperatorSettings, environ)
     extractor = _loaded(ExtractorSettings, environ)

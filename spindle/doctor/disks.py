@@ -13,7 +13,7 @@ _shared = Findings("servers")
 
 
 def broker_disk(nodes: Sequence[Mapping[str, Any]], need: Need | None) -> Check:
-    """The broker's nodes as its management API tells of them; `need` is None where no load is named."""
+    """The broker's nodes as its management API tells of them; `need` is None if no load is named."""
     found = Findings("RabbitMQ")
     for node in nodes:
         if node.get("disk_free_alarm"):

@@ -21,7 +21,7 @@ _ALARMS = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """One queue's messages; None where the broker does not tell."""
+    """One queue's messages; None if the broker does not tell."""
 
     ready: int | None
     unacknowledged: int | None = None
@@ -33,7 +33,7 @@ class BrokerState:
 
     address: str
     asked_by: tuple[str, ...] = ()
-    """`amqp`, `management`, or both; empty where it can't be reached."""
+    """`amqp`, `management`, or both; empty if it can't be reached."""
     trouble: str = ""
     queues: Mapping[str, QueueState] = field(default_factory=dict)
     alarms: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ class Latency:
 
 
 def latency_of(buckets: Buckets) -> Latency | None:
-    """What a histogram says; None where nothing was observed."""
+    """What a histogram says; None if nothing was observed."""
     if not buckets or max(buckets.values()) <= 0:
         return None
     return Latency(*(quantile(share, buckets) for share in (0.5, 0.95, 0.99)))

@@ -23,7 +23,7 @@ class Replica:
     service: Service
     address: str
     samples: Samples | None = None
-    """None where it does not answer."""
+    """None if it does not answer."""
     trouble: tuple[str, ...] = field(default=())
     """Why it does not answer, or what it says is missing while it isn't ready; a sentence each."""
 
@@ -67,7 +67,7 @@ async def _resolve(service: Service, place: str) -> list[Replica]:
 
 
 def _chosen(found: Iterable[tuple[object, ...]]) -> list[str]:
-    """Each address once; those of IPv6 only where there is no other, since `localhost` has both and means one."""
+    """Each address once; those of IPv6 only if there is no other, since `localhost` has both and means one."""
     pairs = sorted({(str(host), port) for host, port in found}, key=str)
     old = [f"{host}:{port}" for host, port in pairs if ":" not in host]
     return old or [f"[{host}]:{port}" for host, port in pairs]

@@ -20,7 +20,7 @@ class KindState:
     rate: float
     """Records settled per second over the last ten seconds."""
     ready: int | None
-    """Messages that wait; None where the queue does not exist or the broker can't be asked."""
+    """Messages that wait; None if the queue does not exist or the broker can't be asked."""
     unacknowledged: int
     """Deliveries that the broker awaits an answer for: as the replicas have them; where one of those does not answer,
     as the broker has them, if it tells."""
@@ -32,7 +32,7 @@ class KindState:
     outcomes: Mapping[str, int]
     """Records settled since the replicas began."""
     dead_letters: int | None
-    """Length of the dead-letter queue; None where there is none, or it is not known."""
+    """Length of the dead-letter queue; None if there is none, or it is not known."""
     flags: tuple[str, ...]
     """What holds it up, a word or two each."""
 
@@ -43,7 +43,7 @@ class KindState:
 
     @property
     def eta(self) -> float | None:
-        """Seconds until the backlog is settled at this rate; None where that is not known, or never."""
+        """Seconds until the backlog is settled at this rate; None if that is not known, or never."""
         if self.backlog == 0:
             return 0.0
         return self.backlog / self.rate if self.backlog and self.rate > 0 else None

@@ -12,7 +12,7 @@ from spindle.verification.findings import EdgeCount, Finding, GraphFindings, Ver
 
 STORE = "neo4j"
 _LOOKED_INTO = 10_000
-"""Differing nodes whose edges are compared one by one. Where there are more, something else is wrong."""
+"""Differing nodes whose edges are compared one by one. If there are more, something else is wrong."""
 
 
 class GraphComparison:

@@ -39,7 +39,7 @@ async def compare_table(expectation: Expectation, settings: PostgresSettings) ->
 
 
 def _digest(stored: bytes | None) -> bytes | None:
-    """The hash of a stored body's record; None where it is no object, or nobody can read it."""
+    """The hash of a stored body's record; None if it is no object, or nobody can read it."""
     try:
         body: Any = msgspec.json.decode(stored or b"")
     except (msgspec.DecodeError, RecursionError):

@@ -22,7 +22,7 @@ async def verify(
     """Make the load again and compare; `say` hears what is being done.
 
     What can't be read later on, source or store, is said in the verification, beside what was found until then.
-    Raises: StoreUnavailable where nothing was found yet.
+    Raises: StoreUnavailable if nothing was found yet.
     """
     verification = Verification(name)
     owned: dict[str, Counter[EdgeName]] = {}

@@ -112,7 +112,7 @@ def connections_check(free: int, needed: int) -> Check:
 def limit_check(limits: Mapping[str, int | None], needed: int) -> Check | None:
     """Whether there can ever be as many as one replica takes; `limits`: of the server, the role and the database. Pure.
 
-    Returns: what fails, None where nothing does.
+    Returns: what fails, None if nothing does.
     """
     for name, fix in _RAISED.items():
         limit = limits[name]

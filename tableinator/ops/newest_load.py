@@ -24,7 +24,7 @@ WHERE version ~ '^20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])$'
 
 
 async def newest_load(settings: PostgresSettings, kinds: Sequence[str]) -> str | None:
-    """The newest version among the sampled rows; None where there is none, or no table.
+    """The newest version among the sampled rows; None if there is none, or no table.
 
     Raises: StoreUnavailable.
     """

@@ -38,7 +38,7 @@ class StoredRow:
     hash: str
     version: str | None
     data: bytes | None
-    """None where the server can't give it: numbers, say, that are stored short and written in more than a gigabyte."""
+    """None if the server can't give it: numbers, say, that are stored short and written in more than a gigabyte."""
 
 
 async def read_rows(settings: PostgresSettings, kind: str) -> AsyncIterator[StoredRow]:
@@ -56,7 +56,7 @@ async def read_rows(settings: PostgresSettings, kind: str) -> AsyncIterator[Stor
 
 
 async def _rows(session: Session, statements: Statements, limit: float) -> AsyncIterator[StoredRow]:
-    """Read on as long as it goes well; where it does not, read a few rows one by one, and go on behind them."""
+    """Read on as long as it goes well; if it does not, read a few rows one by one, and go on behind them."""
     behind = _BEGINNING
     while True:
         try:

@@ -35,7 +35,7 @@ class Recovery:
     async def measure(self, fault: Fault) -> float | None:
         """Wait until each service that has noticed stores again.
 
-        Returns: seconds, of the slowest; None where nothing is left to store, or another trouble stands in the way.
+        Returns: seconds, of the slowest; None if nothing is left to store, or another trouble stands in the way.
         """
         if not fault.is_outage:
             return None

@@ -31,7 +31,7 @@ class Happened:
 
     fault: Fault
     recovery: float | None = None
-    """Seconds from its end to the next record stored; None where nothing was left to store, or more went wrong."""
+    """Seconds from its end to the next record stored; None if nothing was left to store, or more went wrong."""
     skipped: str = ""
 
 

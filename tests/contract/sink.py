@@ -53,11 +53,11 @@ class SinkHarness(ABC):
         """Everything the store holds of this kind, by id, read past the sink."""
 
     def make_refused(self, record_id: str) -> Any | None:
-        """A record that the store refuses by its content; None where it refuses nothing."""
+        """A record that the store refuses by its content; None if it refuses nothing."""
         return None
 
     async def break_store(self) -> bool:
-        """Make the store unreachable and end its connections; False where that can't be done."""
+        """Make the store unreachable and end its connections; False if that can't be done."""
         return False
 
     async def mend_store(self) -> None:  # noqa: B027 - only those that can break have to fix

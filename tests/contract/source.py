@@ -38,7 +38,7 @@ class SourceHarness(ABC):
         """End every source's connection, as a network does; the next one may succeed at once."""
 
     async def delete_queue(self) -> bool:
-        """Have the broker cancel the consumer because its queue is gone; False where that can't be done."""
+        """Have the broker cancel the consumer because its queue is gone; False if that can't be done."""
         return False
 
 

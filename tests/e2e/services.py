@@ -155,7 +155,7 @@ class Running:
     def place(self) -> str:
         """Where it serves metrics and health: host:port.
 
-        Raises: ConnectionRefusedError where it does not yet.
+        Raises: ConnectionRefusedError if it does not yet.
         """
         found = re.search(r"Serving metrics and health host=\S+ port=(\d+)", self.log)
         if found is None:

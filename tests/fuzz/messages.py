@@ -82,7 +82,7 @@ def _can_be_written(value: object) -> bool:
 
 
 def _parsed(data: bytes) -> Any:
-    """What Python's own reader makes of it; None where it can't."""
+    """What Python's own reader makes of it; None if it can't."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

@@ -91,14 +91,14 @@ def impatient(broker: RabbitMQ, *, after: float, tick: float) -> Iterator[Broker
 
 
 def version_of(broker: RabbitMQ) -> str:
-    """Ask for the version, as in VERSIONS; empty where the broker has no management API."""
+    """Ask for the version, as in VERSIONS; empty if the broker has no management API."""
     if not broker.management_url:
         return ""
     return ".".join(str(broker.api("GET", "overview")["rabbitmq_version"]).split(".")[:2])
 
 
 def native_version() -> str:
-    """The version that is installed on this machine; empty where none is."""
+    """The version that is installed on this machine; empty if none is."""
     for folder in (PROGRAM.parents[1] / "lib").glob("rabbitmq_server-*"):
         return ".".join(folder.name.partition("-")[2].split(".")[:2])
     return ""

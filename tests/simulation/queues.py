@@ -60,7 +60,7 @@ class Consumer:
     def __init__(self, queue: "Queue", receiver: Receiver, *, prefetch: int, timeout: float) -> None:
         self.queue, self.receiver, self.prefetch, self.timeout = queue, receiver, prefetch, timeout
         self.unanswered: dict[int, tuple[Waiting | None, float]] = {}
-        """By tag, in order: the message, or None where it was taken back already, and when it was given out."""
+        """By tag, in order: the message, or None if it was taken back already, and when it was given out."""
         self.is_active = True
         self._tag = 0
         self._loop = asyncio.get_running_loop()
@@ -78,7 +78,7 @@ class Consumer:
             self._clock = self._loop.call_at(now + self.timeout, self._check_age)
 
     def answer(self, tag: int, *, multiple: bool) -> list[Waiting | None] | None:
-        """Take the messages that an acknowledgement covers; None where it names a tag that is not outstanding."""
+        """Take the messages that an acknowledgement covers; None if it names a tag that is not outstanding."""
         if tag not in self.unanswered:
             return None
         tags = [each for each in self.unanswered if each <= tag] if multiple else [tag]

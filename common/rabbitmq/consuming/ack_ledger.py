@@ -85,7 +85,7 @@ class AckLedger:
 
     @property
     def waiting(self) -> int | None:
-        """The highest settled tag, where some wait for an unsettled one before them; None where none does."""
+        """The highest settled tag, if some wait for an unsettled one before them; None if none does."""
         if self._highest < self._lowest:
             return None
         highest = max(self._settled, default=0)

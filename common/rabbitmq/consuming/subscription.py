@@ -49,7 +49,7 @@ class Subscription:
         self.was_ended = False
         """Whether it was the source that ended it, before anything else did."""
         self.overfull: int | None = None
-        """The prefetch to begin the next one with, where this one had to end because too many bytes were waiting."""
+        """The prefetch to begin the next one with, if this one had to end because too many bytes were waiting."""
         self.settled = 0
         """How many deliveries were settled."""
         self._connection, self._channel, self._reader = connection, channel, reader

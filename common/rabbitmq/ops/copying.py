@@ -74,7 +74,7 @@ class Copying:
         return [self._unsettled[number] for number in sorted(self._unsettled)]
 
     async def _work_comes(self, letters: Taking, condition: Condition) -> None:
-        """Wait for something to do; where nothing comes, see whether somebody else has taken what is missing."""
+        """Wait for something to do; if nothing comes, see whether somebody else has taken what is missing."""
         async with patience(self._connection):
             while True:
                 try:

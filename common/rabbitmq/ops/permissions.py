@@ -123,7 +123,7 @@ def _write_and_read(written: str, read: str) -> _Need:
 
 
 async def _refusal(connection: Connection, request: _Request) -> str | None:
-    """The broker's words where it refuses access; None where it would not."""
+    """The broker's words if it refuses access; None if it does not."""
     try:
         await _ask(connection, request)
     except ChannelAccessRefused as error:

@@ -1,6 +1,6 @@
 """Publish dead letters, each confirmed before its original is settled.
 
-On a connection of their own: where the broker blocks publishers it blocks whole connections, and consuming goes on.
+On a connection of their own: a broker that blocks publishers blocks whole connections, and consuming goes on.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class DeadLetterPublisher:
         *,
         on_confirmed: Callable[[DeadLetter], None],
     ) -> None:
-        """`on_confirmed` settles the original, or counts it where its delivery expired before the confirm."""
+        """`on_confirmed` settles the original, or counts it if its delivery expired before the confirm."""
         self._broker, self._names, self._service = broker, names, service
         self._on_confirmed = on_confirmed
         self._backlog: deque[DeadLetter] = deque()

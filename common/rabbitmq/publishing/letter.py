@@ -26,7 +26,7 @@ def properties_of(letter: DeadLetter, *, service: str, at: datetime, frame_max: 
 
     What would work again gets another name (`x-spindle-expiration`, `-user-id`, `-cc`): with the first the letter would
     vanish from its queue, with the second the broker would refuse it from anybody but that user, with the third it
-    would go to other queues too. All headers must fit one frame: where they don't, the original's largest are left out,
+    would go to other queues too. All headers must fit one frame: if they don't, the original's largest are left out,
     one by one.
     """
     original = letter.delivery.read_properties()

@@ -63,7 +63,7 @@ class Publisher:
         stalled: float = STALLED,
     ) -> None:
         """`patience`: seconds without a single confirm, or without a broker, after which it gives up; `stalled`: after
-        which it connects again, where it can to another node. While the broker blocks publishing they do not count."""
+        which it connects again, to another node if it can. While the broker blocks publishing they do not count."""
         self._broker, self._max_unconfirmed, self._name = broker, max_unconfirmed, name
         self._patience, self._stalled = patience, stalled
         self._silent = 0.0  # seconds without a confirm, in which one was waited for
@@ -166,7 +166,7 @@ class Publisher:
         )
 
     async def _unless_silent(self, work: Awaitable[object]) -> None:
-        """Do something that ends only if the broker does its part. Where it confirms nothing meanwhile, leave the work,
+        """Do something that ends only if the broker does its part. If it confirms nothing meanwhile, leave the work,
         which loses no message, and count the time."""
         seen, blockings = self._confirmed, self._blockings
         seconds = min(_SAY_EVERY, self._stalled, self._patience)
@@ -192,7 +192,7 @@ class Publisher:
             self._channel.connection.cut()  # a frozen peer takes no goodbye, nor what lies in our buffers
 
     async def _usable_channel(self) -> ConfirmedChannel | None:
-        """The channel, a new one if need be; None where there is none to be had."""
+        """The channel, a new one if need be; None if there is none to be had."""
         reason = ""
         try:
             async with asyncio.timeout(self._patience):

@@ -40,7 +40,7 @@ def descriptions(record: Record) -> int:
     return sum(len(entry.get("descriptions", {}).get("description", ())) for entry in record["formats"])
 
 
-# The table of measured real releases: share present, mean, p50, p95; None where it has no such figure.
+# The table of measured real releases: share present, mean, p50, p95; None if it has no such figure.
 RELEASES: dict[str, tuple[Callable[[Record], int], float | None, float | None, int | None, int | None]] = {
     "artists": (listed("artists"), 1.00, 1.24, 1, 3),
     "extraartists": (listed("extraartists"), 0.59, 3.81, 1, 17),

@@ -1,4 +1,4 @@
-"""`spindle verify` where there is nothing to compare with."""
+"""`spindle verify` if there is nothing to compare with."""
 
 import pytest
 

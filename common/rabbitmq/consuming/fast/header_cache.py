@@ -33,7 +33,7 @@ class Shape(NamedTuple):
 
     flags: int
     prefix: bytes
-    """The properties up to the eight bytes of the time, or up to the table's end where there is no time."""
+    """The properties up to the eight bytes of the time, or up to the table's end if there is no time."""
     suffix: bytes
     """From there to the table's end."""
     size: int

@@ -18,7 +18,7 @@ PROPERTIES_AT = 14
 """Where the properties begin."""
 
 HEADERS = 0x2000
-"""Set where there is a table of headers."""
+"""Set if there is a table of headers."""
 
 MORE_FLAGS = 0x0001
 """Set where a second word of flags follows. AMQP has properties for one word only."""
@@ -64,7 +64,7 @@ def flags_of(payload: bytes) -> int:
 
 
 def table_of(payload: bytes) -> tuple[int, int]:
-    """From where to where the table of headers stands, its length included; an empty range where there is none."""
+    """From where to where the table of headers stands, its length included; an empty range if there is none."""
     at, flags = PROPERTIES_AT, flags_of(payload)
     if not flags & HEADERS or flags & MORE_FLAGS:
         return at, at
