@@ -11,7 +11,8 @@ STEADY = 10.0
 class Reconnecting:
     """One outage after the other of one who keeps a connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, steady: float = STEADY) -> None:
+        self._steady = steady
         self._delays = delays()
         self._began = 0.0
         self.complaint = ""
@@ -27,7 +28,7 @@ class Reconnecting:
 
     def delay(self) -> float:
         """Seconds to wait before the next one is tried, now that this one has ended."""
-        if asyncio.get_running_loop().time() - self._began >= STEADY:
+        if asyncio.get_running_loop().time() - self._began >= self._steady:
             self._delays = delays()
         return next(self._delays)
 

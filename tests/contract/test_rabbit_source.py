@@ -16,7 +16,7 @@ from common.kinds import Names, Service
 from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.consuming.fast.reader import FastReader
 from common.rabbitmq.consuming.reading import AiormqReader, DeliveryReader
-from common.rabbitmq.consuming.source import RabbitSource
+from common.rabbitmq.consuming.source import RabbitSource, Waits
 from common.rabbitmq.publishing.confirms import Message, open_confirmed
 from common.telemetry.metrics import REGISTRY, KindMetrics
 from tests.contract.proxy import Proxy
@@ -45,6 +45,7 @@ class RabbitHarness(SourceHarness):
     def __init__(self, url: str, proxy: Proxy, peer: Peer, names: Names, reader: type[DeliveryReader]) -> None:
         self.url, self.proxy, self.peer, self.names, self.reader = url, proxy, peer, names, reader
         self.access = BrokerAccess(settings(url))
+        self.waits = Waits()
         self.queue = names.queue(SERVICE, KIND)
         self.metrics = KindMetrics(SERVICE, KIND)
 
@@ -59,6 +60,7 @@ class RabbitHarness(SourceHarness):
             consumer_timeout=1800.0,
             metrics=self.metrics,
             reader=self.reader,
+            waits=self.waits,
         )
 
     async def publish(self, *bodies: bytes) -> None:
@@ -229,10 +231,8 @@ async def overfull(harness: RabbitHarness) -> AsyncIterator[Source]:
         yield source
 
 
-async def test_a_byte_limit_that_stays_reached_begins_again_with_fewer_deliveries(
-    slow_harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 0.3)
+async def test_a_byte_limit_that_stays_reached_begins_again_with_fewer_deliveries(slow_harness: RabbitHarness) -> None:
+    slow_harness.waits = Waits(unread=0.3)
     before = reconnects()
     async with overfull(slow_harness) as source:
         await until(lambda: reconnects() > before and source.unsettled >= 8)
@@ -246,12 +246,9 @@ async def test_a_byte_limit_that_stays_reached_begins_again_with_fewer_deliverie
         assert {delivery.delivery_count for delivery in deliveries} == {1}
 
 
-async def test_once_the_store_takes_records_again_the_whole_prefetch_is_asked_for(
-    slow_harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_once_the_store_takes_records_again_the_whole_prefetch_is_asked_for(slow_harness: RabbitHarness) -> None:
     """Fault 79: it stayed narrow for the life of the connection, and the batches with it."""
-    monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 0.3)
-    monkeypatch.setattr("common.rabbitmq.consuming.prefetch.FIRST_WAIT", 0.3)
+    slow_harness.waits = Waits(unread=0.3, narrow=0.3)
     before = reconnects()
     async with overfull(slow_harness) as source:
         await until(lambda: reconnects() > before and source.unsettled >= 8)
@@ -269,11 +266,9 @@ async def test_once_the_store_takes_records_again_the_whole_prefetch_is_asked_fo
         assert reconnects() - before == 1
 
 
-async def test_a_single_delivery_above_the_byte_limit_is_delivered(
-    slow_harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_single_delivery_above_the_byte_limit_is_delivered(slow_harness: RabbitHarness) -> None:
     """Fault 50."""
-    monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 0.3)
+    slow_harness.waits = Waits(unread=0.3)
     async with running(slow_harness.make(prefetch=4, max_bytes=2**20)) as source:
         await slow_harness.publish(*(bytes([number]) * 3 * 2**20 for number in range(3)))
         for number in range(3):
@@ -286,11 +281,9 @@ async def test_a_single_delivery_above_the_byte_limit_is_delivered(
     await becomes_ready(slow_harness, 0)
 
 
-async def test_a_stop_does_not_wait_for_room_below_the_byte_limit(
-    harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stop_does_not_wait_for_room_below_the_byte_limit(harness: RabbitHarness) -> None:
     """The store may be away, so that nothing is settled; and the broker's answer stands behind what is not read."""
-    monkeypatch.setattr("common.rabbitmq.consuming.subscription.PAUSE_LIMIT", 10 * PATIENCE)
+    harness.waits = Waits(unread=10 * PATIENCE)
     async with running(harness.make(prefetch=200, max_bytes=2**20)) as source:
         await harness.publish(*(bytes([number]) * 100_000 for number in range(100)))
         await until(lambda: source.unsettled >= 11)
@@ -474,9 +467,9 @@ async def test_what_can_not_be_used_later_is_waited_out(harness: RabbitHarness) 
         await until(lambda: source.connected)
 
 
-async def test_fifty_flaps_leave_nothing_behind(slow_harness: RabbitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fifty_flaps_leave_nothing_behind(slow_harness: RabbitHarness) -> None:
     """Fault 43."""
-    monkeypatch.setattr("common.rabbitmq.reconnecting.STEADY", 0.0)  # else the waits between them grow to 2 s
+    slow_harness.waits = Waits(steady=0.0)  # else the waits between reconnects grow to 2 s
     process = psutil.Process()
     async with running(slow_harness.make()) as source:
         await slow_harness.publish(*messages(10))

@@ -9,8 +9,9 @@ from common.pipeline.decoding import MESSAGE_MAX_BYTES
 from common.pipeline.pipeline import Pipeline
 from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.consuming.fast.reader import FastReader
-from common.rabbitmq.consuming.source import RabbitSource
+from common.rabbitmq.consuming.source import RabbitSource, Waits
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
+from common.rabbitmq.reconnecting import STEADY
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import KindMetrics
 from tests.contract.proxy import Proxy
@@ -27,8 +28,9 @@ PATIENCE = 30.0
 class Place:
     """One queue of this test's own; what begins here goes through a proxy that can be cut."""
 
-    def __init__(self, url: str, proxy: Proxy, peer: Peer, names: Names) -> None:
-        self.url, self.proxy, self.peer, self.names = url, proxy, peer, names
+    def __init__(self, url: str, proxy: Proxy, peer: Peer, names: Names, *, steady: float) -> None:
+        """`steady`: seconds that a connection must have lasted for the next one to be tried at once."""
+        self.url, self.proxy, self.peer, self.names, self.steady = url, proxy, peer, names, steady
 
     async def publish(self, *bodies: bytes) -> None:
         """Put messages into the queue, which the line has declared."""
@@ -65,6 +67,7 @@ class Place:
             consumer_timeout=consumer_timeout,
             metrics=KindMetrics(SERVICE, KIND),
             reader=FastReader,
+            waits=Waits(steady=self.steady),
         )
 
 
@@ -82,6 +85,7 @@ class Line:
             place.names,
             SERVICE,
             on_confirmed=lambda letter: self.pipeline.confirmed(letter),
+            steady=place.steady,
         )
         self.pipeline: Pipeline[FakeRecord] = Pipeline(
             consumer_settings(
@@ -101,10 +105,10 @@ class Line:
 
 
 @asynccontextmanager
-async def place_at(url: str) -> AsyncIterator[Place]:
+async def place_at(url: str, *, steady: float = STEADY) -> AsyncIterator[Place]:
     """A place on this broker."""
     async with proxied(url) as (through, proxy), peer_of(url) as peer:
-        yield Place(through, proxy, peer, new_names())
+        yield Place(through, proxy, peer, new_names(), steady=steady)
 
 
 @asynccontextmanager

@@ -100,15 +100,13 @@ async def peeked(broker: Broker, place: Place) -> set[int]:
     return counts
 
 
-async def test_a_hundred_flaps_leave_nothing_behind(
-    rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_hundred_flaps_leave_nothing_behind(rabbitmq: RabbitMQ, caplog: pytest.LogCaptureFixture) -> None:
     """Fault 43: descriptors, tasks and objects are as many as before; every record is stored."""
     # pytest keeps what is logged, and a warning of aiormq's with its traceback keeps a whole connection.
     caplog.set_level(logging.CRITICAL, logger="aiormq")
-    monkeypatch.setattr("common.rabbitmq.reconnecting.STEADY", 0.0)  # else the waits between them grow to 2 s
     process = psutil.Process()
-    async with place_at(rabbitmq.url) as place, running(place) as line:
+    # Else the waits between them grow to 2 s.
+    async with place_at(rabbitmq.url, steady=0.0) as place, running(place) as line:
         files, tasks, left = 0, 0, Counter[str]()
         for flap in range(1, FLAPS + 1):
             await place.publish(body(flap))

@@ -14,9 +14,9 @@ TURNS = 2
 class Prefetch:
     """The prefetch of one source, from one epoch to the next."""
 
-    def __init__(self, full: int) -> None:
+    def __init__(self, full: int, *, first_wait: float = FIRST_WAIT) -> None:
         self._full = full
-        self._wait = FIRST_WAIT
+        self._wait = self._first_wait = first_wait
         self._narrowed_at = float("-inf")
         self.size = full
         """What the next epoch begins with."""
@@ -29,7 +29,7 @@ class Prefetch:
     def narrow(self, size: int, now: float) -> None:
         """Ask for fewer: more bytes waited than may, for as long as the socket can stay unread."""
         is_soon = now - self._narrowed_at < 4 * self._wait
-        self._wait = min(2 * self._wait, LONGEST_WAIT) if is_soon else FIRST_WAIT
+        self._wait = min(2 * self._wait, LONGEST_WAIT) if is_soon else self._first_wait
         self._narrowed_at, self.size = now, size
 
     @property

@@ -6,6 +6,7 @@ One connection is one channel is one epoch: whatever ends it, the way back is th
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -16,15 +17,30 @@ from common.kinds import Names, Service
 from common.rabbitmq.access import BrokerAccess
 from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import Connection, broker_errors
-from common.rabbitmq.consuming.prefetch import Prefetch
+from common.rabbitmq.consuming.prefetch import FIRST_WAIT, Prefetch
 from common.rabbitmq.consuming.reading import DeliveryReader
-from common.rabbitmq.consuming.subscription import Subscription
-from common.rabbitmq.reconnecting import Reconnecting
+from common.rabbitmq.consuming.subscription import PAUSE_LIMIT, Subscription
+from common.rabbitmq.reconnecting import STEADY, Reconnecting
 from common.telemetry.metrics import KindMetrics
 
 log = structlog.get_logger()
 
 _LATER = 0.01  # seconds: the loop's timers may be early by the clock's resolution
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Seconds that a source waits. A test has less time."""
+
+    unread: float = PAUSE_LIMIT
+    """For which the socket may stay unread."""
+    narrow: float = FIRST_WAIT
+    """For which a narrow prefetch lasts at least."""
+    steady: float = STEADY
+    """That a connection must have lasted for the next one to be tried at once."""
+
+
+_WAITS = Waits()
 
 
 class _EpochLost(BrokerUnavailable):
@@ -46,19 +62,24 @@ class RabbitSource:
         consumer_timeout: float,
         metrics: KindMetrics,
         reader: type[DeliveryReader],
+        waits: Waits = _WAITS,
     ) -> None:
         """`max_bytes`: above this many unsettled bytes the socket is not read. `consumer_timeout`: seconds after which
         the broker may take a delivery back; it must be longer than the hold limit. `reader`: how an epoch's deliveries
         are read."""
         self._broker, self._names, self._service, self._kind = broker, names, service, kind
-        self._prefetch, self._max_bytes, self._consumer_timeout = Prefetch(prefetch), max_bytes, consumer_timeout
-        self._metrics, self._reader = metrics, reader
+        self._prefetch, self._max_bytes, self._consumer_timeout = (
+            Prefetch(prefetch, first_wait=waits.narrow),
+            max_bytes,
+            consumer_timeout,
+        )
+        self._metrics, self._reader, self._waits = metrics, reader, waits
         self._log = log.bind(data_type=kind)
         self._condition = Condition()
         self._subscription: Subscription | None = None
         self._epochs = 0
         self._lost = False
-        self._reconnecting = Reconnecting()
+        self._reconnecting = Reconnecting(steady=waits.steady)
         self._differences: list[str] = []
         self._is_away = False
         self._is_stopped = False
@@ -189,6 +210,7 @@ class RabbitSource:
                 prefetch=self._prefetch.size,
                 max_bytes=self._max_bytes,
                 condition=self._condition,
+                pause_limit=self._waits.unread,
             )
             queue = self._names.queue(self._service, self._kind)
             await subscription.start(queue, self._arguments(connection, queue_type))

@@ -42,6 +42,7 @@ class Subscription:
         prefetch: int,
         max_bytes: int,
         condition: Condition,
+        pause_limit: float = PAUSE_LIMIT,
     ) -> None:
         self.epoch = epoch
         self.end_reason: str | None = None
@@ -53,7 +54,7 @@ class Subscription:
         self.settled = 0
         """How many deliveries were settled."""
         self._connection, self._channel, self._reader = connection, channel, reader
-        self._prefetch, self._max_bytes = prefetch, max_bytes
+        self._prefetch, self._max_bytes, self._pause_limit = prefetch, max_bytes, pause_limit
         self._condition = condition
         self._ledger = AckLedger(prefetch=prefetch)
         self._burst: list[Delivery] = []
@@ -200,7 +201,7 @@ class Subscription:
         """
         self._connection.pause_reading()
         if self._giving_up is None:
-            limit = min(PAUSE_LIMIT, float(self._connection.heartbeat_timeout or PAUSE_LIMIT))
+            limit = min(self._pause_limit, float(self._connection.heartbeat_timeout or self._pause_limit))
             self._giving_up = asyncio.get_running_loop().call_later(limit, self._give_up)
 
     def _read_on(self) -> None:

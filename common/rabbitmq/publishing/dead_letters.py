@@ -19,7 +19,7 @@ from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import Connection
 from common.rabbitmq.publishing.confirms import ConfirmedChannel, Message, open_confirmed
 from common.rabbitmq.publishing.letter import properties_of
-from common.rabbitmq.reconnecting import Reconnecting
+from common.rabbitmq.reconnecting import STEADY, Reconnecting
 from common.telemetry.metrics import DEAD_LETTERS_UNCONFIRMED, PUBLISHING_BLOCKED
 
 log = structlog.get_logger()
@@ -41,6 +41,7 @@ class DeadLetterPublisher:
         service: Service,
         *,
         on_confirmed: Callable[[DeadLetter], None],
+        steady: float = STEADY,
     ) -> None:
         """`on_confirmed` settles the original, or counts it if its delivery expired before the confirm."""
         self._broker, self._names, self._service = broker, names, service
@@ -51,7 +52,7 @@ class DeadLetterPublisher:
         self._channel: ConfirmedChannel | None = None
         self._condition = Condition()
         self._refused = False
-        self._reconnecting = Reconnecting()
+        self._reconnecting = Reconnecting(steady=steady)
         DEAD_LETTERS_UNCONFIRMED.labels(service).set_function(lambda: self.unconfirmed)
         PUBLISHING_BLOCKED.labels(service).set_function(lambda: self.blocked)
 
