@@ -74,9 +74,7 @@ class DumpStream:
             raise Truncated(offset, "the gzip file ends in the middle") from error
         except gzip.BadGzipFile as error:
             if offset and _is_no_member(error):
-                log.warning(
-                    "Passed over what stands behind the end of the gzip file", file=self._name, reason=str(error)
-                )
+                log.warning("Ignored bytes behind the end of the gzip file", file=self._name, reason=str(error))
                 return b""
             raise Truncated(offset, f"the gzip file can't be decompressed any further: {error}") from error
         except zlib.error as error:

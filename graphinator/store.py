@@ -123,7 +123,7 @@ async def _close(driver: AsyncDriver) -> None:
         async with asyncio.timeout(_CLOSING_SECONDS):
             await driver.close()
     except (DriverError, OSError) as error:
-        log.debug("Neo4j was left without goodbye", error=type(error).__name__)
+        log.debug("Neo4j did not close in time, left", error=type(error).__name__)
 
 
 async def _prepare(driver: AsyncDriver, settings: Neo4jSettings) -> None:

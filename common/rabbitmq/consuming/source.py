@@ -68,11 +68,8 @@ class RabbitSource:
         the broker may take a delivery back; it must be longer than the hold limit. `reader`: how an epoch's deliveries
         are read."""
         self._broker, self._names, self._service, self._kind = broker, names, service, kind
-        self._prefetch, self._max_bytes, self._consumer_timeout = (
-            Prefetch(prefetch, first_wait=waits.narrow),
-            max_bytes,
-            consumer_timeout,
-        )
+        self._prefetch = Prefetch(prefetch, first_wait=waits.narrow)
+        self._max_bytes, self._consumer_timeout = max_bytes, consumer_timeout
         self._metrics, self._reader, self._waits = metrics, reader, waits
         self._log = log.bind(data_type=kind)
         self._condition = Condition()

@@ -168,4 +168,4 @@ class DeadLetterPublisher:
     def _complain(self, reason: str) -> None:
         # With nothing to publish a lost connection is nobody's matter, least of all while the service stops.
         if self._reconnecting.is_news(reason) and self.unconfirmed:
-            log.warning("Dead letters wait", reason=reason, unconfirmed=self.unconfirmed)
+            log.warning("Dead letters are waiting for the broker", reason=reason, unconfirmed=self.unconfirmed)

@@ -176,7 +176,7 @@ def test_what_stands_behind_the_last_gzip_member_is_passed_over_and_said(tmp_pat
         found = list(messages(open_files([path]), "artists"))
 
     assert len(found) == 3
-    assert "Passed over what stands behind the end of the gzip file" in [line["event"] for line in lines]
+    assert "Ignored bytes behind the end of the gzip file" in [line["event"] for line in lines]
 
 
 def test_what_stands_behind_a_gzip_member_in_the_middle_of_the_dump_is_no_end(tmp_path: Path) -> None:
