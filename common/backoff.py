@@ -1,7 +1,10 @@
 """How long to wait before trying again: one rule for the broker and the stores."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+Delays = Callable[[], Iterator[float]]
+"""Gives the waiting times of one outage."""
 
 
 def delays(first: float = 0.1, most: float = 2.0, rng: random.Random | None = None) -> Iterator[float]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from typing import Generic
 
+from common.backoff import Delays, delays
 from common.batching.batch import BatchLimits
 from common.batching.batch_size import LEAST, BatchSize
 from common.batching.batcher import Batcher
@@ -41,6 +42,7 @@ class Pipeline(Generic[R]):
         slots: contextlib.AbstractAsyncContextManager[None] | None = None,
         least_batch: int = LEAST,
         credit: int = CREDIT,
+        pauses: Delays = delays,
     ) -> None:
         limits = BatchLimits(
             settings.batch_size, settings.batch_max_bytes, settings.flush_interval, target=settings.batch_target
@@ -68,6 +70,7 @@ class Pipeline(Generic[R]):
             dead_letters=dead_letters,
             metrics=metrics,
             credit=Credit(most=credit, is_limited=settings.dead_letter_flood == "hold"),
+            pauses=pauses,
         )
         self._writers: Writers[R] = Writers(
             limits,

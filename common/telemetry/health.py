@@ -41,12 +41,14 @@ class Health:
         broker: Callable[[], Mapping[str, bool]],
         store: Callable[[], StoreState],
         clock: Callable[[], float] = time.monotonic,
+        patience: float = _CONNECTION_SECONDS,
     ) -> None:
-        """`broker` says per kind whether deliveries can arrive. Both are called from other threads."""
+        """`broker` says per kind whether deliveries can arrive. Both are called from other threads. `patience`: seconds
+        that a client has for its request."""
         self._service = service
         self._broker = broker
         self._store = store
-        self._clock = clock
+        self._clock, self._patience = clock, patience
         self._beaten = clock()
         self._draining = False
         self._server: _Server | None = None
@@ -87,7 +89,7 @@ class Health:
         Raises: StartRefused if it can't be had.
         """
         try:
-            self._server = _Server(host, port, self)
+            self._server = _Server(host, port, self, patience=self._patience)
         except (OSError, UnicodeError) as error:
             raise StartRefused(
                 f"METRICS_HOST {host} with METRICS_PORT {port} can't be listened on "
@@ -169,8 +171,8 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128  # the default of 5 makes a probe wait seconds behind a burst of strangers
 
-    def __init__(self, host: str, port: int, health: Health) -> None:
-        self.health = health
+    def __init__(self, host: str, port: int, health: Health, *, patience: float) -> None:
+        self.health, self._patience = health, patience
         self._opened: dict[socket.socket, float] = {}
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), _Request)
@@ -189,7 +191,7 @@ class _Server(ThreadingHTTPServer):
     def service_actions(self) -> None:
         """End what has been open for too long, however slowly it speaks. Called several times a second."""
         for connection, opened in list(self._opened.items()):
-            if time.monotonic() - opened > _CONNECTION_SECONDS:
+            if time.monotonic() - opened > self._patience:
                 self._end(connection)
 
     def shutdown_request(self, request: Any) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import repeat
 
 import pytest
 from structlog.testing import capture_logs
 
+from common.backoff import Delays, delays
 from common.kinds import Names
 from common.rabbitmq.publishing.publisher import STALLED, Outgoing, Publisher, PublishFailed
 from extractor.settings import ExtractorSettings
@@ -36,8 +38,13 @@ async def queue(peer: Peer) -> AsyncIterator[Names]:
     await peer.delete_exchange(exchange)
 
 
-def make(url: str, *, max_unconfirmed: int = 1000, patience: float = 20.0) -> Publisher:
-    return Publisher(settings(url), max_unconfirmed=max_unconfirmed, name="test", patience=patience)
+def make(url: str, *, max_unconfirmed: int = 1000, patience: float = 20.0, pauses: Delays = delays) -> Publisher:
+    return Publisher(settings(url), max_unconfirmed=max_unconfirmed, name="test", patience=patience, pauses=pauses)
+
+
+def at_once() -> Iterator[float]:
+    """Let the ten attempts follow each other."""
+    return repeat(0.01)
 
 
 def outgoing(count: int, size: int = 100, first: int = 0) -> list[Outgoing]:
@@ -205,14 +212,12 @@ def test_the_wait_for_confirms_is_longer_than_a_cluster_takes_to_miss_a_node() -
     assert to_notice < STALLED < ExtractorSettings().extractor_confirm_timeout
 
 
-async def test_a_message_that_no_queue_takes_is_refused_not_dropped(
-    rabbitmq: RabbitMQ, peer: Peer, no_waits: None
-) -> None:
+async def test_a_message_that_no_queue_takes_is_refused_not_dropped(rabbitmq: RabbitMQ, peer: Peer) -> None:
     """Fault 62."""
     exchange = new_names().exchange("artists")
     await peer.declare_exchange(exchange)
 
-    async with make(rabbitmq.url) as publisher:
+    async with make(rabbitmq.url, pauses=at_once) as publisher:
         with pytest.raises(PublishFailed, match="no queue is bound"):
             await publisher.publish(exchange, outgoing(1))
             await publisher.flush()
@@ -257,23 +262,21 @@ async def test_of_messages_with_the_same_body_each_one_returned_counts(rabbitmq:
     await peer.delete_queue(exchange)
 
 
-async def test_an_exchange_that_is_not_there_is_named(rabbitmq: RabbitMQ, no_waits: None) -> None:
-    async with make(rabbitmq.url) as publisher:
+async def test_an_exchange_that_is_not_there_is_named(rabbitmq: RabbitMQ) -> None:
+    async with make(rabbitmq.url, pauses=at_once) as publisher:
         with pytest.raises(PublishFailed, match="no exchange 'nowhere'"):
             await publisher.publish("nowhere", outgoing(1))
             await publisher.flush()
 
 
-async def test_a_full_queue_that_refuses_is_tried_again_until_it_takes(
-    rabbitmq: RabbitMQ, peer: Peer, no_waits: None
-) -> None:
+async def test_a_full_queue_that_refuses_is_tried_again_until_it_takes(rabbitmq: RabbitMQ, peer: Peer) -> None:
     """Fault 63."""
     exchange = new_names().exchange("artists")
     await peer.declare_exchange(exchange)
     await peer.declare_queue(exchange, {"x-max-length": 5, "x-overflow": "reject-publish"})
     await peer.bind(exchange, exchange)
 
-    async with make(rabbitmq.url) as publisher:
+    async with make(rabbitmq.url, pauses=at_once) as publisher:
         with pytest.raises(PublishFailed, match="the broker refused it"):
             await publisher.publish(exchange, outgoing(50))
             await publisher.flush()
@@ -332,9 +335,3 @@ async def test_closing_does_not_wait_for_a_blocked_broker(own_rabbitmq: OwnRabbi
             publishing.cancel()
     finally:
         await memory_alarm(own_rabbitmq, on=False)
-
-
-@pytest.fixture
-def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the ten attempts follow each other at once."""
-    monkeypatch.setattr("common.rabbitmq.publishing.publisher.delays", lambda: iter(lambda: 0.01, None))

@@ -14,7 +14,7 @@ from typing import Any, Self
 import msgspec
 import structlog
 
-from common.backoff import delays
+from common.backoff import Delays, delays
 from common.delivery import Properties
 from common.errors import BrokerUnavailable, SpindleError, StartRefused
 from common.rabbitmq.condition import Condition
@@ -61,6 +61,7 @@ class Publisher:
         name: str,
         patience: float = 300.0,
         stalled: float = STALLED,
+        pauses: Delays = delays,
     ) -> None:
         """`patience`: seconds without a single confirm, or without a broker, after which it gives up; `stalled`: after
         which it connects again, to another node if it can. While the broker blocks publishing they do not count."""
@@ -74,7 +75,7 @@ class Publisher:
         self._condition = Condition()
         self._working = asyncio.Lock()
         self._connection = AsyncExitStack()
-        self._waits = delays()
+        self._pauses, self._waits = pauses, pauses()
         self._refused: deque[Message] = deque()  # beside the outbox: they wait before they are written again
         self._reconnecting = Reconnecting()
 
@@ -213,7 +214,7 @@ class Publisher:
         await self._connection.aclose()
         connection = await self._connection.enter_async_context(connected(self._broker, name=self._name))
         self._channel = await open_confirmed(connection, on_verdict=self._judge, on_end=self._lose)
-        self._waits = delays()
+        self._waits = self._pauses()
         self._reconnecting.connected()
 
     def _complain(self, event: str, reason: str) -> None:

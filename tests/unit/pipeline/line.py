@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from common.backoff import Delays, delays
 from common.pipeline.pipeline import Pipeline
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import REGISTRY, KindMetrics
@@ -26,6 +27,7 @@ class Line:
         allow_flood: bool = False,
         target: float | None = None,
         slots: asyncio.Semaphore | None = None,
+        pauses: Delays = delays,
     ) -> None:
         Line.count += 1
         self.kind = f"kind{Line.count}"
@@ -48,6 +50,7 @@ class Line:
             dead_letters=self.letters,
             metrics=KindMetrics("test", self.kind),
             slots=slots,
+            pauses=pauses,
         )
         self.letters.on_confirmed = self.pipeline.confirmed
 

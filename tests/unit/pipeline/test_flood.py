@@ -5,8 +5,6 @@ import json
 from collections.abc import Sequence
 from itertools import repeat
 
-import pytest
-
 from common.errors import Reason, RecordsRefused, Refusal, SinkError
 from tests.fakes import FakeRecord, body, refuse
 from tests.unit.pipeline.line import WITHOUT_PROOF, Line, bodies
@@ -154,13 +152,8 @@ async def test_of_ids_with_many_bad_versions_each_record_that_is_stored_frees_so
 
 
 @in_virtual_time
-async def test_ids_with_many_bad_versions_are_given_out_also_while_more_bad_records_come(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(
-        "common.quarantine.quarantine.delays", lambda: repeat(1.0)
-    )  # never between a good one and the bad ones
-    line = Line(size=500)
+async def test_ids_with_many_bad_versions_are_given_out_also_while_more_bad_records_come() -> None:
+    line = Line(size=500, pauses=lambda: repeat(1.0))  # never between a good one and the bad ones
     held = [*[1] * 150, *[number for number in range(2, 27) for _ in range(6)]]
     line.sink.fail = lambda records: refuse(*(one.id for one in records if not 1000 <= int(one.id) < 2000))(records)
     line.source.put(*bodies(*held))
