@@ -6,8 +6,8 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BeforeValidator, Field, field_validator
 
 from common.kinds import Service
-from common.settings.fields import split
-from common.settings.programs import BrokerSettings, ProgramSettings
+from common.settings.fields import split, whole
+from common.settings.programs import BrokerSettings, StateSettings
 from common.settings.servers import parse_endpoint
 from graphinator.settings import GraphinatorSettings
 from tableinator.settings import TableinatorSettings
@@ -32,7 +32,7 @@ def _places_of(service: Service) -> Any:
     return Field((f"{service}:{_PORTS[service]}",), description="host:port, several separated by commas, or none")
 
 
-class OperatorSettings(ProgramSettings):
+class OperatorSettings(StateSettings):
     """Where the services and the broker's management are."""
 
     rabbitmq_management_url: str = Field(
@@ -41,6 +41,8 @@ class OperatorSettings(ProgramSettings):
     )
     status_graphinator: Places = _places_of(Service.GRAPHINATOR)
     status_tableinator: Places = _places_of(Service.TABLEINATOR)
+    check_rate: int = whole(50_000, 1, 10_000_000)
+    """Records a second that a check asks a store for."""
     doctor_disk: str = Field("", description="a folder on the one disk that all servers have their data on")
 
     @field_validator("rabbitmq_management_url")

@@ -21,9 +21,11 @@ class Source:
     folder: Path | None = None
 
 
-def add_source_arguments(parser: argparse.ArgumentParser, *, records: int | None, optional: bool = False) -> None:
+def add_source_arguments(
+    parser: argparse.ArgumentParser, *, records: int | None, optional: bool = False, names_load: bool = True
+) -> None:
     """Let a command take a load; `records` is how many to make if nothing is said; None: something must be, unless
-    the load is `optional`.
+    the load is `optional`. Without `names_load` the command has said which load before.
     """
     which = parser.add_mutually_exclusive_group(required=records is None and not optional)
     which.add_argument(
@@ -32,11 +34,17 @@ def add_source_arguments(parser: argparse.ArgumentParser, *, records: int | None
     which.add_argument("--dumps", type=Path, metavar="FOLDER", help="the dump files in this folder")
     parser.add_argument("--seed", type=int, default=1, help="of the made-up records (default: 1)")
     parser.add_argument("--month", type=_whole(0), default=0, help="the same made-up records so many months later")
-    parser.add_argument(
-        "--load",
-        metavar="YYYYMMDD",
-        help="of a folder with several dumps, this one; the version of made-up records",
-    )
+    if names_load:
+        parser.add_argument(
+            "--load",
+            metavar="YYYYMMDD",
+            help="of a folder with several dumps, this one; the version of made-up records",
+        )
+    add_kinds_argument(parser)
+
+
+def add_kinds_argument(parser: argparse.ArgumentParser) -> None:
+    """Let a command take a selection of kinds."""
     parser.add_argument(
         "--kinds", type=_kinds, default=KINDS, metavar="KIND,…", help=f"only these of {', '.join(KINDS)}"
     )

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import quote, urlsplit
 
@@ -138,6 +139,17 @@ class ProgramSettings(Settings):
     def names(self) -> Names:
         """The names of exchanges and queues."""
         return Names(self.discogs_exchange_prefix)
+
+
+class StateSettings(ProgramSettings):
+    """What a program reads that works on loads."""
+
+    spindle_state: str = text("", "a folder for manifests; empty for none")
+
+    @property
+    def state(self) -> Path | None:
+        """The folder that holds a manifest of every load and kind."""
+        return Path(self.spindle_state) if self.spindle_state else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ OWN = {
     r"RABBITMQ_VHOST|(POSTGRES|NEO4J)_DATABASE": "those servers have no other",
     r"RABBITMQ_MANAGEMENT_URL|STATUS_\w+": "on this machine the addresses are others than within the network",
     r"METRICS_(HOST|PORT)": "Prometheus and the published port lead there",
-    r"DOCTOR_DISK": "a folder in the container",
+    r"DOCTOR_DISK|SPINDLE_STATE": "a folder in the container",
 }
 """Settings (as patterns) that compose passes on to none of our programs, whatever the environment says, and why."""
 PORTS = (

@@ -117,15 +117,15 @@ class Publisher:
         """Close; flush before, to be sure of what was published."""
         await self._connection.aclose()
 
-    async def publish(self, exchange: str, messages: Sequence[Outgoing]) -> None:
+    async def publish(self, exchange: str, messages: Sequence[Outgoing], *, key: str = "") -> None:
         """Hand messages to the socket, mandatory and persistent; wait only while too many are unconfirmed, and before
-        those that came back are written again.
+        those that came back are written again. `key`: of the exchange "", the name of the queue.
 
         Raises: PublishFailed, also for what an earlier call published.
         """
         for start in range(0, len(messages), _CHUNK):
             await self._work_until(lambda: self.unconfirmed < self._max_unconfirmed)
-            self._outbox.extend(_message(exchange, each) for each in messages[start : start + _CHUNK])
+            self._outbox.extend(_message(exchange, key, each) for each in messages[start : start + _CHUNK])
             await self._work_until(lambda: not self._outbox)
 
     async def flush(self) -> None:
@@ -243,13 +243,17 @@ class Publisher:
         message.attempts += 1
         message.returned = False
         if message.attempts >= _ATTEMPTS:
-            self._fail(f"a message to exchange {message.exchange} was tried {_ATTEMPTS} times: {why}")
+            self._fail(f"a message to {_place(message)} was tried {_ATTEMPTS} times: {why}")
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or PublishFailed(f"Publishing failed: {why}.")
 
 
-def _message(exchange: str, outgoing: Outgoing) -> Message:
+def _place(message: Message) -> str:
+    return f"exchange {message.exchange}" if message.exchange else f"queue {message.routing_key}"
+
+
+def _message(exchange: str, key: str, outgoing: Outgoing) -> Message:
     properties = Properties(
         content_type="application/json",
         content_encoding="UTF-8",
@@ -257,4 +261,4 @@ def _message(exchange: str, outgoing: Outgoing) -> Message:
         delivery_mode=2,
         message_id=outgoing.message_id,
     )
-    return Message(exchange, properties, outgoing.body)
+    return Message(exchange, properties, outgoing.body, routing_key=key)

@@ -1,0 +1,93 @@
+"""Who is stored in the graph: ids with their hashes and versions, looked up or scanned; never content.
+
+A stub has no hash: no record has filled it, so it is not stored.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from neo4j import READ_ACCESS, AsyncDriver, Record
+from neo4j.exceptions import DriverError, Neo4jError
+
+from graphinator.classification import classify
+from graphinator.model import MODEL_VERSION, node_of
+from graphinator.settings import Neo4jSettings
+from graphinator.store import open_driver
+
+BEGINNING: Final = ""
+"""The place before the first node: keys are texts."""
+
+_CURRENT: Final = f":{MODEL_VERSION}"
+
+
+class GraphIdentities:
+    """Reads; each question is a transaction with a limit of its own."""
+
+    store: Final = "neo4j"
+
+    def __init__(self, driver: AsyncDriver, settings: Neo4jSettings) -> None:
+        self._driver, self._database = driver, settings.database
+        self._timeout = settings.connect_timeout + settings.transaction_timeout
+
+    async def look_up(self, kind: str, ids: Sequence[str]) -> dict[str, tuple[str, str | None, bool]]:
+        """What records have filled the nodes of these ids: hash without the model's version, load, and whether that
+        version is ours.
+
+        Raises: a SinkError where the graph can't be read.
+        """
+        node = node_of(kind)
+        [row] = await self._ask(
+            f"CYPHER 5 UNWIND $ids AS x MATCH (n:{node.label} {{{node.key}: x}}) WHERE n.hash IS NOT NULL "
+            f"RETURN collect(n.{node.key}) AS ids, collect(n.hash) AS hashes, collect(coalesce(n.load, '')) AS loads",
+            {"ids": list(ids)},
+        )
+        return {
+            key: (hash_.partition(":")[0], load or None, not hash_ or hash_.endswith(_CURRENT))
+            for key, hash_, load in zip(row["ids"], row["hashes"], row["loads"], strict=True)
+        }
+
+    async def page(self, kind: str, behind: str, size: int) -> tuple[list[tuple[str, str | None]], str]:
+        """The next ids that records have filled, with their loads, in the order of the keys, and the last key read.
+
+        Raises: a SinkError where the graph can't be read.
+        """
+        node = node_of(kind)
+        [row] = await self._ask(
+            f"CYPHER 5 MATCH (n:{node.label}) WHERE n.{node.key} > $behind WITH n ORDER BY n.{node.key} LIMIT $size "
+            f"WITH n.{node.key} AS key, CASE WHEN n.hash IS NULL THEN null ELSE coalesce(n.load, '') END AS load "
+            f"RETURN max(key) AS last, collect(CASE WHEN load IS NULL THEN null ELSE [key, load] END) AS filled",
+            {"behind": behind, "size": size},
+        )
+        return [(key, load or None) for key, load in row["filled"]], row["last"] or behind
+
+    async def estimate(self, kind: str) -> int:
+        """How many nodes there are, stubs included, from the store's own count.
+
+        Raises: a SinkError where the graph can't be read.
+        """
+        [row] = await self._ask(f"CYPHER 5 MATCH (n:{node_of(kind).label}) RETURN count(n) AS count", {})
+        return int(row["count"])
+
+    async def _ask(self, statement: str, parameters: Mapping[str, Any]) -> list[Record]:
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._driver.session(database=self._database, default_access_mode=READ_ACCESS) as session,
+            ):
+                # The text is generated from the model, never from a value.
+                result = await session.run(statement, dict(parameters))
+                return [record async for record in result]
+        except (Neo4jError, DriverError, OSError) as error:
+            raise classify(error) from error
+
+
+@asynccontextmanager
+async def open_identities(settings: Neo4jSettings) -> AsyncIterator[GraphIdentities]:
+    """Connect for reading; nothing is created, and nothing is waited for.
+
+    Raises: StartRefused where the URI can't be one.
+    """
+    async with open_driver(settings) as driver:
+        yield GraphIdentities(driver, settings)

@@ -1,0 +1,1 @@
+"""Compare a load's manifest with each store: what is missing, different, left over. Read-only."""

@@ -1,0 +1,88 @@
+"""Who is stored in a table: ids with their hashes and versions, looked up or scanned; never content.
+
+Each question is a transaction of its own, so that a check of hours holds back no vacuum.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from tableinator.classification import ERRORS, classify
+from tableinator.connections import reading
+from tableinator.sessions import Session, beginning_to_read
+from tableinator.settings import PostgresSettings
+from tableinator.statements import Statements
+
+_LOOK_UP: Final = "SELECT data_id, hash, version FROM {table} WHERE data_id = ANY($1::text[])"
+
+_PAGE: Final = "SELECT ctid, data_id, version FROM {table} WHERE ctid > $1 LIMIT $2"
+"""In the order of the places where rows lie: a scan that reads each page of the table once, and can be gone on with."""
+
+_FAST: Final = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
+_IN_ORDER: Final = "SET LOCAL synchronize_seqscans = off; SET LOCAL max_parallel_workers_per_gather = 0"
+
+BEGINNING: Final = "0,0"
+"""The place before the first row."""
+
+
+class TableIdentities:
+    """One connection that reads."""
+
+    store: Final = "postgresql"
+
+    def __init__(self, session: Session, settings: PostgresSettings) -> None:
+        self._session, self._limit = session, settings.command_timeout
+        self._begin = beginning_to_read(settings)
+
+    async def look_up(self, kind: str, ids: Sequence[str]) -> dict[str, tuple[str, str | None, bool]]:
+        """What is stored under these ids: hash, version, and that it is by the current model: tables have no other.
+
+        Raises: StoreUnavailable.
+        """
+        statement = _LOOK_UP.replace("{table}", Statements.of(kind).table)
+        rows = await self._ask(_FAST, statement, list(ids))
+        return {data_id: (hash_, version, True) for data_id, hash_, version in rows}
+
+    async def page(self, kind: str, behind: str, size: int) -> tuple[list[tuple[str, str | None]], str]:
+        """The next ids with their versions, as they lie in the table, and the place of the last of them.
+
+        Raises: StoreUnavailable.
+        """
+        statement = _PAGE.replace("{table}", Statements.of(kind).table)
+        block, line = behind.split(",")
+        rows = await self._ask(_IN_ORDER, statement, (int(block), int(line)), size)
+        place = ",".join(map(str, rows[-1][0])) if rows else behind
+        return [(row[1], row[2]) for row in rows], place
+
+    async def estimate(self, kind: str) -> int:
+        """About how many rows there are, for a progress bar.
+
+        Raises: StoreUnavailable.
+        """
+        statement = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass($1)"
+        rows = await self._ask(_FAST, statement, Statements.of(kind).table)
+        return int(rows[0][0]) if rows else 0
+
+    async def _ask(self, setting: str, statement: str, *arguments: object) -> list[Any]:
+        try:
+            async with asyncio.timeout(self._limit):
+                await self._session.execute(f"ROLLBACK; {self._begin}; {setting}")
+                rows: list[Any] = await self._session.fetch(statement, *arguments)
+                await self._session.execute("ROLLBACK")
+                return rows
+        except ERRORS as error:
+            raise classify(error, alone=True) from error
+
+
+@asynccontextmanager
+async def open_identities(settings: PostgresSettings) -> AsyncIterator[TableIdentities]:
+    """Connect for reading.
+
+    Raises: StoreUnavailable, StartRefused.
+    """
+    try:
+        async with reading(settings) as session:
+            yield TableIdentities(session, settings)
+    except ERRORS as error:
+        raise classify(error, alone=True) from error
