@@ -3,12 +3,14 @@
 Of the environment only the images (`RABBITMQ_IMAGE` and so on) and what docker itself reads count.
 """
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -153,9 +155,23 @@ class ComposeStack:
         return dict(zip(PROGRAMS, described, strict=True))
 
     def password(self, server: str) -> str:
-        """Return a server's password, whether it runs or not."""
-        file = f"/run/secrets/{server}/password"
-        return self.compose("run", "--rm", "--no-deps", "-T", "--entrypoint", "cat", "passwords", file).strip()
+        """Return a server's password, whether it runs or not.
+
+        Raises: ComposeFailed, also if there is none.
+        """
+        volume, image = f"{self.name}_{server}-password", f"{self.name}-passwords"
+        _run("volume", "inspect", volume)  # (otherwise it would be made)
+        # Copied from a container that never runs: what one prints is lost now and then if it ends at once.
+        container = _run("create", "--volume", f"{volume}:/volume:ro", image).strip()
+        try:
+            with tarfile.open(fileobj=io.BytesIO(_run_for_bytes("cp", f"{container}:/volume/password", "-"))) as copied:
+                file = copied.extractfile("password")
+                password = file.read().decode().strip() if file is not None else ""
+        finally:
+            _run("rm", "--force", container)
+        if not password:
+            raise ComposeFailed(f"the volume {volume} holds an empty password")
+        return password
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -190,7 +206,15 @@ def _run(*arguments: str, environ: Mapping[str, str] | None = None, timeout: flo
     return _run_program("docker", *arguments, environ=environ, timeout=timeout)
 
 
+def _run_for_bytes(*arguments: str) -> bytes:
+    return _run_anything("docker", *arguments, environ=None, timeout=60.0, folder=ROOT)
+
+
 def _run_program(*argv: str, environ: Mapping[str, str] | None = None, timeout: float, folder: Path = ROOT) -> str:
+    return _run_anything(*argv, environ=environ, timeout=timeout, folder=folder).decode()
+
+
+def _run_anything(*argv: str, environ: Mapping[str, str] | None, timeout: float, folder: Path) -> bytes:
     try:
         done = subprocess.run(
             argv,
@@ -198,11 +222,11 @@ def _run_program(*argv: str, environ: Mapping[str, str] | None = None, timeout: 
             env={**inherited(), **(environ or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
             timeout=timeout,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ComposeFailed(str(error)) from error
     if done.returncode != 0:
-        raise ComposeFailed(f"{' '.join(argv[:4])} … exit {done.returncode}: {done.stderr.strip()[-2000:]}")
+        said = done.stderr.decode(errors="replace").strip()[-2000:]
+        raise ComposeFailed(f"{' '.join(argv[:4])} … exit {done.returncode}: {said}")
     return done.stdout
