@@ -21,7 +21,8 @@ from neo4j.exceptions import (
 )
 
 from common.errors import BatchTooLarge, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
-from common.settings.certificates import Peer, what_is_wrong
+from common.network.failures import LOST, NO_ANSWER, in_words
+from common.settings.certificates import Peer, causes, what_is_wrong
 from graphinator.settings import Neo4jSettings
 
 PEER = Peer(Neo4jSettings.store_name, "NEO4J", "NEO4J_URI")
@@ -144,6 +145,15 @@ TABLE = (
 _UNKNOWN = Row("", Meaning.UNKNOWN)
 
 
+# Sentences of the driver's, of which some have no cause.
+_DRIVERS_WORDS = (
+    (r"acquisition|obtain a connection", NO_ANSWER),
+    (r"outing", "no member of the cluster tells where to write"),
+    (r"defunct|closed|No data|ncomplete", LOST),
+    (r"ouldn't connect|establish connection|handshake", "it takes no connection"),
+)
+
+
 class Unpackable(Exception):
     """A value that the driver can't send (a number beyond 64 bits, half of a surrogate pair): nothing was sent."""
 
@@ -165,7 +175,7 @@ def classify(error: Exception, *, alone: bool = False, again: bool = False) -> S
         case Meaning.TOO_LARGE_OR_OUTAGE:
             return _outage(refusal, row) if alone else BatchTooLarge(refusal)
         case Meaning.OUTAGE:
-            return _outage(refusal, row)
+            return _outage(refusal, row) if refusal.code else StoreUnavailable(_of_driver(error), alarm=row.alarm)
         case Meaning.DATA:
             return _refused(refusal)
         case Meaning.UNKNOWN:
@@ -240,6 +250,16 @@ def _outage(refusal: Refusal, row: Row) -> StoreUnavailable:
 
 
 def _sentence(refusal: Refusal) -> str:
-    """What may be logged: of the server's errors class and code only, since their text may repeat the record's."""
-    text = refusal.code or " ".join(refusal.text.split())[:200]
-    return f"Neo4j: {refusal.error_class} {text}".rstrip()
+    """What may be logged of what the server says: its code, as words. Its text may repeat the record's."""
+    title = refusal.code.rpartition(".")[2]
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title).lower() or "it refuses, and does not say why"
+    return f"{words} ({refusal.code})" if refusal.code else words
+
+
+def _of_driver(error: Exception) -> str:
+    """What is the matter if it is not the server who says it. The driver's text is about its sockets and its pool."""
+    for cause in causes(error):
+        if words := in_words(cause):
+            return words
+    text = " ".join(str(error).split())
+    return next((words for pattern, words in _DRIVERS_WORDS if re.search(pattern, text)), text[:200]) or LOST

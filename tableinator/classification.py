@@ -7,6 +7,7 @@ from typing import Final
 import asyncpg
 
 from common.errors import BatchTooLarge, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
+from common.network.failures import LOST, in_words
 from common.settings.certificates import Peer, speaks_no_tls, what_is_wrong
 from tableinator.settings import PostgresSettings
 from tableinator.sqlstates import Meaning, alarm_sentence, is_of_a_pooler, meaning
@@ -45,6 +46,9 @@ _OURS: Final = {
     NotReplicated: "PostgreSQL's standby does not confirm: see synchronous_standby_names, and that the standby runs",
 }
 
+_OF_THE_DRIVER: Final = frozenset({"08000", "08001", "08003", "08006"})
+"""What the driver itself says of a connection that is gone, in words about its insides."""
+
 
 def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> SinkError:
     """Translate one of `ERRORS`.
@@ -54,17 +58,17 @@ def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> Si
     if isinstance(error, asyncpg.PostgresError):
         return _of_server(error, alone=alone, copied=copied)
     if isinstance(error, asyncpg.OutdatedSchemaCacheError):
-        return WriteConflict(f"OutdatedSchemaCacheError: {error}")
+        return WriteConflict("the tables were changed meanwhile")
     if isinstance(error, asyncpg.InterfaceError):
-        return StoreUnavailable(f"{type(error).__name__}: {error}", alarm=_alarm_of_driver(error))
+        alarm = _alarm_of_driver(error)
+        return StoreUnavailable(f"the driver refuses: {error}" if alarm else LOST, alarm=alarm)
     if isinstance(error, asyncpg.InternalClientError):
-        return StoreUnavailable(f"{type(error).__name__}: {error}")
+        return StoreUnavailable(f"{LOST} in the middle of an answer")  # what the driver says of it is about its states
     if isinstance(error, NoWriter | RowsDropped | NotReplicated):
         return StoreUnavailable(str(error), alarm=f"{_OURS[type(error)]} ({error}).")
-    if isinstance(error, TimeoutError):
-        return StoreUnavailable(str(error) or "no answer in time")
     if isinstance(error, OSError):
-        return StoreUnavailable(f"{type(error).__name__}: {error}", alarm=_alarm_of_system(error))
+        alarm = _alarm_of_system(error)
+        return StoreUnavailable(alarm or in_words(error) or str(error) or LOST, alarm=alarm)
     return RecordsRefused(Refusal(type(error).__name__, "", str(error)), positions=None, certain=True)
 
 
@@ -80,10 +84,12 @@ def _of_server(error: asyncpg.PostgresError, *, alone: bool, copied: Sequence[in
     match meaning(error, alone=alone):
         case Meaning.OUTAGE:
             # The message only: detail and context may show a record.
-            return StoreUnavailable(f"{error.sqlstate} {_message(error)}", alarm=_alarm(error))
+            alarm = _alarm(error)
+            is_lost = error.sqlstate in _OF_THE_DRIVER and not alarm
+            return StoreUnavailable(LOST if is_lost else _said(error), alarm=alarm)
         case Meaning.RETRY:
             pooler = ", a connection pooler's doing: see docs/postgresql.md" if is_of_a_pooler(error) else ""
-            return WriteConflict(f"{error.sqlstate} {_message(error)}{pooler}")
+            return WriteConflict(f"{_said(error)}{pooler}")
         case Meaning.TOO_LARGE:
             return BatchTooLarge(_refusal(error))
         case Meaning.DATA:
@@ -94,6 +100,11 @@ def _of_server(error: asyncpg.PostgresError, *, alone: bool, copied: Sequence[in
 
 def _message(error: asyncpg.PostgresError) -> str:
     return str(error.args[0]) if error.args else type(error).__name__
+
+
+def _said(error: asyncpg.PostgresError) -> str:
+    """What the server says, in its own words: those are an operator's."""
+    return f"{_message(error)} ({error.sqlstate})"
 
 
 def _alarm(error: asyncpg.PostgresError) -> str | None:

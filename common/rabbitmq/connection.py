@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from common.errors import BrokerUnavailable, StartRefused
+from common.network.failures import LOST, in_words
 from common.rabbitmq import lenient_pamqp, tls
 from common.rabbitmq.frames import FRAME_MAX
 from common.settings.programs import BrokerSettings
@@ -338,5 +339,5 @@ def _translated(address: str, error: Exception) -> BrokerUnavailable | StartRefu
 
 
 def _reason(error: Exception) -> str:
-    """The error's last argument: codes come before it, and it holds no secret."""
-    return str(error.args[-1]) if error.args else type(error).__name__
+    """In our words, else the error's last argument: codes come before it, and it holds no secret."""
+    return in_words(error) or (str(error.args[-1]) if error.args else "") or LOST

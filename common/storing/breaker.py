@@ -25,6 +25,7 @@ from common.backoff import delays
 from common.errors import BatchTooLarge, RecordsRefused, StoreUnavailable, WriteConflict
 from common.sink import StoreState
 from common.telemetry.metrics import BREAKER_OPEN, STORE_ALARM
+from common.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -38,6 +39,13 @@ Probe = Callable[[], Awaitable[object]]
 
 class Released(Exception):
     """The caller need not wait any longer: its channel has ended, or the process is draining."""
+
+
+class _Contended(StoreUnavailable):
+    """The store answers, and each attempt meets another writer: no outage, but nothing is written either."""
+
+    def __init__(self, error: WriteConflict) -> None:
+        super().__init__(f"conflict after conflict: {error}")
 
 
 class _Phase(Enum):
@@ -55,6 +63,9 @@ class Breaker:
         self._phase = _Phase.CLOSED
         self._trial: Attempts | None = None  # the one write of the half-open phase, while it is under way
         self._waiting = 0
+        self._kept = 0  # writes that were begun and not answered: batches, as a rule
+        self._trouble = Trouble(log.bind(store=store), lambda: {"batches_kept": self._kept})
+        self._is_away = False  # in this trouble, something else than conflicts was the matter
         self._probe: Probe
         self._is_probe_made_up = False  # whether a writer that waits has a better one
         self._delays: Iterator[float] | None = None  # None: a commit was the last that was heard of
@@ -109,6 +120,7 @@ class Breaker:
     def stop(self) -> None:
         """Drain: nobody waits from now on."""
         self._is_stopping = True
+        self._trouble.leave()
         self.release()
 
     def release(self) -> None:
@@ -116,6 +128,14 @@ class Breaker:
         self._tell()
 
     # What attempts tell
+
+    def began(self) -> None:
+        """A write is kept from now on, until it is let go."""
+        self._kept += 1
+
+    def let_go(self) -> None:
+        """A write is done, was refused, or was broken off."""
+        self._kept -= 1
 
     async def admit(self, attempts: "Attempts", probe: Probe, gone: Callable[[], bool]) -> None:
         """Wait until one may write; half-open, become the one write of that phase.
@@ -140,7 +160,6 @@ class Breaker:
         """A write found the store away."""
         if self._phase is _Phase.CLOSED:
             self.episodes += 1
-            log.warning("Store unavailable, holding", store=self._store, reason=str(error))
         self._probe, self._is_probe_made_up = probe, is_made_up
         self._open(error)
 
@@ -173,7 +192,7 @@ class Breaker:
             self._open(error)
         except WriteConflict as error:
             # No answer: if conflicts are what is the matter, it would close and open forever.
-            self._open(StoreUnavailable(f"conflict after conflict: {error}"))
+            self._open(_Contended(error))
         except (RecordsRefused, BatchTooLarge):
             self._half_open()
         except Released:
@@ -183,6 +202,7 @@ class Breaker:
 
     def _open(self, error: StoreUnavailable) -> None:
         since = asyncio.get_running_loop().time() if self.state.available else self.state.since
+        self._complain(error)
         if error.alarm is not None and error.alarm != self.state.alarm:
             log.error("Store needs attention", store=self._store, alarm=error.alarm)
         if error.pause is not None:
@@ -191,6 +211,13 @@ class Breaker:
         self.state = StoreState(self._store, available=False, detail=str(error), alarm=error.alarm, since=since)
         self._show()
         self._tell()
+
+    def _complain(self, error: StoreUnavailable) -> None:
+        if self._is_stopping:
+            return
+        self._is_away = self._is_away or not isinstance(error, _Contended)
+        away, in_the_way = "Store unavailable, holding", "Writers are in each other's way, holding"
+        self._trouble.say(in_the_way if isinstance(error, _Contended) else away, str(error))
 
     def _half_open(self) -> None:
         if self._phase is _Phase.OPEN:
@@ -203,8 +230,8 @@ class Breaker:
             self._close()
 
     def _close(self) -> None:
-        held = asyncio.get_running_loop().time() - (self.state.since or 0.0)
-        log.info("Store available again", store=self._store, held_seconds=round(held, 1))
+        self._trouble.over("Store available again" if self._is_away else "Writing again after conflicts")
+        self._is_away = False
         self._phase, self._trial = _Phase.CLOSED, None
         self.state = StoreState(self._store, available=True)
         self._show()
@@ -228,6 +255,7 @@ class Attempts:
 
     def __init__(self, breaker: Breaker, probe: Probe, gone: Callable[[], bool], *, proves: bool) -> None:
         self._breaker, self._probe, self._gone, self._proves = breaker, probe, gone, proves
+        self._is_kept = False
         self._is_answered = False
         self._conflicts = 0
 
@@ -237,13 +265,28 @@ class Attempts:
     async def __anext__(self) -> "Attempts":
         if self._is_answered:
             raise StopAsyncIteration
-        if self._conflicts:
-            await asyncio.sleep(self._breaker.conflict_pause())
-        if self._proves:
-            await self._breaker.admit(self, self._probe, self._gone)
-        else:
-            await self._breaker.until_closed()
+        try:
+            if self._conflicts:
+                await asyncio.sleep(self._breaker.conflict_pause())
+            await self._be_admitted()
+        except BaseException:
+            self._let_go()
+            raise
         return self
+
+    async def _be_admitted(self) -> None:
+        if not self._proves:
+            await self._breaker.until_closed()
+            return
+        if not self._is_kept:
+            self._is_kept = True
+            self._breaker.began()
+        await self._breaker.admit(self, self._probe, self._gone)
+
+    def _let_go(self) -> None:
+        if self._is_kept:
+            self._is_kept = False
+            self._breaker.let_go()
 
     def __enter__(self) -> None:
         return None
@@ -253,12 +296,13 @@ class Attempts:
             self._conflicts += 1
             if self._conflicts <= CONFLICT_RETRIES and not self._breaker.is_open:
                 return True
-            error = StoreUnavailable(f"conflict after conflict: {error}")
+            error = _Contended(error)
         if isinstance(error, StoreUnavailable):
             self._conflicts = 0
             self._breaker.failed(error, self._probe, is_made_up=not self._proves)
             return True
         self._is_answered = True
+        self._let_go()
         if error is not None:
             self._breaker.ended(self, is_answer=isinstance(error, RecordsRefused | BatchTooLarge))
         elif self._proves:

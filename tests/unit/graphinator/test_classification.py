@@ -22,6 +22,9 @@ from graphinator.classification import STATUSES, TABLE, Meaning, Unpackable, cla
 RETRY, OUTAGE, DATA, UNKNOWN = Meaning.RETRY, Meaning.OUTAGE, Meaning.DATA, Meaning.UNKNOWN
 MEMORY, SHARED, RACE = Meaning.TOO_LARGE_OR_DATA, Meaning.TOO_LARGE_OR_OUTAGE, Meaning.RETRY_THEN_DATA
 SLOW = SHARED
+REFUSED = "connection refused: nothing listens there"
+DEADLOCK = "Neo.TransientError.Transaction.DeadlockDetected"
+UNAVAILABLE = "Neo.TransientError.General.DatabaseUnavailable"
 THRESHOLD = "The allocation of an extra 2.0 MiB would use more than the limit 20.0 MiB. {} threshold reached"
 
 CODES = [
@@ -283,7 +286,23 @@ def test_a_lost_connection_is_an_outage_without_an_alarm() -> None:
 
     assert isinstance(outage, StoreUnavailable)
     assert outage.alarm is None
-    assert "Couldn't connect to 127.0.0.1:7687" in str(outage)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ServiceUnavailable("Couldn't connect to x:1 (resolved to ()):\n(reason [Errno 111] Connect call …)"), REFUSED),
+        (SessionExpired("Failed to read from defunct connection IPv4Address(('x', 1))"), "the connection was lost"),
+        (ServiceUnavailable("Couldn't connect to x:1"), "it takes no connection"),
+        (ConnectionAcquisitionTimeoutError("failed to obtain a connection from the pool"), "no answer in time"),
+        (ConnectionResetError(104, "Connection reset by peer"), "the connection was lost"),
+        (TimeoutError("no answer within 65 s"), "no answer within 65 s"),
+        (server_error(DEADLOCK), f"deadlock detected ({DEADLOCK})"),
+        (server_error(UNAVAILABLE), f"database unavailable ({UNAVAILABLE})"),
+    ],
+)
+def test_what_is_the_matter_is_said_in_an_operators_words(error: Exception, words: str) -> None:
+    assert str(classify(error)) == words
 
 
 def test_what_the_server_says_of_a_record_is_not_in_the_sentence_for_the_log() -> None:

@@ -8,6 +8,7 @@ from itertools import cycle, pairwise
 from typing import TypeVar
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.errors import RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
 from common.storing.breaker import CONFLICT_RETRIES, Breaker, Released
@@ -410,3 +411,49 @@ async def test_a_trial_that_is_over_says_nothing_of_the_next_one() -> None:
         end.set_result(None)
         await asyncio.gather(*tasks, return_exceptions=True)
         assert breaker.state.available
+
+
+@in_virtual_time
+async def test_an_outage_is_said_again_every_half_minute_with_what_is_kept_and_once_when_it_is_over() -> None:
+    with capture_logs() as lines:
+        async with running() as (breaker, store):
+            tasks = [writing(breaker, store, name) for name in ("a", "b", "c")]
+            await asyncio.sleep(61)
+            store.error = None
+            await asyncio.gather(*tasks)
+            await asyncio.sleep(61)
+
+    away, back = "Store unavailable, holding", "Store available again"
+    told = [(line["event"], line.get("reason"), line.get("batches_kept"), line.get("seconds")) for line in lines]
+    assert told[:3] == [(away, "connection refused", 3, each) for each in (None, 30.0, 60.0)]
+    assert [line[0] for line in told[3:]] == [back]
+    assert 61 <= lines[-1]["seconds"] < 64
+
+
+@in_virtual_time
+async def test_conflict_after_conflict_is_not_called_an_outage() -> None:
+    with capture_logs() as lines:
+        async with running() as (breaker, store):
+            store.error = WriteConflict("deadlock detected (40P01)")
+            task = writing(breaker, store, "a")
+            await asyncio.sleep(31)
+            store.error = None
+            await task
+
+    in_the_way = "Writers are in each other's way, holding"
+    assert [line["event"] for line in lines] == [in_the_way, in_the_way, "Writing again after conflicts"]
+    assert lines[0]["reason"] == "conflict after conflict: deadlock detected (40P01)"
+
+
+@in_virtual_time
+async def test_a_drain_says_nothing_more_of_an_outage() -> None:
+    with capture_logs() as lines:
+        async with running() as (breaker, store):
+            task = writing(breaker, store, "a")
+            await asyncio.sleep(1)
+            breaker.stop()
+            with pytest.raises(Released):
+                await task
+            await asyncio.sleep(100)
+
+    assert [line["event"] for line in lines] == ["Store unavailable, holding"]

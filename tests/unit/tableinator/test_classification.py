@@ -11,6 +11,8 @@ from tableinator.sqlstates import ALARMS, BY_CLASS, BY_CODE, Meaning, ends_sessi
 
 R, O, T, D, U = Meaning.RETRY, Meaning.OUTAGE, Meaning.TOO_LARGE, Meaning.DATA, Meaning.UNKNOWN  # noqa: E741 - a table
 
+LOST_MIDWAY = "the connection was lost in the middle of an answer"
+
 ALL_SQLSTATES = sorted(
     {
         each.sqlstate
@@ -258,6 +260,24 @@ def test_a_lost_connection_is_an_outage_without_alarm(error: Exception) -> None:
     assert isinstance(problem, StoreUnavailable)
     assert problem.alarm is None
     assert str(problem)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"), LOST_MIDWAY),
+        (asyncpg.InterfaceError("cannot perform operation: connection is closed"), "the connection was lost"),
+        (asyncpg.ConnectionDoesNotExistError("unexpected connection_lost() call"), "the connection was lost"),
+        (
+            ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)"),
+            "connection refused: nothing listens there",
+        ),
+        (server_error("57P03", M="the database system is starting up"), "the database system is starting up (57P03)"),
+        (server_error("40P01", M="deadlock detected"), "deadlock detected (40P01)"),
+    ],
+)
+def test_what_is_the_matter_is_said_in_an_operators_words(error: Exception, words: str) -> None:
+    assert str(classify(error, alone=False)) == words
 
 
 def test_another_complaint_of_the_driver_is_an_outage_with_an_alarm() -> None:
