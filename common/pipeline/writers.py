@@ -7,7 +7,7 @@ import structlog
 from common.batching.batch import Batch, BatchLimits, Item, Trigger, ranked
 from common.batching.batch_size import BatchSize
 from common.batching.batcher import Batcher
-from common.delivery import Delivery
+from common.delivery import Delivery, Epoch
 from common.pipeline.settling import Settling
 from common.quarantine.case import Case
 from common.quarantine.quarantine import Quarantine
@@ -37,6 +37,7 @@ class Writers(Generic[R]):
     ) -> None:
         self._limits, self._size, self._batcher, self._writer = limits, size, batcher, writer
         self._settling, self._quarantine, self._metrics = settling, quarantine, metrics
+        self._warned_of: Epoch | None = None
 
     async def run(self) -> None:
         """Be one writer, until the stream has ended."""
@@ -72,8 +73,9 @@ class Writers(Generic[R]):
             self._report(batch.size, turn.seconds)
 
     def _warn_of(self, delivery: Delivery) -> None:
-        """Say it before the write: there may be no afterwards."""
-        if delivery.delivery_count > self._limits.alone_after:
+        """Say it before the write: there may be no afterwards. Of each channel's, which may be many, the first."""
+        if delivery.delivery_count > self._limits.alone_after and delivery.epoch is not self._warned_of:
+            self._warned_of = delivery.epoch
             log.error(
                 "Record written alone: given out again and again, it may be what ends this process",
                 data_type=self._metrics.kind,

@@ -40,9 +40,9 @@ others: st.SearchStrategy[tuple[int, Any]] = st.sampled_from(
 exchanges = st.sampled_from(["discogsography-discogs-releases", "releases", ""])
 
 
-def delivered(tag: int, message: tuple[Properties, bytes], exchange: str = "releases") -> bytes:
-    """What a broker sends for a message."""
-    method = Basic.Deliver("ctag1.0", tag, False, exchange, "")
+def delivered(tag: int, message: tuple[Properties, bytes], exchange: str = "releases", *, again: bool = False) -> bytes:
+    """What a broker sends for a message. `again`: it says that it has given it out before."""
+    method = Basic.Deliver("ctag1.0", tag, again, exchange, "")
     return pamqp.frame.marshal(method, CHANNEL) + content_frames(CHANNEL, *message, frame_max=FRAME_MAX)
 
 
@@ -51,7 +51,7 @@ def streams(draw: st.DrawFn) -> bytes:
     """What a broker might send on a connection with one consumer."""
     parts = []
     for tag, message in enumerate(draw(st.lists(messages, max_size=8)), start=1):
-        parts.append(delivered(tag, message, draw(exchanges)))
+        parts.append(delivered(tag, message, draw(exchanges), again=draw(st.booleans())))
         if draw(st.booleans()):
             channel, frame = draw(others)
             parts.append(pamqp.frame.marshal(frame, channel))
@@ -133,7 +133,8 @@ def expected(stream: bytes) -> tuple[list[tuple[Any, ...]], bytes]:
             assert isinstance(frame, Frame | Heartbeat)
             rest += stream[:used]
         if method is not None and header.class_id and len(body) == header.body_size:
-            facts = facts_from(header.properties.headers or {})
+            load, stamp, count = facts_from(header.properties.headers or {})
+            facts = (load, stamp, count if method.redelivered else 0)
             seen.append((method.delivery_tag, body, *facts, repr(translated(header.properties))))
             method = None
         stream = stream[used:]
@@ -173,7 +174,7 @@ RETURNED = [{**each, "x-delivery-count": 1} for each in STAMPED]
 @pytest.mark.parametrize("headers", [STAMPED, RETURNED, [{}] * 3, [STAMPED[0], RETURNED[0], STAMPED[1]]])
 def test_no_byte_is_overlooked_in_messages_that_look_alike(headers: list[dict[str, Any]]) -> None:
     written = [Properties(headers=each, content_type="a/b") for each in headers]
-    stream = b"".join(delivered(tag, (each, b"xyz")) for tag, each in enumerate(written, start=1))
+    stream = b"".join(delivered(tag, (each, b"xyz"), again=tag % 2 == 0) for tag, each in enumerate(written, start=1))
     for at in range(len(stream)):
         for change in (0x01, 0x02, 0x10, 0x80, 0xFF):
             changed = bytearray(stream)
@@ -256,3 +257,12 @@ def test_messages_that_look_alike_are_read_at_once(monkeypatch: pytest.MonkeyPat
 
     assert [each.published_ms for each in outcome.deliveries] == list(range(100))
     assert singly == 1
+
+
+def test_a_delivery_count_counts_only_for_what_is_delivered_again() -> None:
+    """A message that was moved from another queue bears that queue's count."""
+    former = (Properties(headers={"x-delivery-count": 19}), b"x")
+
+    outcome = Outcome([b"".join(delivered(tag, former, again=tag > 3) for tag in range(1, 7))])
+
+    assert [each.delivery_count for each in outcome.deliveries] == [0, 0, 0, 19, 19, 19]

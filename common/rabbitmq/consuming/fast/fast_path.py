@@ -75,7 +75,7 @@ class Lookalikes:
         behind_at = least - len(fixed_behind)
         stamp_at, stamp_of, read = behind_at - STAMP.size, STAMP.unpack_from, read_properties
         while at + size <= end:
-            its_prefix, its_tag, _, its_suffix, header_size, kind, body_size, its_flags = unpack(data, at)
+            its_prefix, its_tag, redelivered, its_suffix, header_size, kind, body_size, its_flags = unpack(data, at)
             header_at = at + size - PROPERTIES_AT
             header_end = header_at + header_size
             body_at = header_end + 8
@@ -99,7 +99,11 @@ class Lookalikes:
             if is_stamped:
                 (published,) = stamp_of(header, stamp_at)
             body = data[body_at:stop]
-            deliveries.append(Delivery(its_tag, epoch, body, received, load, published, count, partial(read, header)))
+            # Of the octet one bit is meant. Without it the count is of a former life, in another queue.
+            its_count = count if redelivered & 1 else 0
+            deliveries.append(
+                Delivery(its_tag, epoch, body, received, load, published, its_count, partial(read, header))
+            )
             tag, at = its_tag, stop + 1
         self.tag = tag
         return at

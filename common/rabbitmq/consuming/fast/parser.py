@@ -49,6 +49,7 @@ class _Content(msgspec.Struct):
     tag: int
     channel: int
     alike: Lookalikes
+    is_redelivered: bool
     header: bytes = b""
     missing: int = 0
     parts: list[bytes] = []
@@ -130,7 +131,8 @@ class Parser:
         if tag != alike.tag + 1:
             raise FrameError(f"delivery {tag} follows delivery {alike.tag}")
         alike.tag, alike.look = tag, look
-        self._content = _Content(tag, channel, alike)
+        is_redelivered = bool(frame[len(look.prefix) + _TAG.size] & 1)
+        self._content = _Content(tag, channel, alike, is_redelivered)
 
     def _header(self, payload: bytes, channel: int) -> None:
         content = self._expecting(channel)
@@ -156,6 +158,7 @@ class Parser:
     def _finish(self, content: _Content, received: float) -> Delivery:
         self._content = None
         load, published, count = content.alike.shapes.read(content.header)
+        count = count if content.is_redelivered else 0
         body = content.parts[0] if len(content.parts) == 1 else b"".join(content.parts)
         read = partial(read_properties, content.header)
         return Delivery(content.tag, content.alike.epoch, body, received, load, published, count, read)

@@ -1,0 +1,24 @@
+"""What may be what ends the process: written alone, and said before."""
+
+import structlog
+
+from tests.unit.pipeline.test_pipeline import Line, bodies
+from tests.virtual_time import in_virtual_time
+
+
+@in_virtual_time
+async def test_of_what_is_written_alone_the_first_of_each_channel_is_said() -> None:
+    """Ten thousand moved messages were ten thousand lines of alarm."""
+    line = Line(size=50)
+    line.source.put(*bodies(*range(1, 101)), delivery_count=11)
+
+    with structlog.testing.capture_logs() as logs:
+        async with line.running():
+            await line.until(line.settled)
+            line.source.lose_channel()
+            line.source.put(*bodies(*range(101, 111)), delivery_count=12)
+            await line.until(line.settled)
+
+    said = [entry["deliveries"] for entry in logs if entry["event"].startswith("Record written alone")]
+    assert said == [11, 12]
+    assert {len(batch) for batch in line.sink.batches} == {1}
