@@ -134,6 +134,15 @@ ALERTS = (
         "set-aside records have waited for a day",
     ),
     Alert(
+        "SpindleDeadLettersLost",
+        signals.DEAD_LETTERS_LOST,
+        "0s",
+        Severity.CRITICAL,
+        f"{_KIND}: RabbitMQ has thrown away {{{{ $value }}}} dead letters, or deleted their queue",
+        "Run spindle doctor: it names the policy; take it off the dead-letter queues before more go.",
+        "RabbitMQ throws dead letters away",
+    ),
+    Alert(
         "SpindleBatchesNotFilling",
         signals.BATCH_FILL,
         "5m",

@@ -115,6 +115,20 @@ DEAD_LETTERS = Signal(
     bad=0,
     when=f"or on ({BY_KIND}) delta(max_over_time({DEAD_READY}[1m])[4m:15s]) > 0",
 )
+# The broker says only for all queues together how many messages it has thrown away. So a dead-letter queue must have
+# become shorter than it was before, not only than in the middle of a look; and what an operator takes out is not
+# thrown away. A queue that expires takes its letters along uncounted; a broker that restarts tells of none for a while.
+_DISCARDED = " + ".join(
+    f'sum(increase(rabbitmq_global_messages_dead_lettered_{why}_total{{dead_letter_strategy="disabled"}}[8m]))'
+    for why in ("expired", "maxlen", "delivery_limit")
+)
+DEAD_LETTERS_LOST = Signal(
+    f"(max_over_time((min_over_time({DEAD}[2m] offset 1m) - max_over_time({DEAD}[30s]))[5m:15s]) or {DEAD} * 0)",
+    bad=0,
+    when=f"and on () ({_DISCARDED} > 0)"
+    f" or on ({BY_KIND}) last_over_time({DEAD}[5m]) > 0 unless on ({BY_KIND}) {DEAD}"
+    ' and on () min(min_over_time(up{job="rabbitmq-detailed"}[5m])) == 1',
+)
 # A broker that restarts tells of no queue, and must not begin the day again.
 DEAD_LETTERS_WAITING = Signal(f"last_over_time({DEAD}[1h])", bad=0)
 DEAD_LETTERS_HELD = Signal("sum(spindle_held_dead_letters) + sum(spindle_suspects)", bad=0)
