@@ -50,6 +50,9 @@ class Channel(aiormq.channel.Channel):
 
     async def _on_deliver_frame(self, frame: commands.Basic.Deliver) -> None:
         properties, body = await self._read()
+        if not frame.redelivered and properties.headers:
+            # Of a former life: whoever moves messages from queue to queue takes the other queue's count along.
+            properties.headers.pop("x-delivery-count", None)
         self.on_delivery(frame.delivery_tag or 0, properties, body)
 
     async def _on_return_frame(self, frame: commands.Basic.Return) -> None:

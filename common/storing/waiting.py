@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import structlog
 
 from common.backoff import delays
+from common.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
-
-_SAY_AGAIN = 10.0
-"""Seconds between two lines that say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +29,21 @@ async def until_ready(
     errors: tuple[type[Exception], ...],
     judge: Callable[[Exception], Wait],
 ) -> None:
-    """Prepare a store as soon as it lets us; say why we wait, at once and then now and then.
+    """Prepare a store as soon as it lets us; say why and for how long we wait.
 
     `errors` are what `prepare` raises of a store; `judge` raises StartRefused for those that no waiting would fix.
     """
-    now = asyncio.get_running_loop().time
-    pauses, say_at = delays(), now()
-    while True:
-        try:
-            await prepare()
-        except errors as error:
-            wait = judge(error)
-        else:
-            return
-        if now() >= say_at:
-            log.warning("Waiting for the store", store=store, address=address, reason=wait.reason)
-            say_at = now() + _SAY_AGAIN
-        await asyncio.sleep(next(pauses) if wait.pause is None else wait.pause)
+    pauses, trouble = delays(), Trouble(log.bind(store=store, address=address))
+    try:
+        while True:
+            try:
+                await prepare()
+            except errors as error:
+                wait = judge(error)
+            else:
+                trouble.over("The store is there")
+                return
+            trouble.say("Waiting for the store", wait.reason)
+            await asyncio.sleep(next(pauses) if wait.pause is None else wait.pause)
+    finally:
+        trouble.leave()

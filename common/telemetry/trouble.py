@@ -19,25 +19,20 @@ class Trouble:
 
     def __init__(self, log: Any, more: Callable[[], Mapping[str, object]] = dict) -> None:
         self._log, self._more = log, more
-        self._event = self._reason = ""
+        self._event = self._reason = self._level = ""
         self._said: set[str] = set()
         self._since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing is wrong."""
-        return self._since is None
-
-    def say(self, event: str, reason: str) -> None:
+    def say(self, event: str, reason: str, *, level: str = "warning") -> None:
         """Something is wrong, or is so for another reason: each reason is said when it is new."""
         if self._since is None:
             self._since = asyncio.get_running_loop().time()
             self._set_timer()
-        self._event, self._reason = event, reason
+        self._event, self._reason, self._level = event, reason, level
         if reason not in self._said and len(self._said) < _MANY:
             self._said.add(reason)
-            self._log.warning(event, reason=reason, **self._more())
+            self._put()
 
     def over(self, event: str) -> None:
         """It is all right again, or still is: then nothing is said."""
@@ -56,8 +51,11 @@ class Trouble:
         self._timer = asyncio.get_running_loop().call_later(SAY_AGAIN, self._say_again)
 
     def _say_again(self) -> None:
-        self._log.warning(self._event, reason=self._reason, seconds=self._seconds(), **self._more())
+        self._put(seconds=self._seconds())
         self._set_timer()
+
+    def _put(self, **fields: object) -> None:
+        getattr(self._log, self._level)(self._event, reason=self._reason, **fields, **self._more())
 
     def _seconds(self) -> float:
         return round(asyncio.get_running_loop().time() - (self._since or 0.0), 1)

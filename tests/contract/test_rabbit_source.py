@@ -148,6 +148,13 @@ async def test_headers_of_a_foreign_type_are_none(harness: RabbitHarness, header
     assert (delivery.load, delivery.published_ms) == (None, None)
 
 
+async def test_the_count_of_another_queues_deliveries_is_not_believed(harness: RabbitHarness) -> None:
+    """Messages that were moved here bear it."""
+    delivery = await deliver(harness, headers={"x-delivery-count": 19})
+
+    assert delivery.delivery_count == 0
+
+
 async def test_the_brokers_count_of_deliveries_is_read(harness: RabbitHarness) -> None:
     """Fault 28."""
     async with running(harness.make()) as source:

@@ -4,7 +4,7 @@ One connection is one channel is one epoch: whatever ends it, the way back is th
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from common.rabbitmq.consuming.reading import DeliveryReader
 from common.rabbitmq.consuming.subscription import PAUSE_LIMIT, Subscription
 from common.rabbitmq.reconnecting import STEADY, Reconnecting
 from common.telemetry.metrics import KindMetrics
+from common.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -77,6 +78,7 @@ class RabbitSource:
         self._epochs = 0
         self._lost = False
         self._reconnecting = Reconnecting(steady=waits.steady)
+        self._trouble = Trouble(self._log)
         self._differences: list[str] = []
         self._is_away = False
         self._is_stopped = False
@@ -156,14 +158,15 @@ class RabbitSource:
                 await self._live()
             except BrokerUnavailable as error:
                 event = "Consumer lost" if isinstance(error, _EpochLost) else "Broker unavailable"
-                self._complain(self._log.warning, event, error)
+                self._trouble.say(event, str(error))
                 await self._wait(self._reconnecting.delay())
             except StartRefused as error:
                 if not self._epochs:
                     raise
-                self._complain(self._log.error, "Broker can't be used", error)
+                self._trouble.say("Broker can't be used", str(error), level="error")
                 await self._wait(self._reconnecting.delay())
             await self._condition.until(lambda: self._is_stopped or not self._is_away)
+        self._trouble.leave()
         self._is_drained = True
         self._condition.notify()
 
@@ -177,6 +180,7 @@ class RabbitSource:
             declared = await self._broker.declare(connection, self._names, self._service, self._kind)
             self._note(declared.differences)
             subscription = await self._begin(connection, declared.queue_type)
+            self._trouble.over("Connected again")
             try:
                 if not self._is_idle:
                     await self._attend(subscription)
@@ -225,7 +229,6 @@ class RabbitSource:
         self._subscription = subscription
         if self._lost:
             self._metrics.reconnected()
-        self._reconnecting.connected()
         self._epochs, self._lost = subscription.epoch.number, True
         self._log.info("Consuming", queue=self._names.queue(self._service, self._kind))
         self._condition.notify()
@@ -269,7 +272,3 @@ class RabbitSource:
         if differences and differences != self._differences:
             self._log.warning("Topology differs", differences="; ".join(differences))
         self._differences = differences
-
-    def _complain(self, say: Callable[..., Any], event: str, error: Exception) -> None:
-        if self._reconnecting.is_news(str(error)):
-            say(event, reason=str(error))

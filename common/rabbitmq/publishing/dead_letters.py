@@ -21,6 +21,7 @@ from common.rabbitmq.publishing.confirms import ConfirmedChannel, Message, open_
 from common.rabbitmq.publishing.letter import properties_of
 from common.rabbitmq.reconnecting import STEADY, Reconnecting
 from common.telemetry.metrics import DEAD_LETTERS_UNCONFIRMED, PUBLISHING_BLOCKED
+from common.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -53,6 +54,8 @@ class DeadLetterPublisher:
         self._condition = Condition()
         self._refused = False
         self._reconnecting = Reconnecting(steady=steady)
+        self._reason = ""  # what the broker's last refusal, or the last channel's end, was for
+        self._trouble = Trouble(log, lambda: {"unconfirmed": self.unconfirmed})
         DEAD_LETTERS_UNCONFIRMED.labels(service).set_function(lambda: self.unconfirmed)
         PUBLISHING_BLOCKED.labels(service).set_function(lambda: self.blocked)
 
@@ -89,6 +92,8 @@ class DeadLetterPublisher:
             while True:
                 await self._condition.until(lambda: self._confirmed)
                 self._on_confirmed(self._confirmed.popleft())
+                if not self.unconfirmed:
+                    self._trouble.over("No dead letter waits any more")
                 self._condition.notify()
 
     async def _publish(self) -> None:
@@ -121,7 +126,7 @@ class DeadLetterPublisher:
                 waits = delays()
             await channel.connection.unblocked.wait()
             if channel.is_over:
-                raise BrokerUnavailable(self._reconnecting.complaint or "channel closed")
+                raise BrokerUnavailable(self._reason or "channel closed")
             self._fill_outbox(channel.connection)
             await channel.write(self._outbox)
 
@@ -149,7 +154,6 @@ class DeadLetterPublisher:
 
     def _judge(self, message: Message, taken: bool) -> None:
         if taken:
-            self._reconnecting.connected()
             self._confirmed.append(message.about)
         else:
             self._refused = True
@@ -166,6 +170,7 @@ class DeadLetterPublisher:
         self._condition.notify()
 
     def _complain(self, reason: str) -> None:
+        self._reason = reason
         # With nothing to publish a lost connection is nobody's matter, least of all while the service stops.
-        if self._reconnecting.is_news(reason) and self.unconfirmed:
-            log.warning("Dead letters are waiting for the broker", reason=reason, unconfirmed=self.unconfirmed)
+        if self.unconfirmed:
+            self._trouble.say("Dead letters are waiting for the broker", reason)

@@ -20,8 +20,8 @@ from common.errors import BrokerUnavailable, SpindleError, StartRefused
 from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import connected
 from common.rabbitmq.publishing.confirms import ConfirmedChannel, Message, open_confirmed
-from common.rabbitmq.reconnecting import Reconnecting
 from common.settings.programs import BrokerSettings
+from common.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -77,7 +77,7 @@ class Publisher:
         self._connection = AsyncExitStack()
         self._pauses, self._waits = pauses, pauses()
         self._refused: deque[Message] = deque()  # beside the outbox: they wait before they are written again
-        self._reconnecting = Reconnecting()
+        self._trouble = Trouble(log, lambda: {"unconfirmed": self.unconfirmed})
 
     @property
     def confirmed(self) -> int:
@@ -107,7 +107,7 @@ class Publisher:
             try:
                 await self._connect()
             except BrokerUnavailable as error:
-                self._complain("Waiting for the broker", str(error))
+                self._trouble.say("Waiting for the broker", str(error))
                 await asyncio.sleep(next(self._waits))
         return self
 
@@ -115,6 +115,7 @@ class Publisher:
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close; flush before, to be sure of what was published."""
+        self._trouble.leave()
         await self._connection.aclose()
 
     async def publish(self, exchange: str, messages: Sequence[Outgoing], *, key: str = "") -> None:
@@ -202,7 +203,7 @@ class Publisher:
                         await self._connect()
                     except BrokerUnavailable as error:
                         reason = str(error)
-                        self._complain("Broker unavailable", reason)
+                        self._trouble.say("Broker unavailable", reason)
                         await asyncio.sleep(next(self._waits))
         except StartRefused as error:
             self._fail(str(error))
@@ -215,11 +216,7 @@ class Publisher:
         connection = await self._connection.enter_async_context(connected(self._broker, name=self._name))
         self._channel = await open_confirmed(connection, on_verdict=self._judge, on_end=self._lose)
         self._waits = self._pauses()
-        self._reconnecting.connected()
-
-    def _complain(self, event: str, reason: str) -> None:
-        if self._reconnecting.is_news(reason):
-            log.warning(event, reason=reason)
+        self._trouble.over("Connected again")
 
     def _judge(self, message: Message, taken: bool) -> None:
         if taken:

@@ -2,7 +2,7 @@
 
 import structlog
 
-from tests.unit.pipeline.test_pipeline import Line, bodies
+from tests.unit.pipeline.line import Line, bodies
 from tests.virtual_time import in_virtual_time
 
 

@@ -1,26 +1,9 @@
-"""What those who keep a connection say of an outage, and how long they wait in it."""
+"""How long those who keep a connection wait before the next one."""
 
 import asyncio
 
 from common.rabbitmq.reconnecting import Reconnecting
 from tests.virtual_time import in_virtual_time
-
-
-def test_what_is_the_matter_is_said_once_for_as_long_as_it_is_the_same() -> None:
-    reconnecting = Reconnecting()
-
-    said = [reconnecting.is_news(complaint) for complaint in ("refused", "refused", "login", "refused")]
-
-    assert said == [True, False, True, True]
-
-
-def test_what_comes_back_after_a_connection_is_said_again() -> None:
-    reconnecting = Reconnecting()
-    reconnecting.is_news("refused")
-
-    reconnecting.connected()
-
-    assert reconnecting.is_news("refused")
 
 
 @in_virtual_time
