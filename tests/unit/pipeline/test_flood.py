@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
 from itertools import repeat
 
@@ -91,7 +92,8 @@ async def test_what_is_unreadable_and_comes_while_held_records_are_tried_again_i
         line.source.put(*[b"{"] * 100)
         await line.until(line.settled)
 
-    assert sum(letter.reason is Reason.NOT_JSON for letter in line.letters.letters) == 100
+    assert Counter(letter.reason for letter in line.letters.letters) == {Reason.REFUSED: 99, Reason.NOT_JSON: 100}
+    assert len(line.sink.rows) == 150 - 99
 
 
 @in_virtual_time
