@@ -30,4 +30,4 @@ class ExtractorSettings(ProgramSettings):
     """Seconds without a single confirm, from a broker that does not block publishing, after which a load has failed:
     well beyond the 75 that a cluster takes to see that one of its nodes is frozen."""
     extractor_max_skipped_percent: float = percent(1.0)
-    """Of a kind's records: with more skipped it has failed, and is not announced (skip_limit.py)."""
+    """Percent of a kind's records. With more skipped the kind has failed, and is not announced (skip_limit.py)."""

@@ -79,7 +79,7 @@ LOCKED_OUT_PAUSE = (5.5, 8.0)
 # The limit of one transaction. The two limits that all share have `total` in their names.
 _OWN_LIMIT = r"\bdb\.memory\.transaction\.max\b"
 
-# Of the statuses of an error and of its causes the most specific one stands last, and decides first.
+# An error and its causes have statuses. The most specific one stands last, and decides first.
 STATUSES = (
     Row("22N79|22N80", Meaning.RETRY_THEN_DATA),  # uniqueness
     Row("G1001", Meaning.RETRY),  # a deletion: another writer has just added an edge

@@ -109,7 +109,7 @@ def _owned(kind: str) -> Iterator[str]:
 
 
 def _forget(pattern: str) -> str:
-    # Of the new ones too: where another writer has filled the graph, a node without a hash owns edges already. A stub
+    # New ones too: if another writer has filled the graph, a node without a hash owns edges already. A stub
     # that we have made owns none, and a node that has just been made has no edges at all.
     return f"CALL (own, new, changed) {{ UNWIND new + changed AS i WITH own[i] AS n MATCH {pattern} DELETE e }}"
 

@@ -16,7 +16,7 @@ PEER: Final = Peer(PostgresSettings.store_name, "POSTGRES", "POSTGRES_DSN")
 
 
 class NoWriter(Exception):
-    """Of the hosts that the DSN names, none takes writes."""
+    """None of the hosts that the DSN names takes writes."""
 
 
 class RowsDropped(Exception):

@@ -44,7 +44,7 @@ class BatchSize:
             self._shrink(records, by=_MOST_AT_ONCE)
 
     def _shrink(self, records: int, *, by: float) -> None:
-        # From the batch's own size: several that were under way together say one thing, not one thing several times.
+        # From the batch's own size: several batches that were under way together must not shrink it several times.
         self._use(min(self.records, max(self._least, int(records * by))))
 
     def _use(self, records: int) -> None:

@@ -15,7 +15,7 @@ class Stream(Generic[R]):
         self._waiting: deque[Item[R] | Barrier] = deque()
         self._in_flight: dict[str, int] = {}
         self.bytes = 0
-        """Of all bodies that wait."""
+        """Bytes of all bodies that wait."""
         self.barriers = 0
         """How many of those that wait are control messages."""
 
@@ -29,7 +29,7 @@ class Stream(Generic[R]):
 
     @property
     def ids(self) -> set[str]:
-        """Of the records that wait."""
+        """The ids of the records that wait."""
         return {item.record.id for item in self._waiting if isinstance(item, Item)}
 
     @property

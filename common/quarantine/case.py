@@ -20,11 +20,11 @@ class Case(Generic[R]):
     verdict: Refused[Item[R]] | Suspected[Item[R]] | None = None
     """What the store said last; None: untried."""
     rounds: int = 0
-    """In which it failed, and which count."""
+    """Rounds that count, and in which it failed."""
 
     @property
     def id(self) -> str:
-        """Of its record."""
+        """The record's id."""
         return self.item.record.id
 
     @property

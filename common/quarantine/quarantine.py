@@ -68,7 +68,7 @@ class Quarantine(Generic[R]):
         self._breaker, self._settle, self._dead_letters, self._metrics = breaker, settle, dead_letters, metrics
         self._credit = credit
         self._cases: dict[str, deque[Case[R]]] = {}
-        """Of each id a queue; the ids that were tried last are the last."""
+        """A queue for each id. The ids that were tried last stand last."""
         self._unreadable: deque[DeadLetter] = deque()
         self._pauses, self._delays = pauses, pauses()
         self._retry_at = self._round_at = 0.0

@@ -135,7 +135,7 @@ def _sentence(settings: type[Settings], values: dict[str, Any], problem: ErrorDe
         if inner is None:
             return f"{settings.variable(key)} {_shown(field, values.get(key))}; allowed is {field.description}."
         settings, values = inner, values.get(key, {})
-    # Of several variables together: the model's own validator wrote the sentence.
+    # Several variables do not fit together: the model's own validator wrote the sentence.
     return str(problem.get("ctx", {}).get("error", problem["msg"]))
 
 

@@ -19,7 +19,7 @@ class Replay:
     on_replayed: Callable[[], None] = lambda: None
     replayed: int = 0
     failed_again: int = 0
-    """Of those, the letters that had been replayed before."""
+    """Those among them that had been replayed before."""
     refused: int = 0
     """The queue did not take them, or there is none: they stay."""
     outdated: int = 0

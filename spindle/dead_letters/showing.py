@@ -40,7 +40,7 @@ def groups_table(groups: Sequence[Group]) -> Table:
 
 
 _COLUMNS = (("service", 11), ("kind", 8), ("id", 12), ("reason", 17), ("error", 24), ("code", 8), ("set aside", 19))
-"""Of the lines of letters: not as wide as the widest of all, because none of those to come is known."""
+"""Columns of the lines of letters, and their widths: the widest text is not known before all have come."""
 
 
 def letters_heading() -> str:

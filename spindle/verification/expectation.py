@@ -25,7 +25,7 @@ class Fingerprint(msgspec.Struct, frozen=True, gc=False):
 
 
 class Expectation:
-    """A kind's records of one load by id. Of several with the same id the last one counts: it is stored last."""
+    """A kind's records of one load by id. If several have the same id, the last one counts: it is stored last."""
 
     def __init__(self, load: Load, kind: str) -> None:
         self.load = load

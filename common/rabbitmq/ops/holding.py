@@ -17,7 +17,7 @@ from common.rabbitmq.ops.queue_reader import Taking
 from common.rabbitmq.ops.sightings import Sighting, Sightings, deliveries_of
 
 _AT_ONCE = 65_535
-"""Letters that one consumer may hold: the most that AMQP can say. Of a second one's the order is another matter."""
+"""Letters that one consumer may hold: the most that AMQP can say. A second one would get its own in another order."""
 
 _ENDLESS = 4, 10_000
 """A queue that grows faster than it is gone through has no end: a pass ends at so many times its letters, and so many

@@ -15,7 +15,7 @@ PREFIX = "x-spindle-"
 _TEXT, _ID, _NAME = 2000, 1000, 200
 
 _BROKERS_OWN = ("x-delivery-count", "x-acquired-count")
-"""Of the delivery, not of the message: carried on, they would make a suspect of a record that is replayed."""
+"""Headers of the delivery, not of the message: carried on, they would make a suspect of a record that is replayed."""
 
 _ALSO_TO = "CC"
 """The header of routing keys to which the broker routes a message beside its own."""

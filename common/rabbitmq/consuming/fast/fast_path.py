@@ -58,9 +58,9 @@ class Lookalikes:
         self.epoch = epoch
         self.largest = largest
         self.tag = 0
-        """Of the last delivery."""
+        """The last delivery's."""
         self.look: Look | None = None
-        """Of the last delivery."""
+        """The last delivery's."""
         self.shapes = Shapes()
 
     def read(self, data: bytes, at: int, received: float, deliveries: list[Delivery]) -> int:
