@@ -89,6 +89,10 @@ ENTRYPOINT ["python", "-m", "tableinator"]
 # These two do one thing and end: there is nothing to check the health of.
 FROM program AS command
 COPY --from=all-dependencies /opt/spindle /opt/spindle
+# An empty volume that is mounted here takes over whose it is.
+USER 0:0
+RUN install -d -o 10001 -g 10001 /state
+USER 10001:10001
 
 FROM command AS extractor
 COPY --from=sources /app/extractor extractor

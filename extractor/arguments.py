@@ -45,6 +45,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--wait", type=_seconds, default=60.0, metavar="SECONDS", help="for broker and queues (default 60)"
     )
+    parser.add_argument(
+        "--since",
+        type=_date,
+        metavar="YYYYMMDD",
+        help="publish only what is new or changed since this load, whose manifest lies in SPINDLE_STATE",
+    )
     parser.add_argument("--only-check", action="store_true", help="read everything, publish nothing; needs no broker")
     parser.add_argument("--json", action="store_true", help="write the report to standard output as JSON")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report to a file as JSON")

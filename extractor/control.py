@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from common.rabbitmq.publishing.publisher import Outgoing
+from extractor.manifest.format import Header
 
 
-def file_complete(*, kind: str, load: str, total_processed: int, file: str) -> Outgoing:
-    """All records of a kind have been published, and confirmed."""
+def file_complete(*, kind: str, load: str, total_processed: int, file: str, manifest: Header | None = None) -> Outgoing:
+    """All records of a kind have been published, and confirmed; with a manifest, what it is and what it counted."""
     return _outgoing(
         f"{kind}:file_complete:{load}",
         load,
@@ -19,8 +20,19 @@ def file_complete(*, kind: str, load: str, total_processed: int, file: str) -> O
             "timestamp": timestamp(),
             "total_processed": total_processed,
             "file": file,
+            **(_about(manifest) if manifest else {}),
         },
     )
+
+
+def _about(manifest: Header) -> dict[str, object]:
+    return {
+        "manifest": manifest.digest,
+        "file_sha256": manifest.sha256,
+        "rows": manifest.rows,
+        "unchanged": manifest.unchanged,
+        "skipped": sum(manifest.skipped.values()),
+    }
 
 
 def extraction_complete(*, load: str, started_at: str, record_counts: Mapping[str, int]) -> Outgoing:

@@ -1,14 +1,19 @@
 """Publish one kind of a load: draw messages, keep many on their way, and say that all are there only when they are."""
 
+import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from common.rabbitmq.publishing.publisher import Outgoing, Publisher, PublishFailed
+from common.rabbitmq.publishing.publisher import Outgoing, Portion, Publisher, PublishFailed
 from extractor.control import file_complete, headers
-from extractor.loads import Load, messages
+from extractor.loads import Load
+from extractor.manifest.plan import Plan
+from extractor.manifest.recording import Recording, recording_of
 from extractor.message import Message
-from extractor.queues import Backlog, required_queues, share_of_backlog
+from extractor.queues import Backlog, QueueGone, required_queues, share_of_backlog
 from extractor.settings import ExtractorSettings
 from extractor.skip_limit import check_skipped
 from extractor.streams import Truncated
@@ -16,7 +21,10 @@ from extractor.tally import Tally
 
 _CHUNK_RECORDS = 128
 _CHUNK_BYTES = 512 * 1024
-"""Reading keeps the event loop busy: a chunk's length is how long heartbeats and confirms wait, about 20 ms."""
+_CHUNK_DRAWN = 512
+"""Records of a chunk, those included that need no message: these take a quarter of the time.
+
+Reading keeps the event loop busy: a chunk's length is how long heartbeats and confirms wait, about 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,8 @@ class Job:
     load: Load
     settings: ExtractorSettings
     only_check: bool = False
+    plan: Plan | None = None
+    """How to make a manifest; None: there is none."""
 
 
 Tell = Callable[[str], None]
@@ -34,21 +44,37 @@ Tell = Callable[[str], None]
 
 
 def check_kind(job: Job, tally: Tally, tell: Tell) -> None:
-    """Read and normalise everything, without a broker.
+    """Read and normalise everything, without a broker; make the manifest, if there is a plan for one.
 
-    Raises: Truncated, TooManySkipped.
+    Raises: Truncated, TooManySkipped, ManifestRefused, ChecksumDiffers.
     """
-    for chunk in _chunks(messages(job.load, job.kind, tally)):
-        tally.published += len(chunk)
-        tell("reading")
-    check_skipped(tally, max_percent=job.settings.extractor_max_skipped_percent)
+    with recording_of(job.load, job.kind, tally, job.plan) as recording:
+        for chunk in _chunks(recording):
+            recording.confirm(chunk.rows)
+            tally.published = tally.records - tally.unchanged
+            tell("reading")
+        check_skipped(tally, max_percent=job.settings.extractor_max_skipped_percent)
+        recording.finish()
+        recording.keep()
+        tally.refusal = recording.refusal
 
 
 async def publish_kind(job: Job, tally: Tally, tell: Tell) -> None:
     """Publish everything and, once all of it is confirmed, the control message.
 
-    Raises: Truncated or TooManySkipped after what could be read is safe; PublishFailed, QueueGone, StartRefused.
+    Raises: Truncated, TooManySkipped or ChecksumDiffers after what could be read is safe; PublishFailed, QueueGone,
+    StartRefused, ManifestRefused.
     """
+    with recording_of(job.load, job.kind, tally, job.plan) as recording:
+        try:
+            await _publish_recorded(job, recording, tally, tell)
+        except QueueGone:
+            recording.discard()  # what was confirmed is gone with the queue
+            raise
+        tally.refusal = recording.refusal
+
+
+async def _publish_recorded(job: Job, recording: Recording, tally: Tally, tell: Tell) -> None:
     settings, name = job.settings, f"extractor {job.kind}"
     queues = required_queues(settings, [job.kind])
     async with (
@@ -58,23 +84,27 @@ async def publish_kind(job: Job, tally: Tally, tell: Tell) -> None:
         ) as backlog,
     ):
         try:
-            await _publish_records(job, publisher, backlog, tally, tell)
+            await _publish_records(job, recording, publisher, backlog, tally, tell)
         except PublishFailed:
             # A queue that is deleted takes the confirms of what was on its way to it along: that is the better reason.
             await backlog.length()
             raise
         finally:
-            tally.published = publisher.confirmed
+            tally.published = tally.resumed + publisher.confirmed
         await backlog.length()  # raises if one is gone: the records since then have not reached it
         check_skipped(tally, max_percent=settings.extractor_max_skipped_percent)
+        manifest = await asyncio.to_thread(recording.finish)  # seconds for all releases, and heartbeats go on
         done = file_complete(
             kind=job.kind,
             load=job.load.date,
             total_processed=tally.published,
             file=job.load.file_name(job.kind),
+            manifest=manifest,
         )
         await publisher.publish(settings.names.exchange(job.kind), [done])
         await publisher.flush()
+        # After the announcement: killed before, the next run comes by all rows and announces again.
+        recording.keep()
 
 
 def publisher_of(settings: ExtractorSettings, *, name: str) -> Publisher:
@@ -87,35 +117,55 @@ def publisher_of(settings: ExtractorSettings, *, name: str) -> Publisher:
     )
 
 
-async def _publish_records(job: Job, publisher: Publisher, backlog: Backlog, tally: Tally, tell: Tell) -> None:
+async def _publish_records(
+    job: Job, recording: Recording, publisher: Publisher, backlog: Backlog, tally: Tally, tell: Tell
+) -> None:
     exchange = job.settings.names.exchange(job.kind)
+    unsafe = deque[tuple[Portion, bytes]]()  # in the order of the load, in which rows are written too
     try:
-        for chunk in _chunks(messages(job.load, job.kind, tally)):
+        for chunk in _chunks(recording):
             await backlog.wait_for_room(lambda: tell("paused"))
-            await publisher.publish(exchange, _outgoing(chunk, job.load.date))
-            tally.published = publisher.confirmed
+            unsafe.append((await publisher.publish(exchange, _outgoing(chunk.messages, job.load.date)), chunk.rows))
+            _confirm(unsafe, recording)
+            tally.published = tally.resumed + publisher.confirmed
             tell("publishing")
     except Truncated:
         await publisher.flush()
         raise
-    await publisher.flush()
+    else:
+        await publisher.flush()
+    finally:
+        _confirm(unsafe, recording)
 
 
-def _chunks(drawn: Iterator[Message]) -> Iterator[list[Message]]:
+def _confirm(unsafe: deque[tuple[Portion, bytes]], recording: Recording) -> None:
+    """Note what is safe, as far as nothing before it is missing."""
+    while unsafe and not unsafe[0][0].unconfirmed:
+        recording.confirm(unsafe.popleft()[1])
+
+
+class _Chunk(NamedTuple):
+    messages: list[Message]
+    rows: bytes
+
+
+def _chunks(recording: Recording) -> Iterator[_Chunk]:
     """Messages a few at a time; the last ones also if the reading ends in an error."""
     chunk: list[Message] = []
-    size = 0
+    size = drawn = 0
     try:
-        for message in drawn:
-            chunk.append(message)
-            size += len(message.body)
-            if len(chunk) >= _CHUNK_RECORDS or size >= _CHUNK_BYTES:
-                yield chunk
-                chunk, size = [], 0
+        for message in recording.messages():
+            drawn += 1
+            if message is not None:
+                chunk.append(message)
+                size += len(message.body)
+            if len(chunk) >= _CHUNK_RECORDS or size >= _CHUNK_BYTES or drawn >= _CHUNK_DRAWN:
+                yield _Chunk(chunk, recording.take_rows())
+                chunk, size, drawn = [], 0, 0
     except Truncated:
-        yield chunk
+        yield _Chunk(chunk, recording.take_rows())
         raise
-    yield chunk
+    yield _Chunk(chunk, recording.take_rows())
 
 
 def _outgoing(chunk: list[Message], load: str) -> list[Outgoing]:

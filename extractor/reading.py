@@ -70,8 +70,8 @@ def read_record(raw: bytes) -> Record:
 
 
 def guess_id(raw: bytes) -> str:
-    """The id of a record that can't be parsed, for the report; empty if none can be made out."""
-    found = _ID.search(raw, 0, 65536)
+    """A record's id without parsing it; empty if none can be made out where this kind of record has it."""
+    found = _ID.match(raw, 0, 65536)
     return (found["attribute"] or found["element"]).decode() if found else ""
 
 
@@ -96,7 +96,12 @@ _PARSER = etree.XMLParser(
     remove_pis=True,
     encoding="utf-8",
 )
-_ID = re.compile(rb"""\A<\w+\s[^<>]*?\bid\s*=\s*["'](?P<attribute>\d{1,20})["']|<id>(?P<element>\d{1,20})</id>""")
+# Nowhere else: the first <id> in a release is an artist's.
+_ID = re.compile(
+    rb"""<\w+(?:\s[^<>]*?)?\sid\s*=\s*["'](?P<attribute>\d{1,20})["']"""
+    rb"""|<(?:artist|label)\s*>\s*(?:<images\s*/>|<images>.*?</images>)?\s*<id>(?P<element>\d{1,20})</id>""",
+    re.DOTALL,
+)
 # What XML 1.0 forbids, as a byte or as a reference; a reference to TAB, LF or CR is fine.
 _CONTROL = re.compile(
     rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|&#(?:0*(?:[0-8]|1[124-9]|2\d|3[01])|x0*(?:[0-8bcBC]|[eE]|[fF]|1[\da-fA-F]));"

@@ -35,11 +35,17 @@ class KindReport:
     body_bytes: int = 0
     failure: str = ""
     """A sentence, if it failed."""
+    unchanged: int = 0
+    """Not published, because the load before had the same bytes."""
+    resumed: int = 0
+    """Of the published: confirmed before, to a run that was interrupted."""
+    no_manifest: str = ""
+    """Why there is none, although one was asked for."""
 
     @property
     def rate(self) -> float:
-        """Records per second."""
-        return self.published / self.seconds if self.seconds else 0.0
+        """Records per second that this run has published."""
+        return (self.published - self.resumed) / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +87,14 @@ def to_table(report: Report) -> Table:
     """The report for a person."""
     table = Table(title=f"Load {report.load}{' (checked only)' if report.checked_only else ''}")
     done = "read" if report.checked_only else "published"
-    for heading in ("kind", done, "skipped", "records/s", "MB", "ending"):
+    for heading in ("kind", done, "unchanged", "skipped", "records/s", "MB", "ending"):
         table.add_column(heading, justify="left" if heading in ("kind", "ending") else "right")
     for kind in report.kinds:
         skipped = sum(kind.skipped.values())
         table.add_row(
             kind.kind,
             f"{kind.published:,}",
+            f"{kind.unchanged:,}",
             f"{skipped:,}",
             f"{kind.rate:,.0f}",
             f"{kind.body_bytes / 1e6:,.1f}",
@@ -102,6 +109,9 @@ def _kind_to_json(kind: KindReport) -> dict[str, Any]:
         "ending": kind.ending,
         "failure": kind.failure,
         "published": kind.published,
+        "unchanged": kind.unchanged,
+        "resumed": kind.resumed,
+        "no_manifest": kind.no_manifest,
         "skipped": dict(kind.skipped),
         "skipped_examples": [
             {"offset": skip.offset, "reason": skip.reason, "id": skip.record_id, "text": skip.text}

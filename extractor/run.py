@@ -3,12 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import structlog
 
-from common.errors import SpindleError
+from common.errors import SpindleError, StartRefused
 from extractor.control import extraction_complete, timestamp
 from extractor.loads import Load
+from extractor.manifest.format import ManifestRefused, path_of
+from extractor.manifest.plan import Plan, check_plan
+from extractor.manifest.writer import mark_announced
 from extractor.publishing import Job, publisher_of
 from extractor.queues import wait_for_queues
 from extractor.report import KindReport, Report
@@ -21,14 +25,20 @@ log = structlog.get_logger()
 Show = Callable[[Update], None]
 
 
-def publish_load(load: Load, settings: ExtractorSettings, *, patience: float, show: Show) -> Report:
-    """Publish a load; `patience` is how many seconds to wait for the broker and the queues.
+def publish_load(
+    load: Load, settings: ExtractorSettings, *, patience: float, show: Show, since: str | None = None
+) -> Report:
+    """Publish a load; `patience` is how many seconds to wait for the broker and the queues. With `since`, without what
+    that load had with the same bytes.
 
     Raises: StartRefused, with nothing published.
     """
     begun, started_at = time.monotonic(), timestamp()
+    plan = _plan(settings, since)
+    if plan is not None:
+        check_plan(plan, load)
     asyncio.run(wait_for_queues(settings, load.kinds, patience=patience))
-    kinds = _run_jobs([Job(kind, load, settings) for kind in load.kinds], show)
+    kinds = _run_jobs([Job(kind, load, settings, plan=plan) for kind in load.kinds], show)
     report = Report(load.date, kinds, time.monotonic() - begun)
     if not report.complete:
         return report
@@ -36,6 +46,8 @@ def publish_load(load: Load, settings: ExtractorSettings, *, patience: float, sh
         asyncio.run(_announce(load, settings, report, started_at))
     except SpindleError as error:
         return Report(load.date, kinds, time.monotonic() - begun, failure=str(error))
+    if plan is not None:
+        _note_announced(plan, report)
     return report
 
 
@@ -44,6 +56,40 @@ def check_load(load: Load, settings: ExtractorSettings, *, show: Show) -> Report
     begun = time.monotonic()
     kinds = _run_jobs([Job(kind, load, settings, only_check=True) for kind in load.kinds], show)
     return Report(load.date, kinds, time.monotonic() - begun, checked_only=True)
+
+
+def make_manifests(load: Load, settings: ExtractorSettings, *, ids_only: bool, show: Show) -> Report:
+    """Read a load without publishing it, and make its manifests; with `ids_only` for a producer that is not ours.
+
+    Raises: StartRefused.
+    """
+    begun = time.monotonic()
+    if settings.state is None:
+        raise StartRefused("SPINDLE_STATE names no folder, and manifests need one.")
+    plan = Plan(settings.state, ids_only=ids_only)
+    check_plan(plan, load)
+    kinds = _run_jobs([Job(kind, load, settings, only_check=True, plan=plan) for kind in load.kinds], show)
+    return Report(load.date, kinds, time.monotonic() - begun, checked_only=True)
+
+
+def _plan(settings: ExtractorSettings, since: str | None) -> Plan | None:
+    if settings.state is None:
+        if since:
+            raise StartRefused("--since needs the manifest of that load, and SPINDLE_STATE names no folder.")
+        return None
+    vhost = urlsplit(settings.broker.url.get_secret_value()).path
+    target = f"{settings.broker.address}{vhost} {settings.discogs_exchange_prefix}"
+    return Plan(settings.state, since=since or "", target=target)
+
+
+def _note_announced(plan: Plan, report: Report) -> None:
+    """The next run of this load begins anew: there is nothing left to go on with."""
+    for kind in report.kinds:
+        if not kind.no_manifest:
+            try:
+                mark_announced(path_of(plan.state, report.load, kind.kind))
+            except (ManifestRefused, OSError) as error:
+                log.warning("The manifest does not say that its load is announced", reason=str(error))
 
 
 def _run_jobs(jobs: list[Job], show: Show) -> list[KindReport]:

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator
 
 from common.kinds import Service
 from common.settings.fields import percent, seconds, selection, split, whole
-from common.settings.programs import ProgramSettings
+from common.settings.programs import StateSettings
 
 
 def _required(value: object) -> object:
@@ -15,7 +15,7 @@ def _required(value: object) -> object:
     return () if words == ("none",) else words
 
 
-class ExtractorSettings(ProgramSettings):
+class ExtractorSettings(StateSettings):
     """What the extractor reads."""
 
     extractor_require: Annotated[tuple[Service, ...], BeforeValidator(_required)] = selection(

@@ -5,6 +5,7 @@ cut is recognised by what it says (splitting.py), not here.
 """
 
 import gzip
+import hashlib
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,12 +32,14 @@ class Truncated(SpindleError):
 class DumpStream:
     """One dump file, read once from its start.
 
-    Use as a context manager and iterate; `position` of `size` bytes of the file itself have been read.
+    Use as a context manager and iterate; `position` of `size` bytes of the file itself have been read. With `hashed`,
+    `sha256` is of the file as it lies there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, hashed: bool = False) -> None:
         self._name = path.name
         self._file: BinaryIO = path.open("rb")
+        self._read_as: BinaryIO | _Hashed = _Hashed(self._file) if hashed else self._file
         self.size = path.stat().st_size
         self._compressed = is_gzip(path)
 
@@ -51,13 +54,21 @@ class DumpStream:
         """How far the file itself has been read, which for a compressed one is what an ETA can be taken from."""
         return self._file.tell()
 
+    def sha256(self) -> str:
+        """Of the whole file, in hex: what has not been read yet is read. Only of a stream that is `hashed`."""
+        if not isinstance(self._read_as, _Hashed):
+            raise TypeError("the stream is not hashed")
+        while self._read_as.read(CHUNK_BYTES):
+            pass
+        return self._read_as.sha256.hexdigest()
+
     def __iter__(self) -> Iterator[bytes]:
         """Raises: Truncated after the last chunk that could be had."""
         if not self._compressed:
-            yield from iter(lambda: self._file.read(CHUNK_BYTES), b"")
+            yield from iter(lambda: self._read_as.read(CHUNK_BYTES), b"")
             return
         offset = 0
-        with gzip.GzipFile(fileobj=self._file) as unpacked:
+        with gzip.GzipFile(fileobj=self._read_as) as unpacked:  # type: ignore[arg-type]  # it only reads
             while chunk := self._read(unpacked, offset):
                 offset += len(chunk)
                 yield chunk
@@ -79,6 +90,20 @@ class DumpStream:
             raise Truncated(offset, f"the gzip file can't be decompressed any further: {error}") from error
         except zlib.error as error:
             raise Truncated(offset, f"the gzip file can't be decompressed any further: {error}") from error
+
+
+class _Hashed:
+    """A file that is read once from its start, and hashed meanwhile."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        found = self._file.read(size)
+        self.sha256.update(found)
+        return found
 
 
 def is_gzip(path: Path) -> bool:

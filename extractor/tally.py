@@ -16,7 +16,13 @@ class Tally:
     records: int = 0
     published: int = 0
     """Confirmed by the broker; of a check, all that were read."""
+    resumed: int = 0
+    """Of the published: confirmed before, to a run that was interrupted."""
+    unchanged: int = 0
+    """Not published, because the load before had the same bytes."""
     body_bytes: int = 0
+    refusal: str = ""
+    """Why there is no manifest of it, although one was asked for."""
     skipped: Counter[SkipReason] = field(default_factory=Counter)
     examples: list[Skip] = field(default_factory=list)
     done: int = 0

@@ -109,4 +109,7 @@ class _Worker:
             seconds=time.monotonic() - self._begun,
             body_bytes=tally.body_bytes,
             failure=failure,
+            unchanged=tally.unchanged,
+            resumed=tally.resumed,
+            no_manifest=tally.refusal,
         )

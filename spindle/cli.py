@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from common.errors import SettingsError, SpindleError, StartRefused
-from spindle import lint
+from spindle import lint, manifest
 from spindle.checking import command as checking
 from spindle.dead_letters import command as dead_letters
 from spindle.doctor import command as doctor
@@ -14,7 +14,7 @@ from spindle.output import NOBODY_READS, silence, write_any_text
 from spindle.status import command as status
 from spindle.verification import command as verification
 
-COMMANDS: tuple[ModuleType, ...] = (status, doctor, lint, dead_letters, checking, verification)
+COMMANDS: tuple[ModuleType, ...] = (status, doctor, lint, dead_letters, checking, verification, manifest)
 
 _ABOUT = "Carry records from RabbitMQ into Neo4j and PostgreSQL: watch it, and see that all has arrived."
 _MORE = "`spindle COMMAND --help` tells what a command does, which options it takes, and what its exit codes mean."

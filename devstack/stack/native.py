@@ -70,7 +70,8 @@ class NativeStack:
     def environment(self) -> dict[str, str]:
         """Return the variables that lead a service, or a person, to the servers."""
         broker, tables, graph = (self.member(name).place for name in SERVERS)
-        return addresses.environment(broker=broker, tables=tables, graph=graph)
+        servers = addresses.environment(broker=broker, tables=tables, graph=graph)
+        return {**servers, "SPINDLE_STATE": str(self.home / "loads")}
 
     def _runs(self, name: str) -> bool:
         return self.member(name).condition() is Condition.RUNNING

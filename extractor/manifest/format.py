@@ -102,8 +102,13 @@ def path_of(state: Path, load: str, kind: str) -> Path:
 
 
 def part_of(path: Path) -> Path:
-    """Where a manifest lies while it is written."""
+    """Where a manifest lies while its load is published."""
     return path.with_name(f"{path.name}.part")
+
+
+def reading_of(path: Path) -> Path:
+    """Where a manifest lies while it is made without publishing: it must not take a publisher's position away."""
+    return path.with_name(f"{path.name}.reading")
 
 
 def digest_of(raw: bytes) -> bytes:

@@ -27,6 +27,7 @@ from extractor.manifest.format import (
     decode_header,
     encode_header,
     part_of,
+    reading_of,
 )
 from extractor.manifest.reader import ids_in
 from extractor.manifest.sorting import sort_rows
@@ -35,19 +36,20 @@ log = structlog.get_logger()
 
 _BLOCK_BYTES = 50_000 * ROW.size
 
-_BINDING = ("load", "kind", "file", "bytes", "normaliser", "target", "since_digest", "ids_only")
-"""What must be the same for one run to go on with what another has written."""
+_BINDING = ("load", "kind", "normaliser", "target", "since_digest", "ids_only")
+"""What must be the same for one run to go on with what another has written. Not the file: each row says by its digest
+whether it is still the same, and a truncated file is gone on with once it is whole."""
 
 
 class Writer:
     """One manifest under way. Nobody else writes it meanwhile."""
 
     def __init__(self, path: Path, header: Header) -> None:
-        """Begin `path`, or go on with what is there if it is about the same file, load and target.
+        """Begin `path`, or go on with what is there if it is about the same load and target.
 
         Raises: ManifestRefused.
         """
-        self._path, self._part = path, part_of(path)
+        self._path, self._part = path, part_of(path) if header.target else reading_of(path)
         self._finished = self._part
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +82,8 @@ class Writer:
 
     def discard(self) -> None:
         """Leave nothing."""
-        self._part.unlink(missing_ok=True)
+        for path in {self._part, self._finished}:
+            path.unlink(missing_ok=True)
         self.close()
 
     def earlier(self) -> Iterator[Row]:
@@ -95,8 +98,15 @@ class Writer:
         self._file.seek(0, os.SEEK_END)
 
     def append(self, rows: bytes) -> None:
-        """Add rows, packed."""
-        self._file.write(rows)
+        """Add rows, packed; none to what was discarded."""
+        if self._file.closed:
+            return
+        try:
+            written = self._file.write(rows)
+        except OSError as error:
+            raise ManifestRefused(f"the manifest {self._part} can't be written: {error.strerror}.") from error
+        if written != len(rows):
+            raise ManifestRefused(f"the manifest {self._part} can't be written: there is no room left.")
         self.rows += len(rows) // ROW.size
 
     def finish(self, header: Header) -> Header:
@@ -162,11 +172,11 @@ def mark_announced(path: Path) -> None:
 
 def _take_up_again(path: Path, header: Header) -> None:
     """A kind that was finished, of a load that was not: it is where the load goes on."""
-    if part_of(path).exists():
+    if not header.target or part_of(path).exists():
         return
     with suppress(FileNotFoundError, ManifestRefused), path.open("rb") as file:
         found = decode_header(file.read(HEADER_BYTES), path)
-        if found.target and not found.announced and _difference(found, header) is None:
+        if not found.announced and _difference(found, header) is None:
             path.rename(part_of(path))
 
 

@@ -1,4 +1,4 @@
-"""The next months of a synthetic load: which records change, go and come, and what a change is.
+"""The next months of a synthetic load: which records change, go, come, come back or are merged, and what a change is.
 
 Every answer depends on seed, kind, record and month alone, so that any record of any month can be made without the
 months before it having been written.
@@ -12,6 +12,13 @@ from extractor.synthetic.texts import POOLS
 
 CHANGED, GONE, NEW = 0.05, 0.001, 0.005
 """Shares per month. Of 3,267 real masters 4.6% changed from one month to the next."""
+
+MERGED = 0.4
+"""Share of those that go: they go for good, and the record before them says so from then on. Whoever names them still
+does: dangling references are normal."""
+
+RETURNED = 0.15
+"""Share per month of those that are gone and were not merged."""
 
 
 def born(index: int, base: int) -> int:
@@ -28,15 +35,38 @@ def size(base: int, month: int) -> int:
 
 
 def is_gone(seed: int, kind: str, index: int, month: int, *, since: int) -> bool:
-    """Whether a record that appeared in month `since` has been removed by this month."""
-    return any(_chance(seed, kind, index, later, "gone") < GONE for later in range(since + 1, month + 1))
+    """Whether a record that appeared in month `since` is not there in this month."""
+    gone = False
+    for later in range(since + 1, month + 1):
+        if gone:
+            gone = _chance(seed, kind, index, later, "returned") >= RETURNED
+        elif (chance := _chance(seed, kind, index, later, "gone")) < GONE:
+            if index and chance < GONE * MERGED:
+                return True
+            gone = True
+    return gone
 
 
-def apply_changes(record: Record, kind: str, space: Space, *, seed: int, index: int, since: int, month: int) -> None:
-    """Bring a record from the month of its appearance up to this one."""
+def is_merged(seed: int, kind: str, index: int, month: int, *, since: int) -> bool:
+    """Whether a record that appeared in month `since` is merged in exactly this month: into the one before it."""
+    return (
+        index > 0
+        and month > since
+        and _chance(seed, kind, index, month, "gone") < GONE * MERGED
+        and not is_gone(seed, kind, index, month - 1, since=since)
+    )
+
+
+def apply_changes(
+    record: Record, kind: str, space: Space, *, seed: int, index: int, since: int, next_since: int, month: int
+) -> None:
+    """Bring a record from the month of its appearance up to this one; in `next_since` the next index appears."""
     for later in range(since + 1, month + 1):
         if _chance(seed, kind, index, later, "changed") < CHANGED:
             _change(record, kind, space, Dice(f"{seed}:{kind}:{index}:{later}", link=0.0), later)
+        if is_merged(seed, kind, index + 1, later, since=next_since):
+            field = "profile" if kind in ("artists", "labels") else "notes"
+            record[field] = f"{record.get(field) or ''} Merged with {index + 2} in month {later}."
 
 
 def _change(record: Record, kind: str, space: Space, dice: Dice, month: int) -> None:

@@ -64,7 +64,8 @@ def indices(load: SyntheticLoad, kind: str) -> range:
 def synthetic_record(load: SyntheticLoad, kind: str, index: int) -> Record | None:
     """One record as it is in the load's month; None if it is gone by then."""
     space = _space(load.count)
-    since = months.born(index, base_counts(load.count)[kind]) if load.month else 0
+    base = base_counts(load.count)[kind]
+    since, next_since = (months.born(each, base) if load.month else 0 for each in (index, index + 1))
     if months.is_gone(load.seed, kind, index, load.month, since=since):
         return None
     dice = Dice(f"{load.seed}:{kind}:{index}", link=_LINKS[kind])
@@ -72,7 +73,9 @@ def synthetic_record(load: SyntheticLoad, kind: str, index: int) -> Record | Non
     if kind == "releases":
         add_media(record, dice, space, huge=index % HUGE_EVERY == HUGE_FIRST)
     harden(record, kind, dice)
-    months.apply_changes(record, kind, space, seed=load.seed, index=index, since=since, month=load.month)
+    months.apply_changes(
+        record, kind, space, seed=load.seed, index=index, since=since, next_since=next_since, month=load.month
+    )
     return record
 
 

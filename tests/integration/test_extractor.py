@@ -23,6 +23,8 @@ from aiormq.abc import DeliveredMessage
 from common.kinds import KINDS, Names, Service
 from common.rabbitmq.topology import declare
 from extractor.loads import SyntheticLoad, messages
+from extractor.manifest.format import HEADER_BYTES, ROW
+from extractor.manifest.reader import Manifest
 from extractor.message import canonical_json
 from tests.servers.amqp import Peer, memory_alarm, new_names, peer_of
 from tests.servers.native import OwnRabbitMQ
@@ -79,7 +81,11 @@ class Site:
     async def start(self, *arguments: str | Path, **variables: str) -> Process:
         """Start the extractor."""
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "EXTRACTOR_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("RABBITMQ_", "EXTRACTOR_", "SPINDLE_"))
+            },
             "RABBITMQ_URL": self.url,
             "DISCOGS_EXCHANGE_PREFIX": self.names.prefix,
             **variables,
@@ -494,3 +500,80 @@ async def test_a_broker_that_blocks_publishers_can_be_left_by_a_signal(own_rabbi
         await memory_alarm(own_rabbitmq, on=False)
 
     assert code == 143, err
+
+
+async def test_a_load_that_was_killed_goes_on_behind_what_was_confirmed(site: Site, tmp_path: Path) -> None:
+    """The manifest is the position; nothing is missing, and only what was unconfirmed comes twice."""
+    count = 3000
+    await site.declare(["artists"])
+    path, state = dump(tmp_path, count), tmp_path / "state"
+    paused = await site.start(path, SPINDLE_STATE=str(state), EXTRACTOR_MAX_BACKLOG="1000")
+    assert paused.stderr is not None
+    while b"Paused" not in (line := await paused.stderr.readline()):
+        assert line, "ended without a pause"
+    os.killpg(paused.pid, signal.SIGKILL)
+    await paused.wait()
+    rows = [row[0] for row in ROW.iter_unpack((state / "20260301.artists.manifest.part").read_bytes()[HEADER_BYTES:])]
+    arrived = await site.ready("artists")
+
+    code, out, err = await site.run(path, "--json", SPINDLE_STATE=str(state))
+
+    assert code == 0, err
+    found = json.loads(out)["kinds"]["artists"]
+    assert (found["resumed"], found["published"]) == (len(rows), count)
+    assert 0 < len(rows) <= arrived < count
+    assert rows == list(range(1, len(rows) + 1))
+    *records, file_complete, _ = await site.bodies("artists")
+    ids = [int(record["id"]) for record in records]
+    assert set(ids) == set(range(1, count + 1))
+    assert len(ids) == arrived + count - len(rows)
+    with Manifest.open(state / "20260301.artists.manifest", load="20260301", kind="artists") as manifest:
+        assert list(manifest.ids()) == list(range(1, count + 1))
+        assert manifest.header.announced
+        assert file_complete["manifest"] == manifest.digest
+    assert file_complete["total_processed"] == count
+
+
+async def test_a_queue_that_is_deleted_takes_the_position_along(site: Site, tmp_path: Path) -> None:
+    await site.declare(["artists"])
+    path, state = dump(tmp_path, 3000), tmp_path / "state"
+    paused = await site.start(path, SPINDLE_STATE=str(state), EXTRACTOR_MAX_BACKLOG="1000")
+    assert paused.stderr is not None
+    while b"Paused" not in (line := await paused.stderr.readline()):
+        assert line, "ended without a pause"
+
+    await site.peer.delete_queue(site.names.queue(Service.TABLEINATOR, "artists"))
+    code, _, err = await ended(paused)
+
+    assert code == 1
+    assert "does not exist any more" in err
+    assert list(state.iterdir()) == []
+
+
+async def test_only_what_is_new_or_changed_since_a_load_is_published(site: Site, tmp_path: Path) -> None:
+    await site.declare(["artists"])
+    before = dump(tmp_path, 50, name="discogs_20260201_artists.xml.gz")
+    after = dump(tmp_path, 49, tail=b"<artist><id>50</id><name>Another</name></artist>" + ARTIST % 51 + b"</artists>")
+    code, _, err = await site.run(before, SPINDLE_STATE=str(tmp_path / "state"))
+    assert code == 0, err
+    await site.bodies("artists")
+
+    code, out, err = await site.run(after, "--since", "20260201", "--json", SPINDLE_STATE=str(tmp_path / "state"))
+
+    assert code == 0, err
+    *records, file_complete, _ = await site.bodies("artists")
+    assert [record["id"] for record in records] == ["50", "51"]
+    assert (file_complete["total_processed"], file_complete["unchanged"]) == (2, 49)
+    assert json.loads(out)["kinds"]["artists"]["unchanged"] == 49
+
+
+async def test_since_a_load_without_manifest_nothing_is_published(site: Site, tmp_path: Path) -> None:
+    await site.declare(["artists"])
+
+    code, _, err = await site.run(dump(tmp_path, 3), "--since", "20260201", SPINDLE_STATE=str(tmp_path / "state"))
+    nowhere, _, said = await site.run(dump(tmp_path, 3), "--since", "20260201")
+
+    assert (code, nowhere) == (2, 2)
+    assert "there is no manifest of artists of load 20260201" in err
+    assert "SPINDLE_STATE names no folder" in said
+    assert await site.ready("artists") == 0

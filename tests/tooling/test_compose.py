@@ -170,13 +170,16 @@ def test_who_needs_a_server_waits_until_it_is_healthy(services: dict[str, dict[s
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_can_change_nothing_but_its_temporary_folder(services: dict[str, dict[str, Any]], name: str) -> None:
+def test_a_program_can_change_nothing_but_its_temporary_folder_and_manifests(
+    services: dict[str, dict[str, Any]], name: str
+) -> None:
     service = services[name]
 
     assert service["read_only"]
     assert [mount.partition(":")[0] for mount in service["tmpfs"]] == ["/tmp"]
     assert service["cap_drop"] == ["ALL"]
-    assert all(mount["read_only"] for mount in service["volumes"])
+    writable = [mount["target"] for mount in service["volumes"] if not mount.get("read_only")]
+    assert writable == (["/state"] if name in ("extractor", "spindle") else [])
 
 
 def test_every_container_has_limits(services: dict[str, dict[str, Any]]) -> None:

@@ -50,6 +50,15 @@ class Outgoing(msgspec.Struct):
     headers: Mapping[str, Any]
 
 
+class Portion:
+    """Messages that were published together; `unconfirmed` of them are not safe yet."""
+
+    __slots__ = ("unconfirmed",)
+
+    def __init__(self, unconfirmed: int) -> None:
+        self.unconfirmed = unconfirmed
+
+
 class Publisher:
     """An async context manager that holds a connection. Several tasks may publish at the same time."""
 
@@ -118,16 +127,19 @@ class Publisher:
         self._trouble.leave()
         await self._connection.aclose()
 
-    async def publish(self, exchange: str, messages: Sequence[Outgoing], *, key: str = "") -> None:
+    async def publish(self, exchange: str, messages: Sequence[Outgoing], *, key: str = "") -> Portion:
         """Hand messages to the socket, mandatory and persistent; wait only while too many are unconfirmed, and before
         those that came back are written again. `key`: of the exchange "", the name of the queue.
 
+        Returns: what says how many of them are safe, now and later.
         Raises: PublishFailed, also for what an earlier call published.
         """
+        portion = Portion(len(messages))
         for start in range(0, len(messages), _CHUNK):
             await self._work_until(lambda: self.unconfirmed < self._max_unconfirmed)
-            self._outbox.extend(_message(exchange, key, each) for each in messages[start : start + _CHUNK])
+            self._outbox.extend(_message(exchange, key, each, portion) for each in messages[start : start + _CHUNK])
             await self._work_until(lambda: not self._outbox)
+        return portion
 
     async def flush(self) -> None:
         """Wait until every message is safe.
@@ -221,6 +233,7 @@ class Publisher:
     def _judge(self, message: Message, taken: bool) -> None:
         if taken:
             self._confirmed += 1
+            message.about.unconfirmed -= 1
             self._silent = 0.0
         else:
             why = "no queue is bound to it" if message.returned else "the broker refused it"
@@ -250,7 +263,7 @@ def _place(message: Message) -> str:
     return f"exchange {message.exchange}" if message.exchange else f"queue {message.routing_key}"
 
 
-def _message(exchange: str, key: str, outgoing: Outgoing) -> Message:
+def _message(exchange: str, key: str, outgoing: Outgoing, portion: Portion) -> Message:
     properties = Properties(
         content_type="application/json",
         content_encoding="UTF-8",
@@ -258,4 +271,4 @@ def _message(exchange: str, key: str, outgoing: Outgoing) -> Message:
         delivery_mode=2,
         message_id=outgoing.message_id,
     )
-    return Message(exchange, properties, outgoing.body, routing_key=key)
+    return Message(exchange, properties, outgoing.body, about=portion, routing_key=key)
