@@ -1,0 +1,1 @@
+"""Publish again what the tables hold, to one service."""

@@ -1,0 +1,90 @@
+"""`spindle reprocess`: publish what the tables hold again, to one service."""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+
+from common.errors import StartRefused, StoreUnavailable
+from common.kinds import KINDS, Service
+from common.settings.environment import load as load_settings
+from extractor.settings import ExtractorSettings
+from spindle.environments import add_stack_argument, environment_of
+from spindle.output import readers_may_leave
+from spindle.reprocessing.position import Position
+from spindle.reprocessing.reprocess import reprocess
+from tableinator.settings import PostgresSettings
+
+_SERVICES = {"graph": Service.GRAPHINATOR, "tables": Service.TABLEINATOR}
+
+_ABOUT = """\
+Read the bodies of a kind from the tables and publish them to one service's queue: after a change of the graph's model,
+for an empty graph, or as the graph's backup. What the service's store has already is found unchanged. It pauses while
+more than EXTRACTOR_MAX_BACKLOG messages wait. With SPINDLE_STATE an interrupted one goes on where it was.
+
+exit codes: 0 everything is with the broker; 1 it failed midway; 2 nothing was published
+"""
+_INTERVAL = 10.0
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this command to the operator's."""
+    parser = commands.add_parser(
+        "reprocess",
+        help="publish what the tables hold again, to one service",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("kind", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    parser.add_argument("--to", choices=tuple(_SERVICES), required=True, help="whose queue")
+    parser.add_argument("--from-start", action="store_true", help="also if an interrupted one could go on")
+    add_stack_argument(parser)
+    parser.add_argument("--json", action="store_true", help="for a program")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Publish; return the exit code."""
+    environ = environment_of(arguments)
+    settings, postgres = load_settings(ExtractorSettings, environ), load_settings(PostgresSettings, environ)
+    service = _SERVICES[arguments.to]
+    begun = time.monotonic()
+    try:
+        position = asyncio.run(
+            reprocess(
+                arguments.kind,
+                service,
+                settings=settings,
+                postgres=postgres,
+                from_start=arguments.from_start,
+                say=_Progress(arguments.kind),
+            )
+        )
+    except StoreUnavailable as error:
+        raise StartRefused(f"PostgreSQL at {postgres.address} can't be read: {error}") from error
+    queue, seconds = settings.names.queue(service, arguments.kind), time.monotonic() - begun
+    with readers_may_leave():
+        if arguments.json:
+            said = {
+                "kind": arguments.kind,
+                "queue": queue,
+                "published": position.published,
+                "seconds": round(seconds, 3),
+            }
+            print(json.dumps(said, indent=2))
+        else:
+            print(f"{position.published:,} {arguments.kind} are with the broker, in {queue} ({seconds:.0f} s)")
+    return 0
+
+
+class _Progress:
+    """A line on standard error now and then."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind, self._said = kind, time.monotonic()
+
+    def __call__(self, position: Position) -> None:
+        if time.monotonic() - self._said >= _INTERVAL:
+            self._said = time.monotonic()
+            print(f"{position.published:,} {self._kind} published, up to id {position.after}", file=sys.stderr)
