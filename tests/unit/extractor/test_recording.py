@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,15 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from common.rabbitmq.publishing.publisher import Portion
 from extractor.loads import DumpLoad, SyntheticLoad, messages, open_files
 from extractor.manifest import listing as listing_module
 from extractor.manifest.checksums import ChecksumDiffers
 from extractor.manifest.format import NO_HASH, PUBLISHED, SKIPPED, UNCHANGED, ManifestRefused, part_of, path_of
 from extractor.manifest.plan import Plan, open_since
 from extractor.manifest.reader import Manifest
-from extractor.manifest.recording import Recorded
+from extractor.manifest.recording import Recorded, Unrecorded
+from extractor.publishing import _confirm
 from extractor.reading import read_record
 from extractor.streams import Truncated
 from extractor.tally import Tally
@@ -179,6 +182,24 @@ def test_a_truncated_dump_never_gets_complete_and_is_gone_on_with_when_it_is_who
     done = run(dump(tmp_path, *numbered(range(1, 21))), tmp_path)
 
     assert done.published == [str(number) for number in range(11, 21)]
+
+
+def test_rows_are_written_only_up_to_the_first_message_that_is_not_safe() -> None:
+    noted: list[bytes] = []
+
+    class Noting(Unrecorded):
+        def confirm(self, rows: bytes) -> None:
+            noted.append(rows)
+
+    unsafe = deque([(Portion(0), b"a"), (slow := Portion(1), b"b"), (Portion(0), b"c")])
+    recording = Noting(SyntheticLoad(1, seed=1), KIND, Tally())
+
+    _confirm(unsafe, recording)
+    assert noted == [b"a"]
+
+    slow.unconfirmed = 0
+    _confirm(unsafe, recording)
+    assert noted == [b"a", b"b", b"c"]
 
 
 def test_of_the_next_month_only_what_is_new_or_changed_is_published(tmp_path: Path) -> None:
