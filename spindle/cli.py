@@ -12,10 +12,21 @@ from spindle.dead_letters import command as dead_letters
 from spindle.doctor import command as doctor
 from spindle.output import NOBODY_READS, silence, write_any_text
 from spindle.reprocessing import command as reprocessing
+from spindle.show import command as show
 from spindle.status import command as status
 from spindle.verification import command as verification
 
-COMMANDS: tuple[ModuleType, ...] = (status, doctor, lint, dead_letters, checking, verification, manifest, reprocessing)
+COMMANDS: tuple[ModuleType, ...] = (
+    status,
+    doctor,
+    lint,
+    dead_letters,
+    checking,
+    show,
+    verification,
+    manifest,
+    reprocessing,
+)
 
 _ABOUT = "Carry records from RabbitMQ into Neo4j and PostgreSQL: watch it, and see that all has arrived."
 _MORE = "`spindle COMMAND --help` tells what a command does, which options it takes, and what its exit codes mean."

@@ -17,10 +17,15 @@ from common.pipeline.decoding import decode
 from common.rabbitmq.topology import declare
 from common.settings.programs import BrokerSettings
 from extractor.loads import SyntheticLoad, messages
+from extractor.manifest.plan import Plan
+from extractor.publishing import Job, check_kind
 from extractor.settings import ExtractorSettings
+from extractor.tally import Tally
 from spindle.reprocessing import reprocess as module
 from spindle.reprocessing.position import Position
 from spindle.reprocessing.reprocess import reprocess
+from spindle.show.command import look
+from spindle.show.whereabouts import explain
 from tableinator.settings import PostgresSettings
 from tableinator.store import open_store
 from tests.integration import tables
@@ -98,3 +103,27 @@ async def test_every_stored_body_is_published_and_an_interrupted_run_goes_on(sit
 async def test_without_the_queue_nothing_is_published(site: Site) -> None:
     with pytest.raises(StartRefused, match=r"there is no queue .*-graphinator-labels: start graphinator first"):
         await reprocess(KIND, SERVICE, settings=site.settings, postgres=site.postgres)
+
+
+async def test_a_record_is_shown_where_it_is_and_what_can_not_be_asked_is_said(site: Site, tmp_path: Path) -> None:
+    for service in Service:
+        await declare(site.peer.connection, site.names, service, KIND)
+    check_kind(Job(KIND, LOAD, site.settings, only_check=True, plan=Plan(tmp_path)), Tally(), lambda _: None)
+    environ = {
+        "RABBITMQ_URL": site.settings.broker.url.get_secret_value(),
+        "RABBITMQ_MANAGEMENT_URL": "none",
+        "DISCOGS_EXCHANGE_PREFIX": site.names.prefix,
+        "POSTGRES_DSN": site.postgres.dsn.get_secret_value(),
+        "NEO4J_URI": "bolt://127.0.0.1:1",
+        "SPINDLE_STATE": str(tmp_path),
+    }
+
+    found = await look(KIND, "1", environ)
+    nobody = await look(KIND, "no such", environ)
+
+    tables_say, graph_says = explain(found)
+    assert tables_say == f"tables: current: as the dump of {LOAD.date} has it"
+    assert graph_says.startswith("graph: can't tell: ")
+    assert next(explain(nobody)) == f"tables: not stored, and the dump of {LOAD.date} does not have it"
+    assert (found.dead, found.dead_problem) == ([], "")
+    await site.peer.delete_queue(site.names.queue(Service.TABLEINATOR, KIND))
