@@ -125,6 +125,7 @@ async def _publish_records(
     try:
         for chunk in _chunks(recording):
             await backlog.wait_for_room(lambda: tell("paused"))
+            await asyncio.sleep(0)  # millions of records may need no message, and heartbeats go on
             unsafe.append((await publisher.publish(exchange, _outgoing(chunk.messages, job.load.date)), chunk.rows))
             _confirm(unsafe, recording)
             tally.published = tally.resumed + publisher.confirmed

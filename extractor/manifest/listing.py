@@ -66,7 +66,7 @@ class Listing:
             self._skip(piece, NO_HASH)
             return None
         raw = digest_of(piece.raw)
-        if self._is_here(raw) or self._is_unchanged(guess_id(piece.raw), raw):
+        if self._is_here(raw) or (self._previous is not None and self._is_unchanged(guess_id(piece.raw), raw)):
             return None
         if self._ids_only and (found := guess_id(piece.raw)):
             self._publish(found, raw, NO_HASH)
