@@ -126,7 +126,9 @@ def test_an_operators_secret_brings_the_user_name_too(helm: str) -> None:
 
 
 def test_what_a_cluster_lacks_can_be_switched_off(helm: str) -> None:
-    off = [f"{each}.enabled=false" for each in ("keda", "serviceMonitor", "rules", "networkPolicy", "graphinator")]
+    off = [
+        f"{each}.enabled=false" for each in ("keda", "serviceMonitor", "rules", "networkPolicy", "state", "graphinator")
+    ]
 
     made = rendered(helm, "--set", ",".join(off), "--set", "tableinator.replicas=3")
 
