@@ -4,7 +4,6 @@
 with Manifest.open(path_of(state, load, kind), load=load, kind=kind) as manifest:
     manifest.header.unknown_skipped
     for chunk in manifest.chunks(5000): ...     # lists of Row, ids ascending
-    gone = [each for each in stored if each not in manifest.ids_bitmap()]
 ```
 """
 
@@ -18,7 +17,6 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from extractor.manifest.bitmap import Bitmap
 from extractor.manifest.format import (
     HEADER_BYTES,
     ROW,
@@ -102,14 +100,6 @@ class Manifest:
         """Every id, ascending: several times as fast as rows."""
         for block in self._blocks():
             yield from ids_in(block)
-
-    def ids_bitmap(self) -> Bitmap:
-        """All ids as a set: an eighth of a byte for each up to the highest."""
-        last = self.rows_at(self.header.rows - 1, 1) if self.header.rows else []
-        bitmap = Bitmap(last[0].id if last else 0)
-        for block in self._blocks():
-            bitmap.add_all(ids_in(block))
-        return bitmap
 
     def _blocks(self) -> Iterator[bytes]:
         for first in range(0, self.header.rows, _BLOCK_ROWS):

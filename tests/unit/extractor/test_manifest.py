@@ -6,10 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from extractor.manifest.bitmap import Bitmap
 from extractor.manifest.format import (
     HEADER_BYTES,
     MAX_ID,
@@ -78,16 +75,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 def test_an_empty_manifest_has_no_ids(tmp_path: Path) -> None:
     with opened(write(tmp_path, [])) as manifest:
         assert list(manifest.chunks(10)) == []
-        assert 0 not in manifest.ids_bitmap()
-
-
-@given(ids=st.sets(st.integers(0, 5000)))
-def test_a_bitmap_holds_what_was_added_and_nothing_else(ids: set[int]) -> None:
-    bitmap = Bitmap(max(ids, default=0))
-
-    bitmap.add_all(ids)
-
-    assert {each for each in range(-1, 5100) if each in bitmap} == ids
+        assert list(manifest.ids()) == []
 
 
 def test_rows_in_any_order_become_ascending_and_each_id_once(tmp_path: Path) -> None:
