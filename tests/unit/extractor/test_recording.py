@@ -6,8 +6,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from common.rabbitmq.publishing.publisher import Portion
@@ -182,6 +185,38 @@ def test_a_truncated_dump_never_gets_complete_and_is_gone_on_with_when_it_is_who
     done = run(dump(tmp_path, *numbered(range(1, 21))), tmp_path)
 
     assert done.published == [str(number) for number in range(11, 21)]
+
+
+_RECORD = st.tuples(st.integers(1, 12), st.sampled_from(["A", "B", "\x01", "<"])).map(lambda drawn: artist(*drawn))
+_NAMELESS = st.just(b"<artist><name>x</name></artist>")
+
+
+@given(
+    before=st.lists(_RECORD | _NAMELESS, max_size=12),
+    after=st.lists(_RECORD | _NAMELESS, min_size=1, max_size=12),
+    common=st.integers(0, 12),
+    confirmed=st.integers(0, 12),
+)
+@settings(max_examples=60, deadline=None)
+def test_after_any_interruption_the_manifest_is_that_of_an_uninterrupted_run(
+    before: list[bytes], after: list[bytes], common: int, confirmed: int
+) -> None:
+    """And what was not published again had been confirmed, with the same bytes."""
+    with TemporaryDirectory() as name, capture_logs():
+        folder = Path(name)
+        later = [*before[:common], *after]
+        killed(dump(folder, *before), folder, confirmed=confirmed)
+        load = dump(folder, *later)
+
+        done, whole = run(load, folder), run(load, folder / "fresh")
+
+        with manifest(folder) as found, manifest(folder / "fresh") as fresh:
+            assert list(found.rows()) == list(fresh.rows())
+            assert found.header.skipped == fresh.header.skipped
+            assert found.header.unknown_skipped == fresh.header.unknown_skipped
+        left_out = len(whole.published) - len(done.published)
+        assert done.published == whole.published[left_out:]
+        assert left_out == done.tally.resumed <= confirmed
 
 
 def test_rows_are_written_only_up_to_the_first_message_that_is_not_safe() -> None:
