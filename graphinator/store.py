@@ -15,6 +15,7 @@ from common.envelope import Projection
 from common.errors import StartRefused, StoreUnavailable
 from common.settings.certificates import settings_context, what_is_wrong
 from common.storing.waiting import Wait, until_ready
+from graphinator.addresses import resolver
 from graphinator.classification import LOCKED_OUT_PAUSE, PEER, classify
 from graphinator.kind_lock import KindLock
 from graphinator.login import Login
@@ -103,6 +104,7 @@ async def open_driver(settings: Neo4jSettings, login: Login | None = None) -> As
             max_connection_pool_size=settings.writers,
             connection_timeout=settings.connect_timeout,
             connection_acquisition_timeout=settings.connect_timeout,
+            resolver=resolver(timeout=settings.connect_timeout),
             liveness_check_timeout=_IDLE_SECONDS,
             max_connection_lifetime=_LIFETIME_SECONDS,
             notifications_min_severity=NotificationMinimumSeverity.OFF,  # nobody reads them, and they cost a plan

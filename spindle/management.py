@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from common.errors import SpindleError, StartRefused
+from common.network.reaching import dial
 from common.rabbitmq.policies import QueueLimits
 from common.settings.certificates import Peer, described_context, what_is_wrong
 from common.settings.tls import TlsSettings
@@ -92,9 +93,10 @@ class Management:
         if not self.url:
             raise NoManagement("RABBITMQ_MANAGEMENT_URL names no management API")
         parts = urlsplit(self.url)
-        connection = self._connection()
         login = base64.b64encode(":".join(self.login).encode()).decode()
+        connection: http.client.HTTPConnection | None = None
         try:
+            connection = self._connection()
             connection.request("GET", f"{parts.path}/api/{path}", headers={"Authorization": f"Basic {login}"})
             answer = connection.getresponse()
             body, date = answer.read(), answer.getheader("Date")
@@ -107,14 +109,26 @@ class Management:
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise NoManagement(f"{self.url} does not answer: {error or type(error).__name__}") from error
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
+        """Open one, because the library's own look-up of the name has no limit."""
         parts = urlsplit(self.url)
         host = parts.hostname or ""
         if parts.scheme != "https":
-            return http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
-        return http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT, context=self._context())
+            connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
+            connection.sock = dial(host, connection.port, timeout=TIMEOUT)
+            return connection
+        context = self._context()
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT, context=context)
+        plain = dial(host, connection.port, timeout=TIMEOUT)
+        try:
+            connection.sock = context.wrap_socket(plain, server_hostname=host)
+        except BaseException:
+            plain.close()
+            raise
+        return connection
 
     def _context(self) -> ssl.SSLContext:
         try:

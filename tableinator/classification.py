@@ -19,6 +19,10 @@ class NoWriter(Exception):
     """None of the hosts that the DSN names takes writes."""
 
 
+class NotHeeded(Exception):
+    """What the DSN sets for the session is not in effect: a pooler does not pass it on. The tables would be others."""
+
+
 class RowsDropped(Exception):
     """The server took a statement and did not store all of its rows: a trigger keeps them out."""
 
@@ -34,6 +38,7 @@ ERRORS: Final = (
     OSError,  # with TimeoutError, and errors of TLS and of name resolution
     UnicodeError,  # the driver's packing: a text that UTF-8 can't express
     NoWriter,
+    NotHeeded,
     RowsDropped,
     NotReplicated,
 )
@@ -42,6 +47,8 @@ ERRORS: Final = (
 
 _OURS: Final = {
     NoWriter: "None of PostgreSQL's hosts takes writes: see POSTGRES_DSN, and that one of them is the primary",
+    NotHeeded: "What POSTGRES_DSN sets for the session does not reach PostgreSQL through the connection pooler: set it "
+    "for the role",
     RowsDropped: "PostgreSQL takes rows and does not store them: see the table's triggers and rules",
     NotReplicated: "PostgreSQL's standby does not confirm: see synchronous_standby_names, and that the standby runs",
 }
@@ -64,7 +71,7 @@ def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> Si
         return StoreUnavailable(f"the driver refuses: {error}" if alarm else LOST, alarm=alarm)
     if isinstance(error, asyncpg.InternalClientError):
         return StoreUnavailable(f"{LOST} in the middle of an answer")  # what the driver says of it is about its states
-    if isinstance(error, NoWriter | RowsDropped | NotReplicated):
+    if isinstance(error, NoWriter | NotHeeded | RowsDropped | NotReplicated):
         return StoreUnavailable(str(error), alarm=f"{_OURS[type(error)]} ({error}).")
     if isinstance(error, OSError):
         alarm = _alarm_of_system(error)

@@ -4,6 +4,7 @@ The driver reads a DSN too, and fills what is missing from the environment and f
 said to it, so that `PG…` variables, `~/.pgpass` and `~/.postgresql` decide nothing.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,8 @@ SOCKETS: Final = ("/run/postgresql", "/var/run/postgresql", "/tmp", "localhost")
 """Where a server of this machine is, for a DSN without host."""
 
 TLS_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+_OPTION: Final = re.compile(r"(?:-c\s*|--)([\w.-]+)=")
 
 _WANTED: Final = ("any", "read-write", "primary")
 
@@ -42,6 +45,12 @@ class Place:
     """Whether a server that is read-only is not the right one."""
     session: Mapping[str, str]
     """What the DSN sets for the session, such as search_path."""
+
+    @property
+    def names_set(self) -> list[str]:
+        """The names of what the DSN sets for the session, as the server knows them, also by `options=-c name=value`."""
+        by_options = _OPTION.findall(self.session.get("options", ""))
+        return sorted({name.lower().replace("-", "_") for name in (*self.session, *by_options)})
 
 
 def place_of(settings: PostgresSettings) -> Place:

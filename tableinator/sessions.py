@@ -17,8 +17,10 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from common.errors import StartRefused
+from common.network.names import Address
+from common.network.reaching import addresses_of, try_each
 from common.settings.certificates import make_context, settings_context
-from tableinator.classification import PEER, NoWriter
+from tableinator.classification import PEER, NotHeeded, NoWriter
 from tableinator.place import Place, place_of
 from tableinator.settings import PostgresSettings
 
@@ -41,6 +43,10 @@ _FACTS: Final = """
 SELECT pg_backend_pid() AS pid, current_setting('synchronous_standby_names') <> '' AS replicated,
     pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only
 """
+
+
+_NOT_HEEDED: Final = "SELECT name FROM pg_settings WHERE lower(name) = ANY($1) AND source NOT IN ('client', 'session')"
+"""Of these settings, those that have their value from somewhere else than this session."""
 
 
 # A role or a database may have it off, and then what is acknowledged is lost with the server. Stronger values stay.
@@ -88,8 +94,8 @@ class Door:
     place: Place
     password: Callable[[], str]
     """As it is now: its file may have been rewritten."""
-    contexts: tuple[ssl.SSLContext | None, ...]
-    """What is tried in turn; None: without TLS."""
+    contexts: Mapping[str, tuple[ssl.SSLContext | None, ...]]
+    """What is tried in turn at each host; None: without TLS."""
     timeout: float
 
 
@@ -109,67 +115,75 @@ def door_of(settings: PostgresSettings) -> Door:
         except ValueError:
             return place.password
 
-    return Door(place, password, _contexts(settings, place), settings.connect_timeout)
+    contexts = {host: _contexts(settings, place, host) for host, _ in place.hosts}
+    return Door(place, password, contexts, settings.connect_timeout)
 
 
 async def open_session(door: Door, *, named: bool = True) -> Session:
     """Log in at the first host that can be had. Without `named`, statements have no name.
 
+    The time to connect is for all hosts, and all addresses of each, together: one that is dead leaves time for others.
     Raises: what the driver raises; TimeoutError if none answers in time.
     """
-    error: Exception | None = None
-    for host, port in door.place.hosts:
-        try:
-            # A host that is dead and says nothing leaves time for the others.
-            async with asyncio.timeout(door.timeout / len(door.place.hosts)):
-                session = await _open(door, host, port, named=named)
-        except _NEXT as last:
-            error = last if error is None or isinstance(last, NoWriter) else error
-        else:
-            return session
-    assert error is not None  # noqa: S101  (there is a host)
-    raise error
+
+    async def attempt(host: tuple[str, int], seconds: float) -> Session:
+        return await _open_host(door, *host, seconds, named=named)
+
+    return await try_each(door.place.hosts, attempt, timeout=door.timeout, passed=_NEXT, told=(NoWriter,))
 
 
-async def _open(door: Door, host: str, port: int, *, named: bool) -> Session:
-    session = await _log_in(door, host, port, named=named)
+async def _open_host(door: Door, host: str, port: int, seconds: float, *, named: bool) -> Session:
+    now = asyncio.get_running_loop().time
+    end = now() + seconds
+
+    async def attempt(address: Address, seconds: float) -> Session:
+        async with asyncio.timeout(seconds):
+            return await _open(door, host, address, named=named)
+
+    is_socket = host.startswith("/")
+    addresses = [Address(host, port)] if is_socket else await addresses_of(host, port, timeout=seconds)
+    return await try_each(addresses, attempt, timeout=end - now(), passed=_NEXT, told=(NoWriter,))
+
+
+async def _open(door: Door, host: str, address: Address, *, named: bool) -> Session:
+    session = await _log_in(door, host, address, named=named)
     try:
         session.born = asyncio.get_running_loop().time()
-        session.facts = await _prepare(session)
+        session.facts = await _prepare(session, door.place)
     except BaseException:
         session.terminate()
         raise
     if door.place.must_write and session.facts.read_only:
         session.terminate()
-        raise NoWriter(f"{host}:{port} is read-only")
+        raise NoWriter(f"{host}:{address.port} is read-only")
     if named and session.facts.pooled:
         session.terminate()
-        return await _open(door, host, port, named=False)
+        return await _open(door, host, address, named=False)
     return session
 
 
-async def _log_in(door: Door, host: str, port: int, *, named: bool) -> Session:
-    *others, last = door.contexts
+async def _log_in(door: Door, host: str, address: Address, *, named: bool) -> Session:
+    *others, last = door.contexts[host]
     for context in others:
         try:
-            return await _connect(door, host, port, context, named=named)
+            return await _connect(door, address, context, named=named)
         except (ConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
             # As libpq does it: a server without TLS, or one that lets this login in only without.
             if isinstance(error, asyncpg.InvalidPasswordError) or not _is_about_tls(error):
                 raise
-    return await _connect(door, host, port, last, named=named)
+    return await _connect(door, address, last, named=named)
 
 
 def _is_about_tls(error: Exception) -> bool:
     return isinstance(error, asyncpg.PostgresError) or "rejected SSL upgrade" in str(error)
 
 
-async def _connect(door: Door, host: str, port: int, context: ssl.SSLContext | None, *, named: bool) -> Session:
+async def _connect(door: Door, address: Address, context: ssl.SSLContext | None, *, named: bool) -> Session:
     """Connect with nothing left for the driver to look up in the environment or in HOME."""
     place = door.place
     session: Session = await asyncpg.connect(
-        host=host,
-        port=port,
+        host=address.host,
+        port=address.port,
         user=place.user,
         password=door.password,
         database=place.database,
@@ -186,10 +200,11 @@ async def _connect(door: Door, host: str, port: int, context: ssl.SSLContext | N
     return session
 
 
-async def _prepare(session: Session) -> Facts:
+async def _prepare(session: Session, place: Place) -> Facts:
     """Let jsonb take and give bytes, and ask what must be known. In one transaction: behind a pooler, on one server.
 
     A message's body goes in as it came. jsonb's binary form is a 1, then the text.
+    Raises: NotHeeded.
     """
     greeted_by = session.get_server_pid()
     await session.execute("BEGIN")
@@ -201,6 +216,8 @@ async def _prepare(session: Session) -> Facts:
         format="binary",
     )
     [found] = await session.fetch(_FACTS)
+    if place.session and (others := await session.fetch(_NOT_HEEDED, place.names_set)):
+        raise NotHeeded(", ".join(each["name"] for each in others))
     await session.execute("ROLLBACK")
     return Facts(found["pid"] != greeted_by, found["replicated"], found["read_only"])
 
@@ -235,13 +252,13 @@ def _set(values: Mapping[str, str]) -> str:
     return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())
 
 
-def _contexts(settings: PostgresSettings, place: Place) -> tuple[ssl.SSLContext | None, ...]:
-    """How to speak, by POSTGRES_TLS, or by the DSN if that is not set."""
+def _contexts(settings: PostgresSettings, place: Place, host: str) -> tuple[ssl.SSLContext | None, ...]:
+    """How to speak to a host, by POSTGRES_TLS, or by the DSN if that is not set."""
     if context := settings_context(settings, PEER):
-        return (context,)
+        return (_for(host, context),)
     if place.tls == "disable":
         return (None,)
-    context = _context(place)
+    context = _for(host, _context(place))
     return {"allow": (None, context), "prefer": (context, None)}.get(place.tls, (context,))
 
 
@@ -256,4 +273,21 @@ def _context(place: Place) -> ssl.SSLContext:
     )
     if place.tls != "verify-full":
         context.check_hostname = False
+    return context
+
+
+def _for(host: str, context: ssl.SSLContext) -> ssl.SSLContext:
+    """Have certificates checked for the host's name. The driver is given an address, and would check them for that."""
+    wrap = context.wrap_bio
+
+    def wrap_for_host(
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        return wrap(incoming, outgoing, server_side, host, session)
+
+    context.wrap_bio = wrap_for_host  # type: ignore[method-assign]  # of this one object, which is ours
     return context

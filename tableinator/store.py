@@ -11,7 +11,7 @@ import asyncpg
 from common.envelope import Projection
 from common.errors import StartRefused
 from common.storing.waiting import Wait, until_ready
-from tableinator.classification import ERRORS, NoWriter, about_tls, classify
+from tableinator.classification import ERRORS, NotHeeded, NoWriter, about_tls, classify
 from tableinator.connections import Connections
 from tableinator.model import Row, project
 from tableinator.schema import prepare_tables
@@ -91,7 +91,7 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _start_refused(error: Exception) -> StartRefused:
-    if isinstance(error, asyncpg.PostgresError | OSError):
+    if isinstance(error, asyncpg.PostgresError | OSError | NotHeeded):
         problem = classify(error, alone=True)
         return StartRefused(str(getattr(problem, "alarm", None) or problem))
     return StartRefused(

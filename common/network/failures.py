@@ -11,7 +11,7 @@ from typing import Final
 LOST: Final = "the connection was lost"
 NO_ANSWER: Final = "no answer in time"
 _NO_WAY: Final = "no way there: the host is down or can't be reached from here"
-_NO_NAME: Final = "the host's name is not known"
+UNKNOWN_NAME: Final = "the host's name is not known"
 
 _WORDS: Final = {
     errno.ECONNREFUSED: "connection refused: nothing listens there",
@@ -27,9 +27,9 @@ _WORDS: Final = {
     errno.EADDRNOTAVAIL: "no way there: this side has no such address, or no free port",
     errno.EMFILE: "too many open files on this side",
     errno.ENFILE: "too many open files on this side",
-    socket.EAI_NONAME: _NO_NAME,
-    getattr(socket, "EAI_NODATA", socket.EAI_NONAME): _NO_NAME,
-    socket.EAI_AGAIN: f"{_NO_NAME}: the name server does not answer",
+    socket.EAI_NONAME: UNKNOWN_NAME,
+    getattr(socket, "EAI_NODATA", socket.EAI_NONAME): UNKNOWN_NAME,
+    socket.EAI_AGAIN: f"{UNKNOWN_NAME}: the name server does not answer",
 }
 
 # asyncio puts the errors of several addresses into one text, and drivers put the system's into theirs.

@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,10 +23,12 @@ from yarl import URL
 
 from common.errors import BrokerUnavailable, StartRefused
 from common.network.failures import LOST, in_words
+from common.network.names import Address
+from common.network.reaching import addresses_of, try_each
 from common.rabbitmq import lenient_pamqp, tls
 from common.rabbitmq.frames import FRAME_MAX
 from common.settings.programs import BrokerSettings
-from common.settings.servers import address_of
+from common.settings.servers import address_of, places_of
 
 log = structlog.get_logger()
 
@@ -100,6 +103,8 @@ class StreamEnd(asyncio.StreamReaderProtocol):
 class Transports(aiormq.connection.TransportFactory):
     """Open sockets as aiormq does, and remember the last: pausing and cutting it are not offered otherwise."""
 
+    place: Address | None = None
+    """The one of the host's addresses to go to."""
     transport: asyncio.Transport | None = None
     stream_end: StreamEnd | None = None
     gate: asyncio.Event | None = None
@@ -117,9 +122,13 @@ class Transports(aiormq.connection.TransportFactory):
         files: aiormq.abc.SSLCerts = ssl_context_provider._ssl_certs
         context = await asyncio.to_thread(tls.context_of, files) if url.scheme == "amqps" else None
         loop = asyncio.get_running_loop()
-        host, port = url.host or "", url.port or 0  # aiormq has seen to the port
+        name = url.host or ""
+        host, port = self.place or (name, url.port or 0)  # aiormq has seen to the port
+        checked = name if context else None
         try:
-            transport, _ = await loop.create_connection(lambda: stream_end, host, port, ssl=context)
+            transport, _ = await loop.create_connection(
+                lambda: stream_end, host, port, ssl=context, server_hostname=checked
+            )
         except OSError as error:
             raise AMQPConnectionError(*error.args) from error
         self.transport, self.stream_end = transport, stream_end
@@ -150,6 +159,10 @@ class Connection(aiormq.connection.Connection):
         """What the peer, a broker or not, has said first."""
         stream_end = self._transports.stream_end
         return stream_end.greeting if stream_end is not None else b""
+
+    def go_to(self, place: Address) -> None:
+        """Connect there, whatever other addresses the host has. A certificate is still that of the host's name."""
+        self._transports.place = place
 
     def pause_reading(self) -> None:
         """Leave what the broker sends in the socket, heartbeats included. May be called again at any time."""
@@ -208,45 +221,68 @@ class Connection(aiormq.connection.Connection):
 async def connect(broker: BrokerSettings, *, name: str, make: type[Connection] = Connection) -> Connection:
     """Open a connection; `name` is how the broker's management shows it. `make`: the class of connection.
 
-    If the URL names several addresses, they are tried in random order.
+    If the URL names several hosts, they are tried in random order; the addresses of one as they answer. The time to
+    connect is for all of them together.
     Raises: BrokerUnavailable if waiting may help, StartRefused if only a person can.
     """
     lenient_pamqp.install()
-    *others, last = addresses(broker.url)
-    for url in others:
-        with suppress(BrokerUnavailable):
-            return await _connect(broker, url, name, make)
-    return await _connect(broker, last, name, make)
+    return await try_each(
+        addresses(broker.url),
+        partial(_connect_to_host, broker, name, make),
+        timeout=broker.connect_timeout,
+        passed=(BrokerUnavailable,),
+    )
 
 
 def addresses(url: SecretStr) -> list[SecretStr]:
-    """Each address of a URL that names one or several (`host:port,host:port`) as a URL of its own, in random order.
+    """Each host of a URL that names one or several (`host:port, host:port`) as a URL of its own, in random order.
 
     At random, so that the replicas that lose one node don't all go to the same other one.
     """
     parts = urlsplit(url.get_secret_value())
-    login, at, places = parts.netloc.rpartition("@")
-    urls = [urlunsplit(parts._replace(netloc=f"{login}{at}{place}")) for place in places.split(",")]
+    login, at, _ = parts.netloc.rpartition("@")
+    urls = [urlunsplit(parts._replace(netloc=f"{login}{at}{place}")) for place in places_of(parts.netloc)]
     return [SecretStr(each) for each in random.sample(urls, len(urls))]
 
 
-async def _connect(broker: BrokerSettings, url: SecretStr, name: str, make: type[Connection]) -> Connection:
-    address = address_of(url, 5671 if broker.has_tls else 5672)
+async def _connect_to_host(
+    broker: BrokerSettings, name: str, make: type[Connection], url: SecretStr, seconds: float
+) -> Connection:
+    now = asyncio.get_running_loop().time
+    end = now() + seconds
+    port = 5671 if broker.has_tls else 5672
+    parts = urlsplit(url.get_secret_value())
+    address = address_of(url, port)
+    with broker_errors(address):
+        places = await addresses_of(parts.hostname or "", parts.port or port, timeout=seconds)
+
+    async def attempt(place: Address, seconds: float) -> Connection:
+        connection = make(_url_of(broker, url, name), f"{address} ({place.host})" if len(places) > 1 else address)
+        connection.go_to(place)
+        await _connect(connection, seconds)
+        return connection
+
+    return await try_each(places, attempt, timeout=end - now(), passed=(BrokerUnavailable,))
+
+
+def _url_of(broker: BrokerSettings, url: SecretStr, name: str) -> URL:
     options = {"heartbeat": str(broker.heartbeat), "name": name, **tls.options_of(broker)}
-    connection = make(URL(url.get_secret_value()).update_query(options), address)
+    return URL(url.get_secret_value()).update_query(options)
+
+
+async def _connect(connection: Connection, seconds: float) -> None:
     # A cancelled attempt waits for the peer's part of closing TLS, which a silent peer never plays: hence the cut.
-    cutting = asyncio.get_running_loop().call_later(broker.connect_timeout + 1.0, connection.cut)
+    cutting = asyncio.get_running_loop().call_later(seconds + 1.0, connection.cut)
     try:
-        with broker_errors(address):
-            async with asyncio.timeout(broker.connect_timeout):
+        with broker_errors(connection.address):
+            async with asyncio.timeout(seconds):
                 await connection.connect()
     except BrokerUnavailable as error:
         if tls.is_alert(connection.greeting):
-            raise tls.expects_tls(address) from error
+            raise tls.expects_tls(connection.address) from error
         raise
     finally:
         cutting.cancel()
-    return connection
 
 
 @asynccontextmanager

@@ -86,7 +86,8 @@ class BrokerSettings(TlsSettings):
     """Seconds."""
     url: SecretStr = Field(
         default_factory=_amqp_url,
-        description="amqp://user:password@host:port/vhost or amqps://…, special characters percent-encoded",
+        description="amqp://user:password@host:port/vhost or amqps://…, special characters percent-encoded; "
+        "several hosts as host:port,host:port",
     )
 
     @field_validator("url")

@@ -91,15 +91,30 @@ def check_url(url: SecretStr, schemes: Sequence[str]) -> SecretStr:
 
 def _check_parts(url: str, *, schemes: Sequence[str]) -> None:
     parts = urlsplit(url)
-    if parts.scheme.startswith("amqp") and not parts.hostname:
-        raise ValueError("no host")
-    # Reading the port checks it; a list of hosts, which PostgreSQL allows, has no single one.
+    if parts.scheme.startswith("amqp"):
+        for place in places_of(parts.netloc):
+            _check_place(place)
+    # Reading the port checks it; a list of hosts has no single one, and tableinator reads PostgreSQL's by itself.
     if parts.scheme not in schemes or ("," not in parts.netloc and parts.port == 0):
         raise ValueError("not such a URL")
 
 
+def _check_place(place: str) -> None:
+    if parse_endpoint(place).scheme is not None or (place.count(":") > 1 and not place.startswith("[")):
+        raise ValueError("not a host")
+
+
+def places_of(netloc: str) -> list[str]:
+    """`host:port` once or several times, from `user:password@host:port, host:port`."""
+    return [place.strip() for place in netloc.rpartition("@")[2].split(",")]
+
+
 def address_of(url: SecretStr, default_port: int) -> str:
-    """A URL's host and port without the login, for logs; empty if it names no host."""
-    place = urlsplit(url.get_secret_value()).netloc.rpartition("@")[2]
+    """A URL's hosts and ports without the login, for logs; empty if it names no host."""
+    places = places_of(urlsplit(url.get_secret_value()).netloc)
+    return ",".join(_with_port(place, default_port) for place in places)
+
+
+def _with_port(place: str, default_port: int) -> str:
     has_port = ":" in place.rpartition("]")[2]
     return f"{place}:{default_port}" if place and not has_port else place

@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from common.kinds import Service
+from common.network.names import Address, NameNotFound, look_up
 from common.ops.scraping import Samples, Unreachable, ask, scrape
 from common.settings.servers import parse_endpoint
 
@@ -56,19 +56,15 @@ async def look_at_replicas(service: Service, places: Sequence[str]) -> list[Repl
 async def _resolve(service: Service, place: str) -> list[Replica]:
     endpoint = parse_endpoint(place)
     try:
-        async with asyncio.timeout(_RESOLVING):
-            found = await asyncio.get_running_loop().getaddrinfo(
-                endpoint.host.strip("[]"), endpoint.port, type=socket.SOCK_STREAM
-            )
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "no answer in time"
-        return [Replica(service, place, trouble=(f"the name is not known ({reason}): no replica runs there",))]
-    return [Replica(service, address) for address in _chosen(entry[4][:2] for entry in found)]
+        found = await look_up(endpoint.host, endpoint.port or 0, timeout=_RESOLVING)
+    except NameNotFound as error:
+        return [Replica(service, place, trouble=(f"{error}: no replica runs there",))]
+    return [Replica(service, address) for address in _chosen(found)]
 
 
-def _chosen(found: Iterable[tuple[object, ...]]) -> list[str]:
+def _chosen(found: Iterable[Address]) -> list[str]:
     """Each address once; those of IPv6 only if there is no other, since `localhost` has both and means one."""
-    pairs = sorted({(str(host), port) for host, port in found}, key=str)
+    pairs = sorted(set(found), key=str)
     old = [f"{host}:{port}" for host, port in pairs if ":" not in host]
     return old or [f"[{host}]:{port}" for host, port in pairs]
 

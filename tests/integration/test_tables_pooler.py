@@ -16,7 +16,7 @@ from tableinator.ops.newest_load import newest_load
 from tableinator.ops.reader import count_rows, read_rows
 from tableinator.sink import TableSink
 from tableinator.store import open_store
-from tests.integration.tables import fetch, row, settings
+from tests.integration.tables import fetch, row, run, settings
 from tests.servers.pooler import pooler
 from tests.servers.servers import Postgres, database_of_this_run
 
@@ -108,6 +108,24 @@ async def test_a_pooler_that_pools_statements_is_refused_with_a_sentence(dsn: st
 
     assert "pooler" in str(refused.value) and "docs/postgresql.md" in str(refused.value)
     assert check.state is State.FAILED and "pooler" in check.sentence
+
+
+@pytest.mark.parametrize("sets", ["search_path=elsewhere", "options=-c%20search_path%3Delsewhere"])
+async def test_a_pooler_that_keeps_the_sessions_settings_to_itself_is_refused(dsn: str, sets: str) -> None:
+    """Fault 70: the tables would be in another schema."""
+    await run(dsn, "CREATE SCHEMA elsewhere")
+    with pooler(dsn, "session", ignore_startup_parameters="search_path, options") as pooled:
+        given = settings(f"{pooled}?{sets}")
+        with pytest.raises(StartRefused, match="search_path") as refused:
+            async with asyncio.timeout(30), open_store(given):
+                pass
+        [check] = await check_tables(given.postgres, ["artists"], connections=1)
+    async with open_store(settings(f"{dsn}?{sets}")) as store:
+        await store.sink("artists").write([row("1")])
+
+    assert "set it for the role" in str(refused.value)
+    assert check.state is State.FAILED and "search_path" in check.sentence
+    assert [tuple(each) for each in await fetch(dsn, "SELECT data_id FROM elsewhere.artists")] == [("1",)]
 
 
 @pytest.mark.parametrize("mode", ["transaction", "session"])

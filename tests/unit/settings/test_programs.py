@@ -323,6 +323,7 @@ def test_neo4j_without_a_password_logs_in_as_nobody() -> None:
         ("amqp://u:p@broker/v", "broker:5672"),
         ("amqps://u:p@broker:1/v?cafile=x", "broker:1"),
         ("amqp://[::1]", "[::1]:5672"),
+        ("amqp://u:p@one, two:1,[::1]/v", "one:5672,two:1,[::1]:5672"),
     ],
 )
 def test_a_url_replaces_the_parts_and_its_address_has_no_login(url: str, address: str) -> None:
@@ -337,6 +338,15 @@ def test_a_dsn_may_name_several_hosts_or_a_socket() -> None:
 
     assert load(TableinatorSettings, {"POSTGRES_DSN": several}).postgres.address == "one:1,two:2"
     assert load(TableinatorSettings, {"POSTGRES_DSN": local}).postgres.address == "a local socket"
+
+
+@pytest.mark.parametrize("places", ["one:1,two:70000", "one,two:x", "one,,two", "one,", "one two", "one,::1"])
+def test_each_host_of_a_url_is_looked_at(places: str) -> None:
+    """Fault 89."""
+    [sentence] = sentences(ExtractorSettings, {"RABBITMQ_URL": f"amqp://u:hush@{places}"})
+
+    assert sentence.startswith("RABBITMQ_URL has a value that is not shown here; allowed is amqp://")
+    assert sentence.endswith("several hosts as host:port,host:port.")
 
 
 # -- secrets
