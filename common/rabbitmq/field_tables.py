@@ -1,21 +1,34 @@
 """Read a table of headers, whatever its producer has put into it.
 
 pamqp refuses a type that it does not know and a key that is not UTF-8, calls itself once for each level, and copies
-the rest of the table for every value. Here one pass reads what can be read. If a value can't be, the rest of its table
-is left out, because nobody knows where the next one begins.
+the rest of the table for every value. Here one pass reads what can be read. What can't be, or goes beyond what anybody
+needs, is kept as the bytes that it came as, so that a copy of the message has it too.
 """
 
 import struct
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 DEPTH = 32
-"""Levels that are read; a table or list below them is read as an empty one."""
+"""Levels that are read; a table or list below them stays `Raw`."""
 
 VALUES = 10_000
 """Values that are read of one table, all levels together: 5 ms of a loop that has other things to do."""
+
+
+class Raw(bytes):
+    """A value that was not read: its type and what follows it."""
+
+
+class _Rest(str):
+    __slots__ = ()
+    __eq__, __hash__ = object.__eq__, object.__hash__  # no header of a producer's is this one
+
+
+REST: Final = _Rest("(not read)")
+"""The key of entries that were not read: keys and values, as bytes. Whoever writes the table writes them last."""
 
 _LENGTH = struct.Struct(">I")
 
@@ -64,7 +77,7 @@ _FIXED: Mapping[int, _Fixed] = {
         ("\0", "", lambda: None),  # of no specification, and seen all the same
     )
 }
-_TEXT, _BYTES, _TABLE, _LIST = b"SxFA"
+_TEXT, _BYTES, _TABLE, _LIST, _TIME = b"SxFAT"
 
 
 class _Unreadable(Exception):
@@ -80,23 +93,23 @@ class _Reading:
 
     def table(self, at: int, end: int, depth: int) -> dict[str, Any]:
         data, values = self._data, dict[str, Any]()
-        try:
-            while at < end:
-                key_at, at = at + 1, at + 1 + data[at]
-                key = data[key_at:at].decode("utf-8", "replace")
-                values[key], at = self._value(at, end, depth)
-        except _Unreadable:
-            pass
+        while at < end:
+            key_at = at + 1
+            value_at = key_at + data[at]
+            key = data[key_at:value_at].decode("utf-8", "replace")
+            try:
+                values[key], at = self._value(value_at, end, depth)
+            except _Unreadable:
+                values[REST] = data[at:end]
+                break
         return values
 
     def _list(self, at: int, end: int, depth: int) -> list[Any]:
+        """Raises: _Unreadable, because a list has no place for a rest."""
         values = []
-        try:
-            while at < end:
-                value, at = self._value(at, end, depth)
-                values.append(value)
-        except _Unreadable:
-            pass
+        while at < end:
+            value, at = self._value(at, end, depth)
+            values.append(value)
         return values
 
     def _value(self, at: int, end: int, depth: int) -> tuple[Any, int]:
@@ -110,8 +123,12 @@ class _Reading:
         if stop > end:
             raise _Unreadable
         if fixed:
-            return fixed.read(*fixed.format.unpack_from(self._data, at)), stop
-        return self._long(kind, at + _LENGTH.size, stop, depth - 1), stop
+            value = fixed.read(*fixed.format.unpack_from(self._data, at))
+            return Raw(self._data[at - 1 : stop]) if value is None and kind == _TIME else value, stop
+        try:
+            return self._long(kind, at + _LENGTH.size, stop, depth - 1), stop
+        except _Unreadable:
+            return Raw(self._data[at - 1 : stop]), stop
 
     def _stop(self, at: int, end: int) -> int:
         """Where a value ends that begins with its length."""
@@ -124,10 +141,10 @@ class _Reading:
             return _text(self._data[at:stop])
         if kind == _BYTES:
             return bytearray(self._data[at:stop])
-        if kind == _TABLE:
-            return self.table(at, stop, depth) if depth else {}
-        if kind == _LIST:
-            return self._list(at, stop, depth) if depth else []
+        if depth and kind == _TABLE:
+            return self.table(at, stop, depth)
+        if depth and kind == _LIST:
+            return self._list(at, stop, depth)
         raise _Unreadable
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from common.delivery import Properties
+from common.rabbitmq.field_tables import REST, Raw
 
 FRAME_MAX = 131_072
 """Bytes of a frame until the broker names its limit, and if it has none: RabbitMQ's default."""
@@ -47,7 +48,10 @@ def header_size(properties: Properties) -> int:
 
 def table(values: Mapping[str, Any]) -> bytes:
     """A field table in the order of the mapping: what changes from message to message belongs at its end."""
-    content = b"".join([short_text(key) + _value(value) for key, value in values.items()])
+    rest: bytes = values.get(REST, b"")
+    if rest:  # last: whoever can't read it reads all else
+        values = {key: value for key, value in values.items() if key is not REST}
+    content = b"".join([short_text(key) + _value(value) for key, value in values.items()]) + rest
     return struct.pack(">I", len(content)) + content
 
 
@@ -114,6 +118,8 @@ def _value(value: Any) -> bytes:
 
 
 def _rare_value(value: Any) -> bytes:
+    if isinstance(value, Raw):
+        return bytes(value)
     if isinstance(value, bytes):  # a text that was not UTF-8
         return _long(b"S", value)
     if isinstance(value, bytearray):

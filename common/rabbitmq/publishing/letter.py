@@ -22,7 +22,7 @@ _ALSO_TO = "CC"
 
 
 def properties_of(letter: DeadLetter, *, service: str, at: datetime, frame_max: int) -> Properties:
-    """The original's properties with our headers behind its own.
+    """The original's properties, with our headers before its own: of thousands, only so many are read.
 
     What would work again gets another name (`x-spindle-expiration`, `-user-id`, `-cc`): with the first the letter would
     vanish from its queue, with the second the broker would refuse it from anybody but that user, with the third it
@@ -31,7 +31,8 @@ def properties_of(letter: DeadLetter, *, service: str, at: datetime, frame_max: 
     """
     original = letter.delivery.read_properties()
     properties = publishable(original)
-    headers = {**properties.headers, **_reasons(letter, original, service=service, at=at)}
+    ours = _reasons(letter, original, service=service, at=at)
+    headers = {**ours, **properties.headers, **ours}
     properties = replace(properties, headers=headers)
     _leave_out(headers, header_size(properties) - frame_max)
     return properties

@@ -9,7 +9,7 @@ from pamqp import decode
 from pamqp.header import ContentHeader
 
 from common.rabbitmq import lenient_pamqp
-from common.rabbitmq.field_tables import DEPTH, VALUES, read_table
+from common.rabbitmq.field_tables import DEPTH, REST, VALUES, Raw, read_table
 from common.rabbitmq.frames import table
 from tests.unit.rabbitmq.test_frames import keys, values
 
@@ -48,25 +48,45 @@ def test_any_bytes_are_read(noise: bytes) -> None:
 def test_what_stands_before_something_unreadable_is_read(before: dict[str, Any], behind: dict[str, Any]) -> None:
     written = table(before)[4:] + one(b"odd", b"Z\0")[4:] + table(behind)[4:]
 
-    assert read_table(written, 0, len(written)) == before
+    read = read_table(written, 0, len(written))
+
+    assert read.pop(REST) == written[len(table(before)) - 4 :]
+    assert read == before
 
 
 def test_a_key_that_is_no_utf8_is_read_with_a_mark() -> None:
     assert read(one(b"\xff", b"t\1")) == {"\ufffd": True}
 
 
-def test_levels_below_the_deepest_are_read_as_empty() -> None:
-    written, expected = b"", dict[str, Any]()
+def test_levels_below_the_deepest_stay_as_they_came() -> None:
+    written = table({})
     for _ in range(10 * DEPTH):
-        written = one(b"k", b"F" + (written or table({})))
-    for _ in range(DEPTH):
-        expected = {"k": expected}
+        written = one(b"k", b"F" + written)
 
-    assert read(written) == expected
+    value: Any = read(written)
+    for _ in range(DEPTH):
+        value = value["k"]
+
+    assert isinstance(value, Raw)
+    assert table(read(written)) == written
 
 
 def test_no_more_values_are_read_than_anybody_needs() -> None:
-    assert len(read(table({str(number): None for number in range(VALUES + 5)}))) == VALUES
+    written = table({str(number): None for number in range(VALUES + 5)})
+
+    assert len(read(written)) == VALUES + 1
+    assert table(read(written)) == written
+
+
+@given(st.dictionaries(keys, values, max_size=5))
+def test_a_list_or_time_that_can_not_be_read_stays_as_it_came(before: dict[str, Any]) -> None:
+    """Fault 82: a copy of a message lacked it."""
+    for value in (b"A\0\0\0\x03t\1Z", b"T" + b"\xff" * 8):
+        entry = one(b"odd", value)[4:]
+        content = table(before)[4:] + entry
+        written = struct.pack(">I", len(content)) + content
+
+        assert table(read(written)) == written
 
 
 def test_properties_that_are_cut_off_are_read_up_to_there() -> None:

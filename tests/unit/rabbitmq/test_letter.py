@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from common.dead_letters import DeadLetter
 from common.delivery import Delivery, Epoch, Properties
 from common.errors import Reason, Refusal
+from common.rabbitmq.field_tables import DEPTH, VALUES, read_table
 from common.rabbitmq.frames import content_frames, header_size, table
-from common.rabbitmq.publishing.letter import properties_of
+from common.rabbitmq.publishing.letter import properties_of, publishable
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
@@ -60,7 +61,7 @@ def test_the_originals_properties_are_kept() -> None:
 
     assert (kept.content_type, kept.message_id, kept.timestamp) == ("application/json", "artists:1", 7)
     assert kept.headers["own"] == [1]
-    assert list(kept.headers)[:2] == ["load", "own"]
+    assert list(kept.headers)[-2:] == ["load", "own"]
 
 
 def test_what_would_make_the_letter_vanish_or_be_refused_becomes_a_header() -> None:
@@ -101,6 +102,27 @@ def test_the_header_fits_a_frame_and_the_reason_is_among_what_is_left(headers: d
     assert header_size(kept) <= 16_384
     assert {"x-spindle-reason", "x-spindle-text", "x-spindle-id"} <= set(kept.headers)
     assert set(kept.headers) - set(headers) == {key for key in kept.headers if key.startswith("x-spindle-")}
+
+
+def test_of_more_headers_than_are_read_none_is_lost_and_ours_are_read() -> None:
+    """Fault 82."""
+    written = table({f"{number}": None for number in range(VALUES + 100)} | {"deep": _deep(2 * DEPTH)})
+    original = read_table(written, 4, len(written))
+
+    once = table(make(letter(Properties(headers=original))).headers)
+    read = read_table(once, 4, len(once))
+    twice = table(publishable(Properties(headers=read)).headers)
+
+    assert read["x-spindle-reason"] == "refused"
+    assert twice == once
+    assert once.endswith(written[4:])
+
+
+def _deep(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"k": value}
+    return value
 
 
 def test_a_text_with_half_a_character_can_be_written() -> None:
