@@ -47,8 +47,7 @@ class Batcher(Generic[R]):
 
     def put(self, items: Iterable[Item[R] | Barrier]) -> None:
         """Append to the stream, in order of arrival."""
-        if self._alone:
-            self.discard_expired()  # nothing new waits behind what comes again
+        self._drop_expired()  # nothing new waits behind what comes again
         for item in items:
             if isinstance(item, Barrier) or not self._alone.takes(item):
                 self._stream.append(item)

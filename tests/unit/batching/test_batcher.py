@@ -395,6 +395,23 @@ async def test_what_came_from_an_ended_channel_is_dropped_and_counted() -> None:
 
 
 @in_virtual_time
+async def test_a_control_message_of_an_ended_channel_holds_nothing_back() -> None:
+    """Fault 91."""
+    stream = Stream(size=2)
+    waiting = asyncio.create_task(stream.take())
+    await asyncio.sleep(0)
+    stream.unsettled += 1  # a dead letter without its confirm
+    stream.put_barrier()
+    stream.epoch.ended = True
+    stream.epoch, stream.unsettled = Epoch(2), 5  # of the new channel there are some as well
+
+    stream.put("1", "2")
+
+    async with asyncio.timeout(60):
+        assert ids(await waiting) == ["1", "2"]
+
+
+@in_virtual_time
 async def test_what_may_kill_the_process_is_written_alone_and_after_the_others() -> None:
     stream = Stream(size=3)
     stream.put("killer", "accomplice", delivery_count=11)
