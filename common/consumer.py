@@ -22,15 +22,16 @@ from common.kinds import Service
 from common.pipeline.pipeline import Pipeline
 from common.quarantine.evidence import CREDIT
 from common.rabbitmq.access import BrokerAccess
+from common.rabbitmq.connection import ANSWER_TIMEOUT
 from common.rabbitmq.consuming.fast.reader import FastReader
 from common.rabbitmq.consuming.reading import AiormqReader, DeliveryReader
-from common.rabbitmq.consuming.source import RabbitSource
+from common.rabbitmq.consuming.source import RabbitSource, Waits
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
 from common.service import Shutdown, start
 from common.settings.programs import ConsumerProgramSettings, ConsumerSettings
 from common.sink import Sink, StoreState
 from common.storing.breaker import Breaker
-from common.storing.idle import ask_while_idle, made_up
+from common.storing.idle import INTERVAL, ask_while_idle, made_up
 from common.telemetry.health import Health
 from common.telemetry.loop_lag import watch_loop
 from common.telemetry.metrics import BUILD, KindMetrics, await_store, watch_store
@@ -185,7 +186,9 @@ class Consumer:
         await ask_while_idle([partial(ask, kind) for kind in records], is_idle=self._is_idle)
 
     def _is_idle(self) -> bool:
-        return bool(self._pipelines) and not any(source.unsettled for source in self._sources.values())
+        """Whether nothing is heard of the store: also while deliveries wait for something else, such as a confirm."""
+        now = asyncio.get_running_loop().time()
+        return self._breaker is not None and bool(self._pipelines) and now - self._breaker.heard_at >= INTERVAL
 
     def _add_pipeline(self, kind: str, store: Store, breaker: Breaker, letters: DeadLetterPublisher) -> None:
         settings = self._settings
@@ -200,6 +203,8 @@ class Consumer:
             consumer_timeout=self._consumer_timeout,
             metrics=metrics,
             reader=READERS[settings.source],
+            # In the other half nothing new is begun: a broker that says nothing must not make of a drain a failure.
+            waits=Waits(cancel=min(ANSWER_TIMEOUT, settings.drain_limit / 2)),
         )
         self._sources[kind] = source
         self._pipelines[kind] = Pipeline(

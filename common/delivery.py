@@ -61,6 +61,13 @@ class Delivery(msgspec.Struct, eq=False, gc=False):
     published_ms: int | None
     delivery_count: int
     read_properties: Callable[[], Properties]
+    header_bytes: int = 0
+    """What the properties weigh, which are kept beside the body."""
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it keeps."""
+        return len(self.body) + self.header_bytes
 
     @property
     def expired(self) -> bool:

@@ -53,3 +53,4 @@ def _content_header(header: ContentHeader, data: bytes) -> None:
     except MALFORMED:
         if len(data) < 12:  # not even the size of the body
             raise
+    header.properties.size = len(data)  # type: ignore[attr-defined]  # nobody else could tell it later

@@ -219,7 +219,9 @@ async def _exists(connection: Connection, declaration: Declaration) -> bool:
                     await channel.queue_declare(declaration.name, passive=True)
                 else:
                     await channel.exchange_declare(declaration.name, passive=True)
-        except ChannelNotFoundEntity:
+        except ChannelNotFoundEntity as error:
+            if not _says_there_is_none(error):
+                raise
             return False
         except ChannelLockedResource as error:
             raise declaration.refused("it is exclusive to another connection") from error
@@ -242,10 +244,17 @@ async def _length(connection: Connection, queue: str) -> int | None:
         try:
             async with _throw_away(connection) as channel, asyncio.timeout(ANSWER_TIMEOUT):
                 return (await channel.queue_declare(queue, passive=True)).message_count
-        except ChannelNotFoundEntity:
+        except ChannelNotFoundEntity as error:
+            if not _says_there_is_none(error):
+                raise
             return None
         except ChannelAccessRefused as error:
             raise _access_refused(connection, error) from error
+
+
+def _says_there_is_none(error: ChannelNotFoundEntity) -> bool:
+    """Whether it is not there, and not only out of reach: a queue whose node is away is "not found" too."""
+    return _text(error).startswith(("NOT_FOUND - no queue ", "NOT_FOUND - no exchange "))
 
 
 @asynccontextmanager

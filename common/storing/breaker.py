@@ -22,7 +22,7 @@ from types import TracebackType
 import structlog
 
 from common.backoff import delays
-from common.errors import BatchTooLarge, RecordsRefused, StoreUnavailable, WriteConflict
+from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
 from common.sink import StoreState
 from common.telemetry.metrics import BREAKER_OPEN, STORE_ALARM
 from common.telemetry.trouble import Trouble
@@ -73,6 +73,8 @@ class Breaker:
         self._is_stopping = False
         self._changed = asyncio.Event()
         self.state = StoreState(store, available=True)
+        self.heard_at = float("-inf")
+        """When the store last answered a write or failed to: the loop's time."""
         self.episodes = 0
         """How many outages there have been: what failed before the last one is no evidence."""
         self._show()
@@ -155,6 +157,10 @@ class Breaker:
         finally:
             self._waiting -= 1
             self._close_if_nobody_tries()
+
+    def heard(self) -> None:
+        """The store has answered, or failed to."""
+        self.heard_at = asyncio.get_running_loop().time()
 
     def failed(self, error: StoreUnavailable, probe: Probe, *, is_made_up: bool) -> None:
         """A write found the store away."""
@@ -292,6 +298,8 @@ class Attempts:
         return None
 
     def __exit__(self, _: object, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        if error is None or isinstance(error, SinkError):
+            self._breaker.heard()
         if isinstance(error, WriteConflict):
             self._conflicts += 1
             if self._conflicts <= CONFLICT_RETRIES and not self._breaker.is_open:

@@ -305,6 +305,42 @@ async def test_a_stop_does_not_wait_for_room_below_the_byte_limit(harness: Rabbi
     await becomes_ready(harness, 100)
 
 
+async def test_a_stop_waits_for_a_broker_that_says_nothing_no_longer_than_it_may(slow_harness: RabbitHarness) -> None:
+    """Fault 91: it waited longer than a drain may take, with nothing to drain."""
+    slow_harness.waits = Waits(cancel=0.2)
+    source = slow_harness.make()
+    async with asyncio.TaskGroup() as tasks:
+        life = tasks.create_task(source.run())
+        await until(lambda: source.connected)
+
+        slow_harness.proxy.freeze()
+        source.stop()
+        async with asyncio.timeout(PATIENCE / 3):
+            assert await source.receive() == []
+            await source.close()
+            await life
+
+
+async def test_the_byte_limit_counts_headers_too(slow_harness: RabbitHarness) -> None:
+    """Fault 50: a prefetch of small bodies with large headers was taken whole."""
+    async with running(slow_harness.make()):
+        pass
+    exchange, numbers = slow_harness.names.exchange(KIND), [bytes([number]) for number in range(100)]
+    await slow_harness.peer.publish(exchange, *numbers, headers={"ballast": "x" * 100_000})
+
+    async with running(slow_harness.make(prefetch=200, max_bytes=2**20)) as source:
+        deliveries, most = list[Delivery](), 0
+        while len(deliveries) < 100:
+            burst = await take(source, 1)
+            deliveries += burst
+            most = max(most, source.unsettled)
+            await asyncio.sleep(0.02)  # a sink takes its time, and more would arrive meanwhile
+            source.settle(burst)
+
+    assert [delivery.body for delivery in deliveries] == numbers
+    assert most < 40  # not the prefetch, which would be 10 MB
+
+
 # The broker's side of it.
 
 

@@ -16,6 +16,7 @@ from common.rabbitmq.connection import connect, connected
 from common.rabbitmq.topology import declare, declare_exchanges, queue_lengths
 from common.settings.programs import BrokerSettings
 from tests.servers.amqp import Peer, new_names, peer_of, proxied, settings
+from tests.servers.brokers import Broker
 from tests.servers.servers import RabbitMQ
 
 SERVICE, KIND = Service.GRAPHINATOR, "artists"
@@ -337,6 +338,23 @@ async def test_lengths_count_what_waits_and_tell_an_absent_queue_from_an_empty_o
     expected = dict(zip(queues, [2, 0, None], strict=True))
     assert await queue_lengths(settings(rabbitmq.url), queues) == expected
     assert await queue_lengths(peer.connection, queues) == expected
+
+
+async def test_a_queue_that_is_out_of_reach_is_not_taken_for_one_that_is_gone(each_rabbitmq: RabbitMQ) -> None:
+    """Fault 62: its node is away, or its process has crashed, and to a passive declaration it is "not found" too."""
+    if not isinstance(each_rabbitmq, Broker):
+        pytest.skip("nobody lets us break the queues of a broker that the environment names")
+    vhost, queue = each_rabbitmq.url.rpartition("/")[2], f"test-{secrets.token_hex(4)}"
+    name = f'rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)'
+    async with peer_of(each_rabbitmq.url) as peer:
+        await peer.declare_queue(queue)
+        await asyncio.to_thread(
+            each_rabbitmq.rabbitmqctl,
+            "eval",
+            f"rabbit_amqqueue:update({name}, fun(Q) -> amqqueue:set_state(Q, crashed) end).",
+        )
+        with pytest.raises(BrokerUnavailable, match=f"NOT_FOUND.*{queue}"):
+            await queue_lengths(peer.connection, [queue])
 
 
 def apply_policy(rabbitmq: RabbitMQ, name: str, pattern: str, definition: str) -> None:

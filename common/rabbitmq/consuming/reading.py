@@ -77,4 +77,5 @@ def _delivery(tag: int, epoch: Epoch, body: bytes, received: float, properties: 
         published if is_number(published) else None,
         count if is_number(count) else 0,
         partial(translated, properties),
+        getattr(properties, "size", 0),
     )

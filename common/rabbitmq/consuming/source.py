@@ -19,7 +19,7 @@ from common.rabbitmq.condition import Condition
 from common.rabbitmq.connection import Connection, broker_errors
 from common.rabbitmq.consuming.prefetch import FIRST_WAIT, Prefetch
 from common.rabbitmq.consuming.reading import DeliveryReader
-from common.rabbitmq.consuming.subscription import PAUSE_LIMIT, Subscription
+from common.rabbitmq.consuming.subscription import CANCEL_LIMIT, PAUSE_LIMIT, Subscription
 from common.rabbitmq.reconnecting import STEADY, Reconnecting
 from common.telemetry.metrics import KindMetrics
 from common.telemetry.trouble import Trouble
@@ -35,6 +35,8 @@ class Waits:
 
     unread: float = PAUSE_LIMIT
     """For which the socket may stay unread."""
+    cancel: float = CANCEL_LIMIT
+    """For which the broker may take to answer that it sends no more."""
     narrow: float = FIRST_WAIT
     """For which a narrow prefetch lasts at least."""
     steady: float = STEADY
@@ -212,6 +214,7 @@ class RabbitSource:
                 max_bytes=self._max_bytes,
                 condition=self._condition,
                 pause_limit=self._waits.unread,
+                cancel_limit=self._waits.cancel,
             )
             queue = self._names.queue(self._service, self._kind)
             await subscription.start(queue, self._arguments(connection, queue_type))

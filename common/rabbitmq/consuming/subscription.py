@@ -21,6 +21,9 @@ PAUSE_LIMIT = 10.0
 """Seconds for which the socket may stay unread. A broker that can't write for 30 s drops the connection, and heartbeats
 arrive unread all the while: aiormq gives up after three of them."""
 
+CANCEL_LIMIT = 4.0
+"""Seconds for the broker to answer that it sends no more: half of a drain as it is by default."""
+
 GAP_LIMIT = 1.0
 """Seconds after which settled deliveries that are stuck behind an unsettled one are acknowledged one by one."""
 
@@ -43,6 +46,7 @@ class Subscription:
         max_bytes: int,
         condition: Condition,
         pause_limit: float = PAUSE_LIMIT,
+        cancel_limit: float = CANCEL_LIMIT,
     ) -> None:
         self.epoch = epoch
         self.end_reason: str | None = None
@@ -54,7 +58,8 @@ class Subscription:
         self.settled = 0
         """How many deliveries were settled."""
         self._connection, self._channel, self._reader = connection, channel, reader
-        self._prefetch, self._max_bytes, self._pause_limit = prefetch, max_bytes, pause_limit
+        self._prefetch, self._max_bytes = prefetch, max_bytes
+        self._pause_limit, self._cancel_limit = pause_limit, cancel_limit
         self._condition = condition
         self._ledger = AckLedger(prefetch=prefetch)
         self._burst: list[Delivery] = []
@@ -114,7 +119,7 @@ class Subscription:
             return
         ours = [delivery for delivery in deliveries if delivery.epoch is self.epoch]
         self._ledger.settle([delivery.tag for delivery in ours])
-        self._bytes -= sum(len(delivery.body) for delivery in ours)
+        self._bytes -= sum(delivery.weight for delivery in ours)
         self.settled += len(ours)
         self._condition.notify()
         if self._giving_up and self._bytes <= self._max_bytes:
@@ -141,10 +146,11 @@ class Subscription:
         tag, self._consumer_tag = self._consumer_tag, ""
         try:
             with broker_errors(self._connection.address):
-                async with asyncio.timeout(ANSWER_TIMEOUT):
+                async with asyncio.timeout(self._cancel_limit):
                     await self._channel.basic_cancel(tag)
         except BrokerUnavailable as error:
             self.break_off(str(error))
+            self._connection.cut()  # who does not answer this will not answer a goodbye, which has its own seconds
 
     def break_off(self, reason: str) -> None:
         """Have the source end this epoch: the channel is of no use any more, but still there."""
@@ -190,7 +196,7 @@ class Subscription:
         else:
             self._burst, self._burst_at = burst, burst[0].received
             self._condition.notify()
-        self._bytes += sum([len(delivery.body) for delivery in burst])
+        self._bytes += sum([delivery.weight for delivery in burst])
         if self._bytes > self._max_bytes and self._may_pause:
             self._pause()
 

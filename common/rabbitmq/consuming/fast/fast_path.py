@@ -101,8 +101,9 @@ class Lookalikes:
             body = data[body_at:stop]
             # Of the octet one bit is meant. Without it the count is of a former life, in another queue.
             its_count = count if redelivered & 1 else 0
+            read_all = partial(read, header)
             deliveries.append(
-                Delivery(its_tag, epoch, body, received, load, published, its_count, partial(read, header))
+                Delivery(its_tag, epoch, body, received, load, published, its_count, read_all, header_size)
             )
             tag, at = its_tag, stop + 1
         self.tag = tag

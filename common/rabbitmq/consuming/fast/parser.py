@@ -161,7 +161,8 @@ class Parser:
         count = count if content.is_redelivered else 0
         body = content.parts[0] if len(content.parts) == 1 else b"".join(content.parts)
         read = partial(read_properties, content.header)
-        return Delivery(content.tag, content.alike.epoch, body, received, load, published, count, read)
+        size = len(content.header)
+        return Delivery(content.tag, content.alike.epoch, body, received, load, published, count, read, size)
 
     def _pass_on(self, kind: int, channel: int, frame: bytes, rest: list[bytes]) -> None:
         if kind == METHOD and self._content is not None and self._content.channel == channel:
