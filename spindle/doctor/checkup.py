@@ -36,7 +36,9 @@ async def check_everything(
     """
     operator = load(OperatorSettings, environ)
     extractor = _loaded(ExtractorSettings, environ)
-    need = need_of(load_, max_backlog=extractor.extractor_max_backlog) if load_ and extractor else None
+    need = None
+    if load_ and extractor:
+        need = need_of(load_, max_backlog=extractor.extractor_max_backlog, services=extractor.extractor_require)
     looks: list[Awaitable[Sequence[Check]]] = [
         check_broker(operator.broker, operator.names, operator.kinds, login_of),
         asyncio.to_thread(_by_management, operator, need, extractor.extractor_max_backlog if extractor else None),

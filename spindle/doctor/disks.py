@@ -57,7 +57,7 @@ def broker_memory(nodes: Sequence[Mapping[str, Any]], max_backlog: int) -> Check
 
 def store_disk(server: str, need: int | None) -> Check:
     """A store that does not tell how much disk is free."""
-    takes = "" if need is None else f"; this load takes about {in_words(need)} there"
+    takes = "" if not need else f"; this load takes about {in_words(need)} there"
     return Findings(server).unknown(_NAME, f"It does not tell how much is free: look at its machine{takes}.")
 
 

@@ -1,6 +1,7 @@
 """How much disk a load takes, and where: estimates, on the large side. Pure."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from common.kinds import Service
@@ -47,16 +48,20 @@ class Need:
         return self.rabbitmq + self.postgresql + self.neo4j
 
 
-def need_of(load: Load, *, max_backlog: int) -> Need:
-    """What a load takes; `max_backlog`: messages in all queues together at which the extractor pauses."""
+def need_of(load: Load, *, max_backlog: int, services: Collection[Service] = tuple(Service)) -> Need:
+    """What a load takes; `max_backlog`: messages in all queues together at which the extractor pauses.
+
+    `services`: those whose queues it looks at. If there are none nothing makes it pause, and both may be loaded.
+    """
     messages = {kind: _message_bytes(load, kind) for kind in load.kinds}
-    share = max_backlog / max(1, len(load.kinds))
-    waiting = {kind: min(size * len(Service), share * MESSAGE_BYTES[kind]) for kind, size in messages.items()}
+    share = max_backlog / max(1, len(load.kinds)) if services else math.inf
+    loaded = services or tuple(Service)
+    waiting = {kind: min(size * len(loaded), share * MESSAGE_BYTES[kind]) for kind, size in messages.items()}
     total = sum(messages.values())
     return Need(
         rabbitmq=round(sum(waiting.values()) * IN_QUEUES),
-        postgresql=round(total * IN_TABLES) + LOG_BYTES,
-        neo4j=round(total * IN_GRAPH) + LOG_BYTES,
+        postgresql=round(total * IN_TABLES) + LOG_BYTES if Service.TABLEINATOR in loaded else 0,
+        neo4j=round(total * IN_GRAPH) + LOG_BYTES if Service.GRAPHINATOR in loaded else 0,
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from common.kinds import Service
 from common.ops.checks import MOST_OFFSET, Check, Findings, State
 from common.rabbitmq.ops import doctor as rabbitmq
 from extractor.dumps import DumpFile
@@ -15,7 +16,7 @@ from graphinator.ops import doctor as neo4j
 from spindle.doctor.command import as_data, verdict
 from spindle.doctor.configuration import settings_checks
 from spindle.doctor.disks import broker_disk, broker_memory, common_disk, shared_disk, store_disk
-from spindle.doctor.needs import LOG_BYTES, in_words, need_of
+from spindle.doctor.needs import LOG_BYTES, Need, in_words, need_of
 from tableinator.ops import doctor as postgres
 
 FOUND = Findings("A server")
@@ -76,6 +77,13 @@ def test_a_load_needs_disk_by_its_messages_and_the_queues_no_more_than_the_backl
     assert small.rabbitmq < large.rabbitmq
     assert small.postgresql == large.postgresql > LOG_BYTES
     assert small.together == small.rabbitmq + small.postgresql + small.neo4j
+
+
+def test_a_load_for_one_service_needs_one_store_and_half_of_the_queues() -> None:
+    both, one = need_of(LOAD, max_backlog=10**9), need_of(LOAD, max_backlog=10**9, services=[Service.TABLEINATOR])
+
+    assert one == Need(both.rabbitmq // 2, both.postgresql, 0)
+    assert need_of(LOAD, max_backlog=1, services=[]) == both  # nothing is looked at, so nothing makes it pause
 
 
 def test_a_dump_needs_disk_by_the_size_of_its_files(tmp_path: Path) -> None:
