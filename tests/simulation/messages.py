@@ -60,6 +60,11 @@ class Message:
         return self.load or "", self.number
 
     @property
+    def is_wide(self) -> bool:
+        """Whether its header, as published, just fits a frame."""
+        return self.number % 29 == 0
+
+    @property
     def is_bad(self) -> bool:
         """Whether no store can ever take it."""
         return self.fate not in (Fate.STORED, Fate.CONTROL)

@@ -19,6 +19,7 @@ from common.errors import RecordsRefused, Refusal
 from common.pipeline.writers import Writers
 from common.rabbitmq import topology
 from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
+from common.rabbitmq.consuming.fast import parser
 from common.rabbitmq.consuming.prefetch import Prefetch
 from common.rabbitmq.consuming.subscription import Subscription
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
@@ -26,6 +27,7 @@ from common.sink import Outcomes
 from common.storing.breaker import Breaker
 from common.storing.verdicts import verdicts
 from tests.simulation.__main__ import RESULT, main
+from tests.simulation.fast_end import FRAME_MAX
 from tests.simulation.scenarios import draw
 from tests.simulation.shrink import shrink
 from tests.simulation.simulate import simulate
@@ -182,6 +184,11 @@ def acknowledged_remembered(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AckLedger, "take", take)
 
 
+def header_no_larger_than_a_frame(patch: pytest.MonkeyPatch) -> None:
+    """A header to which the broker has added what it counts is taken for a broken frame."""
+    patch.setattr(parser, "HEADER_MAX", FRAME_MAX - parser.OVERHEAD)
+
+
 @pytest.mark.parametrize(
     ("plant", "words"),
     [
@@ -200,6 +207,7 @@ def acknowledged_remembered(patch: pytest.MonkeyPatch) -> None:
         (narrow_forever, "after all was well the prefetch is"),
         (widened_at_once, "handed back after"),
         (acknowledged_remembered, "entries remembered of a channel"),
+        (header_no_larger_than_a_frame, "not everything is settled"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
