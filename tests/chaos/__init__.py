@@ -6,7 +6,7 @@
     world.py      servers, proxies and logins for all runs; an empty vhost, database and graph for each
     supervising.py  a service that is started again whenever it ends
     producing.py  the load, published bit by bit and confirmed
-    acts.py, operating.py, rivals.py   what the faults do
+    acts.py, operating.py, rivals.py, switchover.py   what the faults do
     running.py    one run from the first record to the ledger
     ledger.py     what was published beside what is stored and set aside
     totals.py     many runs as one result

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from common.kinds import Service
-from tests.chaos import operating, rivals
+from tests.chaos import operating, rivals, switchover
 from tests.chaos.drawing import Fault, Kind
 from tests.chaos.proxy import Weather
 from tests.chaos.scene import Scene
@@ -140,4 +140,5 @@ _ACTS: dict[Kind, Act] = {
     Kind.READ_ONLY: operating.read_only,
     Kind.MEMORY_ALARM: operating.memory_alarm_on,
     Kind.DEADLOCKS: rivals.deadlocks,
+    Kind.SWITCHOVER: switchover.switchover,
 }

@@ -35,6 +35,11 @@ class Disk:
         """What puts a database there."""
         return f" TABLESPACE {_SPACE}" if self._folder else ""
 
+    @property
+    def tablespace_folder(self) -> Path | None:
+        """Where that is; None if the tables are where all else is."""
+        return self._folder / "space" if self._folder else None
+
     async def fill(self, dsn: str) -> None:
         """Leave no room for the tables of this database."""
         if self._folder:

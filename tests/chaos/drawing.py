@@ -11,6 +11,9 @@ SECONDS = 4.0
 """For how long a run's records are published; its faults begin meanwhile."""
 
 
+_POOLED = 1 / 3
+
+
 class Kind(StrEnum):
     """What can go wrong."""
 
@@ -31,6 +34,7 @@ class Kind(StrEnum):
     READ_ONLY = "server read-only"
     MEMORY_ALARM = "memory alarm"
     DEADLOCKS = "deadlocks"
+    SWITCHOVER = "switchover"
 
 
 _WEIGHTS = dict.fromkeys(Kind, 1.0) | {
@@ -60,6 +64,7 @@ _PLACES: dict[Kind, dict[str, float]] = {
     Kind.READ_ONLY: {"postgres": 1.0},
     Kind.MEMORY_ALARM: {"rabbitmq": 1.0},
     Kind.DEADLOCKS: {"postgres": 1.0, "neo4j": 1.0},
+    Kind.SWITCHOVER: {"postgres": 1.0},
 }
 
 
@@ -100,6 +105,7 @@ _OUTAGES = {
     Kind.TABLE_AWAY,
     Kind.DISK_FULL,
     Kind.READ_ONLY,
+    Kind.SWITCHOVER,
 }
 
 
@@ -114,6 +120,8 @@ class Story:
     """2: the second half of what is published are the same records a month later."""
     bad: int
     faults: tuple[Fault, ...]
+    is_pooled: bool = False
+    """Whether PgBouncer stands before PostgreSQL, in session mode."""
 
     @property
     def dice(self) -> str:
@@ -134,7 +142,8 @@ def draw(seed: int, run: int) -> Story:
     bad = {"none": 0, "lone": max(1, records // 10_000), "1%": records // 100, "50%": records}[share]
     count = rng.choices([1, 2, 3, 4], weights=[3, 3, 2, 1])[0]
     faults = sorted((_fault(rng) for _ in range(count)), key=lambda fault: fault.at)
-    return Story(seed, run, records, rng.choices([1, 2], weights=[2, 1])[0], bad, tuple(faults))
+    months = rng.choices([1, 2], weights=[2, 1])[0]
+    return Story(seed, run, records, months, bad, tuple(faults), is_pooled=rng.random() < _POOLED)
 
 
 def _fault(rng: random.Random) -> Fault:

@@ -73,7 +73,7 @@ async def perform(world: World, story: Story, folder: Path) -> Run:
 
 async def _recorded(world: World, run: Run, folder: Path) -> None:
     try:
-        async with asyncio.timeout(_LIMIT), world.place() as place:
+        async with asyncio.timeout(_LIMIT), world.place(pooled=run.story.is_pooled) as place:
             await _perform(world, place, run, folder)
     except* Exception as errors:  # noqa: BLE001 - whatever it was belongs into the result; the next run begins afresh
         run.error = "; ".join(f"{type(error).__name__}: {error}" for error in _leaves(errors))

@@ -64,6 +64,7 @@ def total(runs: Sequence[Run], *, seed: int, seconds: float, facts: dict[str, An
         "flood_guard_needed_a_person": sum(bool(run.flood_allowed) for run in runs),
         "rss_bytes_max": max((rss for run in runs for rss in run.rss.values()), default=0),
         "faults": dict(sorted(Counter(f"{each.fault.kind}: {each.fault.where}" for each in faults).items())),
+        "runs_behind_pgbouncer": sum(run.story.is_pooled for run in runs),
         "faults_skipped": sum(bool(each.skipped) for each in faults),
         **facts,
         "per_run": [_of_run(run) for run in runs],
@@ -75,9 +76,10 @@ def line(run: Run) -> str:
     faults = ", ".join(f"{each.fault.kind} ({each.fault.where}{_recovered(each)})" for each in run.faults)
     letters = f"{run.ledger.expected} dead letters" + (f" +{run.ledger.twins} twice" if run.ledger.twins else "")
     ended = [f"{service} ended by itself with {codes}, " for service, codes in run.ended_by_itself.items()]
+    pooled = " (PgBouncer)" if run.story.is_pooled else ""
     verdict = "".join(ended) + ("; ".join(complaints(run)) or "even")
     return (
-        f"run {run.story.run:>3}: {run.published:,} published, {letters}, {run.redelivered:,} redelivered, "
+        f"run {run.story.run:>3}{pooled}: {run.published:,} published, {letters}, {run.redelivered:,} redelivered, "
         f"{run.seconds:.0f} s: {faults}: {verdict}"
     )
 
@@ -120,6 +122,7 @@ def _of_run(run: Run) -> dict[str, Any]:
         "records": run.story.records,
         "months": run.story.months,
         "bad": run.story.bad,
+        "behind_pgbouncer": run.story.is_pooled,
         "published": run.published,
         **asdict(run.ledger),
         "redelivered": run.redelivered,

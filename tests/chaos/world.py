@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -12,6 +12,7 @@ from tableinator.store import open_store
 from tests.chaos.disk import Disk, small_disk
 from tests.chaos.proxy import Weather, weather_before
 from tests.chaos.redeliveries import Redeliveries
+from tests.contract.proxy import Proxy, cuttable_proxy
 from tests.e2e.broker import Broker
 from tests.e2e.sides import Graph, Tables
 from tests.integration import graphs, tables
@@ -19,6 +20,7 @@ from tests.servers import grants
 from tests.servers.brokers import native_broker
 from tests.servers.grants import Logins
 from tests.servers.native import OwnNeo4j, OwnPostgres, OwnRabbitMQ, OwnServer
+from tests.servers.pooler import pooler
 from tests.servers.servers import Neo4j, RabbitMQ
 
 LOGINS = Logins("chaos_")
@@ -62,10 +64,12 @@ class World:
         postgres: OwnPostgres,
         neo4j: OwnNeo4j,
         weather: dict[str, Weather],
+        postgres_name: Proxy,
         disk: Disk,
     ) -> None:
+        """`postgres_name` leads to the server that is PostgreSQL's primary."""
         self.rabbitmq, self.postgres, self.neo4j = rabbitmq, postgres, neo4j
-        self.weather, self.disk = weather, disk
+        self.weather, self.postgres_name, self.disk = weather, postgres_name, disk
         self.servers: dict[str, OwnServer] = {"rabbitmq": rabbitmq, "postgres": postgres, "neo4j": neo4j}
         self.redeliveries = Redeliveries(rabbitmq.member.place.ports["prometheus"])
         self.password = f"{secrets.token_hex(12)}"
@@ -125,8 +129,8 @@ class World:
             pass
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[Place]:
-        """An empty vhost, an empty database and the emptied graph; the first two go again."""
+    async def place(self, *, pooled: bool) -> AsyncIterator[Place]:
+        """An empty vhost, an empty database and the emptied graph; the first two go again. `pooled`: with PgBouncer."""
         self._places += 1
         name = f"chaos_{self._places}_{secrets.token_hex(2)}"
         url = self.rabbitmq.url.rpartition("/")[0] + f"/{quote(name)}"
@@ -140,12 +144,29 @@ class World:
         await self._grant_tables(dsn, name)
         await asyncio.to_thread(self._empty_graph)
         try:
-            yield Place(broker, Tables(dsn), Graph(self.neo4j), name, self._environments(broker, dsn))
+            async with self._pooled(dsn) if pooled else nullcontext():
+                yield Place(broker, Tables(dsn), Graph(self.neo4j), name, self._environments(broker, dsn))
         finally:
             for weather in self.weather.values():
                 weather.reset()
             await self.api("DELETE", f"vhosts/{name}")
             await tables.run(self.postgres.dsn, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    @asynccontextmanager
+    async def _pooled(self, dsn: str) -> AsyncIterator[None]:
+        """Have the services reach PostgreSQL through PgBouncer, which stands between the weather and the name."""
+        weather, name = self.weather["postgres"], self.postgres_name
+        logins = dict.fromkeys(ROLES, self.password)
+        before = pooler(
+            tables.at(dsn, port=name.port), "session", logins=logins, default_pool_size=20, server_login_retry=1
+        )
+        with ExitStack() as stack:
+            port = urlsplit(await asyncio.to_thread(stack.enter_context, before)).port or 0
+            weather.lead_to("127.0.0.1", port)
+            try:
+                yield
+            finally:
+                weather.lead_to("127.0.0.1", name.port)
 
     def _environments(self, broker: Broker, dsn: str) -> dict[Service, dict[str, str]]:
         ports = {name: weather.port for name, weather in self.weather.items()}
@@ -176,11 +197,13 @@ async def world_of(rabbitmq: OwnRabbitMQ, postgres: OwnPostgres, neo4j: OwnNeo4j
         "neo4j": graphs.address(neo4j)[1],
     }
     async with AsyncExitStack() as stack:
+        name = await stack.enter_async_context(cuttable_proxy("127.0.0.1", addresses["postgres"]))
+        addresses["postgres"] = name.port
         weather = {
             name: await stack.enter_async_context(weather_before("127.0.0.1", port)) for name, port in addresses.items()
         }
         disk = await stack.enter_async_context(small_disk(postgres))
-        world = World(rabbitmq, postgres, neo4j, weather, disk)
+        world = World(rabbitmq, postgres, neo4j, weather, name, disk)
         await world.log_in()
         try:
             yield world

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -22,18 +22,26 @@ _ACCOUNT = "nobody"  # it refuses to run as root
 
 
 @contextmanager
-def pooler(dsn: str, mode: str, **settings: object) -> Iterator[str]:
-    """Run one in this mode of pooling (`session`, `transaction`, `statement`). Gives: the DSN that leads through it."""
+def pooler(dsn: str, mode: str, *, logins: Mapping[str, str] | None = None, **settings: object) -> Iterator[str]:
+    """Run one in this mode of pooling (`session`, `transaction`, `statement`). Gives: the DSN that leads through it.
+
+    `logins`: users who may come, with the passwords by which they are logged in behind it; by default anybody may, and
+    is the DSN's user there.
+    """
     program = _program()
     port = ports.choose(["pooler"], {})["pooler"]
     folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
     folder.chmod(0o711)
     log = folder / "log"
-    file = folder / "pgbouncer.ini"
-    file.write_text(_configuration(dsn, port, {"pool_mode": mode, **settings}))
-    if os.geteuid() == 0:
-        shutil.chown(file, _ACCOUNT)
-    file.chmod(0o600)
+    file, users = folder / "pgbouncer.ini", folder / "users"
+    if logins is not None:
+        settings |= {"auth_type": "trust", "auth_file": users}
+    file.write_text(_configuration(dsn, port, {"pool_mode": mode, **settings}, has_logins=logins is not None))
+    users.write_text("".join(f'"{user}" "{password}"\n' for user, password in (logins or {}).items()))
+    for each in (file, users):
+        if os.geteuid() == 0:
+            shutil.chown(each, _ACCOUNT)
+        each.chmod(0o600)
     argv = [program, *(["-u", _ACCOUNT] if os.geteuid() == 0 else []), str(file)]
     with log.open("wb") as output, subprocess.Popen(argv, stdout=output, stderr=output) as process:
         try:
@@ -55,12 +63,12 @@ def _program() -> str:
     return found
 
 
-def _configuration(dsn: str, port: int, settings: dict[str, object]) -> str:
+def _configuration(dsn: str, port: int, settings: dict[str, object], *, has_logins: bool) -> str:
     parts = urlsplit(dsn)
     login = f"user={unquote(parts.username or '')} password='{unquote(parts.password or '')}'"
     lines = {"listen_addr": ports.LOOPBACK, "listen_port": port, "unix_socket_dir": "", "auth_type": "any"}
     lines |= settings
-    database = f"* = host={parts.hostname} port={parts.port or 5432} {login}"
+    database = f"* = host={parts.hostname} port={parts.port or 5432} {'' if has_logins else login}"
     return "\n".join(
         ["[databases]", database, "[pgbouncer]", *(f"{name} = {value}" for name, value in lines.items()), ""]
     )

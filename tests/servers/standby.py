@@ -35,9 +35,13 @@ class Standby:
         """End it at once."""
         _run("pg_ctl", "stop", "-m", "immediate", "-D", self._data)
 
+    def hand_over(self) -> None:
+        """End it cleanly: whoever follows has everything then."""
+        _run("pg_ctl", "stop", "-m", "fast", "-w", "-t", "60", "-D", self._data)
+
     def promote(self) -> None:
         """Make it a primary."""
-        _run("pg_ctl", "promote", "-w", "-t", "60", "-D", self._data)
+        promote(self._folder / "data")
 
     @property
     def is_running(self) -> bool:
@@ -53,9 +57,14 @@ class Standby:
         return str(self._folder / "log")
 
 
+def promote(data: Path) -> None:
+    """Make a primary of the standby whose data these are."""
+    _run("pg_ctl", "promote", "-w", "-t", "60", "-D", str(data))
+
+
 @contextmanager
-def standby_of(primary: OwnPostgres) -> Iterator[Standby]:
-    """A standby that follows, on a port of its own."""
+def standby_of(primary: OwnPostgres, *, tablespace: Path | None = None) -> Iterator[Standby]:
+    """A standby that follows, on a port of its own. `tablespace`: the primary's, if it has one."""
     parts = urlsplit(primary.dsn)
     folder = primary.member.place.folder / "standby"
     shutil.rmtree(folder, ignore_errors=True)
@@ -65,7 +74,8 @@ def standby_of(primary: OwnPostgres) -> Iterator[Standby]:
     login = f"user={unquote(parts.username or '')} password={unquote(parts.password or '')}"
     source = f"host={parts.hostname} port={parts.port} {login} application_name=standby"
     standby = Standby(folder, at(primary.dsn, host=ports.LOOPBACK, port=ports.choose(["sql"], {})["sql"]))
-    _run("pg_basebackup", "-D", str(folder / "data"), "-d", source, "-R", "-X", "stream", "-c", "fast")
+    elsewhere = ["-T", f"{tablespace}={folder / 'space'}"] if tablespace else []
+    _run("pg_basebackup", "-D", str(folder / "data"), "-d", source, "-R", "-X", "stream", "-c", "fast", *elsewhere)
     try:
         standby.start()
         yield standby
