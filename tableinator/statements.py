@@ -43,6 +43,12 @@ _PLACES: Final = "SELECT ctid, data_id, hash, version FROM {table} WHERE ctid > 
 
 _READ_ONE: Final = "SELECT data FROM {table} WHERE ctid = $1"
 
+_READ_IDS: Final = "SELECT data_id, hash, version, data FROM {table} WHERE data_id = ANY($1::text[])"
+
+_PLACES_OF_IDS: Final = "SELECT ctid, data_id, hash, version FROM {table} WHERE data_id = ANY($1::text[])"
+
+_READ_NOTHING: Final = "SELECT FROM {table}"
+
 _COUNT: Final = "SELECT count(*) FROM {table}"
 
 CONFIRM: Final = "SELECT pg_logical_emit_message(true, 'spindle', '')"
@@ -56,7 +62,8 @@ COLUMNS: Final = ("data_id", "hash", "data", "version")
 class Statements:
     """One kind's statements. Arguments: `look_up` (ids), `upsert` and `overwrite` (lists of ids, hashes, bodies,
     versions), `rewrite` (id, hash, body); `read` (the place to read behind), `places` (the same, and how many),
-    `read_one` (a place); `count` takes none.
+    `read_one` (a place); `read_ids` and `places_of_ids` (ids); `read_nothing` (a row without columns for each row)
+    and `count` take none.
     """
 
     table: str
@@ -67,6 +74,9 @@ class Statements:
     read: str
     places: str
     read_one: str
+    read_ids: str
+    places_of_ids: str
+    read_nothing: str
     count: str
 
     @classmethod
@@ -77,5 +87,17 @@ class Statements:
         """
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is not a kind; there are {', '.join(KINDS)}")
-        texts = (_LOOK_UP, _WRITE + _IF_NEEDED, _WRITE, _REWRITE, _READ, _PLACES, _READ_ONE, _COUNT)
+        texts = (
+            _LOOK_UP,
+            _WRITE + _IF_NEEDED,
+            _WRITE,
+            _REWRITE,
+            _READ,
+            _PLACES,
+            _READ_ONE,
+            _READ_IDS,
+            _PLACES_OF_IDS,
+            _READ_NOTHING,
+            _COUNT,
+        )
         return cls(kind, *(text.replace("{table}", kind).strip() for text in texts))

@@ -5,7 +5,7 @@ failed can be asked for again. What a page shows is the graph of its moment, not
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,8 @@ from graphinator.classification import classify
 from graphinator.model import Edge, edges_of, node_labelled, node_of
 from graphinator.settings import Neo4jSettings
 from graphinator.store import open_driver
+
+_KEYS = 10_000  # ids
 
 _PAGE = 2000  # records; the largest known, with 2,500 credits, makes a page of some megabytes at the most
 
@@ -47,8 +49,31 @@ class GraphReader:
         statement = page_statement(kind)
         after = ""
         while rows := (await self._ask(statement, {"after": after, "page": page}))[0]["page"]:
-            yield [_stored(kind, row) for row in rows]
+            yield [stored_record(kind, row) for row in rows]
             after = rows[-1][0]
+
+    async def records_of(self, kind: str, ids: Sequence[str]) -> list[StoredRecord]:
+        """The nodes of these ids, in the order of their ids, stubs included; several where a key is there twice.
+
+        Raises: a SinkError where the graph can't be read.
+        """
+        rows = await self._ask(records_statement(kind), {"ids": list(ids)})
+        return [stored_record(kind, row["row"]) for row in rows]
+
+    async def keys(self, kind: str, *, page: int = _KEYS) -> AsyncIterator[list[str]]:
+        """The ids of all nodes of a kind, each once, in their order, a page at a time.
+
+        Raises: a SinkError where the graph can't be read.
+        """
+        node = node_of(kind)
+        statement = (
+            f"CYPHER 5 MATCH (n:{node.label}) WHERE n.{node.key} > $after WITH n.{node.key} AS key "
+            "ORDER BY key LIMIT $page RETURN collect(DISTINCT key) AS keys"
+        )
+        after = ""
+        while keys := (await self._ask(statement, {"after": after, "page": page}))[0]["keys"]:
+            yield keys
+            after = keys[-1]
 
     async def edge_counts(self, kind: str) -> Mapping[tuple[str, bool], int]:
         """How many edges of the types that a kind owns are on its nodes' side, by type and whether they lead outward.
@@ -103,14 +128,14 @@ def page_statement(kind: str) -> str:
     A page ends behind the last of several nodes with one key, which there are where the constraint is missing.
     """
     node = node_of(kind)
-    columns = [f"n.{name}" for name in (node.key, "hash", "load", *(each.name for each in node.properties))]
+    columns = columns_of(kind)
     edges = edges_of(kind)
     after = f"MATCH (n:{node.label}) WHERE n.{node.key} > $after"
     return "\n".join(
         [
             f"CYPHER 5 {after} WITH n.{node.key} AS key ORDER BY key LIMIT $page WITH max(key) AS last",
             f"{after} AND n.{node.key} <= last WITH n",
-            *(_collect(edge, f"e{position}") for position, edge in enumerate(edges)),
+            *(collect_edge(edge, f"e{position}") for position, edge in enumerate(edges)),
             f"WITH n, [{', '.join([*columns, *(f'e{position}' for position in range(len(edges)))])}] AS row",
             f"ORDER BY n.{node.key}",
             "RETURN collect(row) AS page",
@@ -118,14 +143,35 @@ def page_statement(kind: str) -> str:
     )
 
 
-def _collect(edge: Edge, name: str) -> str:
+def records_statement(kind: str) -> str:
+    """The statement for the nodes of some ids: a row for each node, in the shape of a page's."""
+    node, edges = node_of(kind), edges_of(kind)
+    names = [f"e{position}" for position in range(len(edges))]
+    return "\n".join(
+        [
+            f"CYPHER 5 UNWIND $ids AS x MATCH (n:{node.label} {{{node.key}: x}})",
+            *(collect_edge(edge, name) for edge, name in zip(edges, names, strict=True)),
+            f"RETURN [{', '.join([*columns_of(kind), *names])}] AS row ORDER BY n.{node.key}",
+        ]
+    )
+
+
+def columns_of(kind: str) -> list[str]:
+    """What a statement returns of `n` before its edges."""
+    node = node_of(kind)
+    return [f"n.{name}" for name in (node.key, "hash", "load", *(each.name for each in node.properties))]
+
+
+def collect_edge(edge: Edge, name: str) -> str:
+    """The part of a statement that lists one sort of `n`'s edges as `name`."""
     target = node_labelled(edge.target)
     item = f"[t.{target.key}, e.{edge.key}]" if edge.key else f"t.{target.key}"
     arrow = f"(n)-[e:{edge.type}]->(t:{target.label})" if edge.outgoing else f"(n)<-[e:{edge.type}]-(t:{target.label})"
     return f"CALL (n) {{ MATCH {arrow} RETURN collect({item}) AS {name} }}"
 
 
-def _stored(kind: str, row: list[Any]) -> StoredRecord:
+def stored_record(kind: str, row: list[Any]) -> StoredRecord:
+    """A record from the columns that `columns_of` names, and its edges."""
     first_edge = 3 + len(node_of(kind).properties)
     edges = [sorted(targets, key=_order) for targets in row[first_edge:]]
     return StoredRecord(row[0], row[1], row[2], row[3:first_edge], edges)

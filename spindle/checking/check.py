@@ -103,8 +103,10 @@ class Check:
                 await self._judge_ids(progress, judge)
             if progress.position.phase == "scan":
                 await self._scan(progress, judge)
-            self._on_done("dead letters", 0, 0)
-            dead = await self._dead()
+            dead = IdSet()
+            if not judge.counts.complete:  # they explain what is lost or different, and nothing else
+                self._on_done("dead letters", 0, 0)
+                dead = await self._dead()
             return progress.finish(judge.settle(progress.listed(), dead), judge.counts)
 
     async def _judge_ids(self, progress: Progress, judge: Judge) -> None:

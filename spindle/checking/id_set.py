@@ -27,7 +27,9 @@ class IdSet:
         self._count += 1
         return True
 
-    def __contains__(self, number: int) -> bool:
+    def __contains__(self, number: object) -> bool:
+        if not isinstance(number, int):
+            return False
         page = self._pages.get(number >> _PAGE_BITS)
         return page is not None and bool(page[(number & _IN_PAGE) >> 3] & 1 << (number & 7))
 

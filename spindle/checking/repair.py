@@ -1,7 +1,7 @@
 """Publish again exactly what a check has found to be lost or different, to the one service's queue."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from common.kinds import Service
 from common.rabbitmq.publishing.publisher import Outgoing, Publisher
@@ -50,7 +50,7 @@ async def repair(result: Result, load: Load, settings: ExtractorSettings) -> int
         return publisher.confirmed
 
 
-def wanted_messages(load: Load, kind: str, wanted: IdSet) -> Iterator[Message]:
+def wanted_messages(load: Load, kind: str, wanted: Container[int]) -> Iterator[Message]:
     """The messages of these ids, in the load's order; of a dump only those records are parsed.
 
     Raises: Truncated, after the last whole record.
@@ -73,12 +73,12 @@ def wanted_messages(load: Load, kind: str, wanted: IdSet) -> Iterator[Message]:
                 yield message
 
 
-def _is_wanted(message: Message, wanted: IdSet) -> bool:
+def _is_wanted(message: Message, wanted: Container[int]) -> bool:
     number = number_of(message.id)
     return number is not None and number in wanted
 
 
-def _may_be(raw: bytes, wanted: IdSet) -> bool:
+def _may_be(raw: bytes, wanted: Container[int]) -> bool:
     """Whether a record is worth parsing: it is wanted, or its id can't be made out without."""
     number = number_of(guess_id(raw))
     return number is None or number in wanted

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from common.kinds import KINDS
 from graphinator.model import Edge, edges_of, node_of
 from graphinator.ops.reader import GraphReader, StoredRecord
-from spindle.verification.expectation import Expectation, Roll, node_digest
+from spindle.verification.expectation import CHUNK, Expectation, Fingerprint, node_digest
 from spindle.verification.expected_graph import OWNED, EdgeName, Far, GraphNode
 from spindle.verification.findings import EdgeCount, Finding, GraphFindings, Verification, edge_text
 
@@ -16,22 +16,32 @@ _LOOKED_INTO = 10_000
 
 
 class GraphComparison:
-    """One kind's comparison; give it every page, then ask for the findings."""
+    """One kind's comparison; give it every chunk and what else there is, then ask for the findings."""
 
     def __init__(self, expectation: Expectation) -> None:
         kind = expectation.kind
         self._expectation = expectation
-        self._roll = Roll(expectation)
+        self._chunk: Mapping[str, Fingerprint] = {}
+        self._met: set[str] = set()
         self._layout = _Layout(kind)
         self._differing: dict[str, GraphNode] = {}
         self.owned: Counter[EdgeName] = Counter()
         """Edges of every node of the kind, whichever load it is from."""
         self._stored: Counter[EdgeName] = Counter()
-        self._found = GraphFindings(store=STORE, kind=kind, expected=len(expectation.records))
+        self._found = GraphFindings(store=STORE, kind=kind, expected=len(expectation))
         self._last = ""
 
+    def compare(self, chunk: Mapping[str, Fingerprint], page: list[StoredRecord]) -> None:
+        """Compare the nodes of some of the load's records by their digests; keep those that differ."""
+        self._chunk, self._met = chunk, set()
+        self.take(page)
+        for record_id in chunk:
+            if record_id not in self._met:
+                self._found.missing.add(f"{self._expectation.kind} {record_id}")
+        self._chunk = {}
+
     def take(self, page: list[StoredRecord]) -> None:
-        """Compare a page's nodes by their digests; keep those that differ."""
+        """Look at nodes, in the order of their ids; outside of `compare` they are none of the load's."""
         for stored in page:
             node = self._layout.node(stored)
             edges = Counter(
@@ -51,9 +61,7 @@ class GraphComparison:
         expected = self._expectation.nodes_of(set(self._differing)) if self._differing else {}
         for record_id, node in self._differing.items():
             self._explain(f"{kind} {record_id}", expected[record_id], node)
-        for record_id in self._roll.missing():
-            found.missing.add(f"{kind} {record_id}")
-        counts = self._expectation.edge_counts()
+        counts = self._expectation.edges
         found.edges = {
             name: EdgeCount(expected=counts[name], stored=self._stored[name], all=self.owned[name])
             for name in OWNED[kind]
@@ -63,7 +71,7 @@ class GraphComparison:
     def _compare(self, stored: StoredRecord, node: GraphNode) -> bool:
         """Compare one node. Returns: whether its edges are those of a record of this load."""
         found, name = self._found, f"{self._expectation.kind} {stored.id}"
-        fingerprint = self._expectation.records.get(stored.id)
+        fingerprint = self._chunk.get(stored.id)
         if stored.hash is None:
             found.stubs += 1
             found.extra_edges.add(name, sum(map(len, node.edges)))  # a node that no record has filled owns none
@@ -71,7 +79,7 @@ class GraphComparison:
         if fingerprint is None:
             found.others += 1
             return False
-        self._roll.tick_off(fingerprint)
+        self._met.add(stored.id)
         if node_digest(node) == fingerprint.node:
             found.agreeing += 1
         elif stored.version is not None and stored.version > self._expectation.load.date:
@@ -94,13 +102,20 @@ class GraphComparison:
 
 
 async def compare_graph(expectation: Expectation, reader: GraphReader) -> tuple[GraphFindings, Counter[EdgeName]]:
-    """Read every node of a kind and compare it. Returns: what was found, and the edges that the kind's nodes own.
+    """Look up every record's node and compare it, then look at all others.
+
+    Returns: what was found, and the edges that the kind's nodes own.
 
     Raises: StoreUnavailable.
     """
     comparison = GraphComparison(expectation)
-    async for page in reader.records(expectation.kind):
-        comparison.take(page)
+    kind = expectation.kind
+    for chunk in expectation.chunks():
+        comparison.compare(chunk, await reader.records_of(kind, list(chunk)))
+    async for keys in reader.keys(kind):
+        others = [key for key in keys if key not in expectation]
+        for start in range(0, len(others), CHUNK):
+            comparison.take(await reader.records_of(kind, others[start : start + CHUNK]))
     return comparison.findings(), comparison.owned
 
 

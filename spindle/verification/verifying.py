@@ -1,4 +1,4 @@
-"""Compare a load with both stores, kind by kind: the memory that one kind takes is free before the next."""
+"""Compare a load with both stores, kind by kind: memory does not grow with the load."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,8 @@ from tableinator.statements import Statements
 
 _AT_A_TIME: Final = 500
 """Rows that one step brings into memory."""
+
+_COUNTED_AT_A_TIME: Final = 10_000
 
 Place = tuple[int, int]
 """Where a row lies: page and line."""
@@ -51,6 +54,57 @@ async def read_rows(settings: PostgresSettings, kind: str) -> AsyncIterator[Stor
             await session.execute(_IN_ORDER, timeout=settings.command_timeout)
             async for row in _rows(session, Statements.of(kind), settings.command_timeout):
                 yield row
+    except ERRORS as error:
+        raise classify(error, alone=True) from error
+
+
+class Table:
+    """One kind's table as of one moment."""
+
+    def __init__(self, session: Session, kind: str, limit: float) -> None:
+        self._session, self._statements, self._limit = session, Statements.of(kind), limit
+
+    async def rows(self, ids: Sequence[str]) -> dict[str, StoredRow]:
+        """The rows of these ids that are stored, by id.
+
+        Raises: what the driver raises.
+        """
+        try:
+            rows = await self._session.fetch(self._statements.read_ids, ids, timeout=self._limit)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate not in _OF_A_ROW:
+                raise
+        else:
+            return {row["data_id"]: StoredRow(*row) for row in rows}
+        await self._session.execute("ROLLBACK TO SAVEPOINT reading", timeout=self._limit)
+        found = {}
+        places = await self._session.fetch(self._statements.places_of_ids, ids, timeout=self._limit)
+        for place, id_, hash_, version in places:
+            data = await _content(self._session, self._statements, place, self._limit)
+            found[id_] = StoredRow(id_, hash_, version, data)
+        return found
+
+    async def count(self) -> int:
+        """How many rows there are; a few at a time, because counting a large table takes longer than a statement may.
+
+        Raises: what the driver raises.
+        """
+        cursor, count = await self._session.cursor(self._statements.read_nothing, timeout=self._limit), 0
+        while rows := await cursor.fetch(_COUNTED_AT_A_TIME, timeout=self._limit):
+            count += len(rows)
+        return count
+
+
+@asynccontextmanager
+async def open_table(settings: PostgresSettings, kind: str) -> AsyncIterator[Table]:
+    """Connect for reading a kind.
+
+    Raises: StoreUnavailable, from what is done with it too.
+    """
+    try:
+        async with reading(settings) as session:
+            await session.execute(f"SET LOCAL enable_seqscan = off; {_IN_ORDER}", timeout=settings.command_timeout)
+            yield Table(session, kind, settings.command_timeout)
     except ERRORS as error:
         raise classify(error, alone=True) from error
 
