@@ -55,4 +55,4 @@ def test_where_all_writes_conflict_the_breaker_stays_open() -> None:
     ending = simulate(Story(0, "found", Setup(**(SETUP | {"size": 1, "writers": 3, "prefetch": 5})), steps), tell=True)
 
     assert ending.violation is None
-    assert sum("Store available again" in line for line in ending.lines) == 1
+    assert sum("Writing again after conflicts" in line for line in ending.lines) == 1
