@@ -19,6 +19,7 @@ from common.batching.batch_size import LEAST
 from common.dead_letters import DeadLetter
 from common.envelope import Projection
 from common.kinds import Service
+from common.loads import Pause
 from common.pipeline.pipeline import Pipeline
 from common.quarantine.evidence import CREDIT
 from common.rabbitmq.access import BrokerAccess
@@ -141,7 +142,7 @@ class Consumer:
         self._rng, self._least_batch, self._credit = rng, least_batch, credit
         self.service = settings.service
         BUILD.labels(settings.service).info({"version": VERSION, "python": platform.python_version()})
-        self.health = Health(settings.service, broker=self._connected, store=self._store)
+        self.health = Health(settings.service, broker=self._connected, store=self._store, paused=self._paused)
         self._breaker: Breaker | None = None
         self._store_name = settings.store_name
         self._sources: dict[str, RabbitSource] = {}
@@ -237,9 +238,15 @@ class Consumer:
     # What readiness reads, from another thread.
 
     def _connected(self) -> Mapping[str, bool]:
+        paused = self._paused()
         return {
-            kind: self._sources[kind].connected if kind in self._sources else False for kind in self._settings.kinds
+            kind: kind in paused or (kind in self._sources and self._sources[kind].connected)
+            for kind in self._settings.kinds
         }
+
+    def _paused(self) -> Mapping[str, Pause]:
+        found = ((kind, pipeline.bookkeeper.pause) for kind, pipeline in list(self._pipelines.items()))
+        return {kind: pause for kind, pause in found if pause is not None}
 
     def _store(self) -> StoreState:
         if self._breaker is None:

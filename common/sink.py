@@ -6,9 +6,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from common.ledger import Ledger
 
 
 class Record(Protocol):
@@ -91,8 +94,14 @@ class StoreState:
 class Sink(Protocol[R_contra]):
     """One kind's place in a store. Ids within one call are unique: the batch has seen to that."""
 
+    @property
+    def ledger(self) -> "Ledger":
+        """The kind's part of the store's ledger."""
+
     async def write(self, records: Sequence[R_contra]) -> Outcomes:
         """Store every record or none, in one transaction. Storing a record twice changes nothing.
+
+        If it changes the store, the ledger has the batch's numbers with it, or none of both; if not, they wait.
 
         Raises: RecordsRefused, BatchTooLarge, WriteConflict (try again), StoreUnavailable.
         """

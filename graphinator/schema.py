@@ -8,10 +8,14 @@ from neo4j import AsyncDriver, AsyncSession, AsyncTransaction, Record
 from neo4j.exceptions import ClientError, DatabaseError, Neo4jError
 
 from common.errors import StartRefused
+from graphinator.ledger import LEDGER
 from graphinator.model import NODES, Node
 
 LEAST_VERSION = (5, 26)
 """The oldest that our statements were tried on: the long-term one of the 5 series."""
+
+CONSTRAINED = (*NODES, *LEDGER)
+"""Every label whose key is unique."""
 
 _AWAIT_SECONDS = 300  # an index on a full graph may take minutes to come online
 
@@ -74,7 +78,7 @@ def name_of(node: Node) -> str:
 async def missing_constraints(session: AsyncSession | AsyncTransaction) -> list[Node]:
     """The nodes without their constraint: where all have theirs, no privilege to create one is needed."""
     present = {(row["label"], *row["properties"]) for row in await _constraints(session)}
-    return [node for node in NODES if (node.label, node.key) not in present]
+    return [node for node in CONSTRAINED if (node.label, node.key) not in present]
 
 
 async def name_taken(session: AsyncSession | AsyncTransaction, missing: list[Node]) -> str:
@@ -135,7 +139,7 @@ async def _constraints(session: AsyncSession | AsyncTransaction) -> list[Record]
 
 
 async def _own_indexes(session: AsyncSession | AsyncTransaction) -> list[str]:
-    keys = {(node.label, node.key) for node in NODES}
+    keys = {(node.label, node.key) for node in CONSTRAINED}
     return [row["ownedIndex"] for row in await _constraints(session) if (row["label"], *row["properties"]) in keys]
 
 

@@ -13,9 +13,11 @@ import structlog
 from neo4j import AsyncTransaction
 from neo4j.exceptions import DriverError, Neo4jError
 
+from common.progress import Numbers, count, numbers_of, process_name
 from common.sink import Outcome, Outcomes
-from common.storing.lost_commits import WORK, LostCommits, count
+from common.storing.lost_commits import WORK, LostCommits
 from graphinator.classification import Meaning, Unpackable, classify, is_constraint_race, row_of
+from graphinator.notes import GraphLedger
 from graphinator.projection import GraphRecord, Unread, read
 from graphinator.steps import Steps
 from graphinator.transactions import Transactions
@@ -30,7 +32,8 @@ _FROM_THE_STORE = (Neo4jError, DriverError, OSError, Unpackable)  # TimeoutError
 class GraphSink:
     """One kind's nodes and edges; passes the Sink contract."""
 
-    def __init__(self, kind: str, transactions: Transactions) -> None:
+    def __init__(self, kind: str, transactions: Transactions, *, process: str = "") -> None:
+        self.ledger = GraphLedger(transactions, kind, process or process_name())
         self._transactions = transactions
         self._steps = Steps(kind)
         self._doubts = LostCommits()
@@ -45,7 +48,9 @@ class GraphSink:
             return Outcomes()
         # Sorted, so that two writers of the same records lock them in the same order and neither waits for the other.
         batch = sorted(records, key=attrgetter("id"))
-        outcomes = await self._transact(partial(self._store, batch), alone=len(batch) == 1)
+        outcomes, is_noted = await self._transact(partial(self._store, batch), alone=len(batch) == 1)
+        if not is_noted:
+            self.ledger.progress.add(numbers_of(batch, outcomes, count(outcomes)))
         return count(self._doubts.settle(batch, outcomes))
 
     async def rewrite(self, record: Unread) -> bool:
@@ -84,17 +89,20 @@ class GraphSink:
             self._said.add(row.alarm)
             log.error("Neo4j refuses records", alarm=row.alarm, code=getattr(error, "code", ""))
 
-    async def _store(self, batch: Sequence[Unread], transaction: AsyncTransaction) -> list[Outcome]:
+    async def _store(self, batch: Sequence[Unread], transaction: AsyncTransaction) -> tuple[list[Outcome], bool]:
+        """Returns: what became of each, and whether the ledger has it."""
         outcomes = await self._steps.look_up(transaction, batch)
         positions = [position for position, outcome in enumerate(outcomes) if outcome in WORK]
         if not positions:
-            return outcomes
+            return outcomes, False
         candidates = [read(batch[position]) for position in positions]
-        locked = await self._steps.store(transaction, candidates)
-        await self._commit(transaction, candidates, locked)
+        with self.ledger.progress.taking(_without_candidates(batch, outcomes)) as note:
+            notes = self.ledger.parameters(note, candidates)
+            locked = await self._steps.store(transaction, candidates, notes=notes)
+            await self._commit(transaction, candidates, locked)
         for position, outcome in zip(positions, locked, strict=True):
             outcomes[position] = outcome
-        return outcomes
+        return outcomes, True
 
     async def _commit(
         self, transaction: AsyncTransaction, records: Sequence[GraphRecord], outcomes: Sequence[Outcome]
@@ -114,3 +122,11 @@ class GraphSink:
 
     async def _force(self, record: GraphRecord, transaction: AsyncTransaction) -> None:
         await self._steps.store(transaction, [record], force=True)
+
+
+def _without_candidates(batch: Sequence[Unread], outcomes: Sequence[Outcome]) -> dict[str, Numbers]:
+    """A batch's numbers without those that the server counts itself: what is new and changed is known under locks."""
+    by_load = numbers_of(batch, outcomes, count(outcomes))
+    for numbers in by_load.values():
+        numbers.new = numbers.changed = 0
+    return by_load

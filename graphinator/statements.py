@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphinator.model import NODES, Edge, Node, edges_of, node_of, targets_of
+from graphinator.notes import IN_BATCH
 
 # Planning `store` takes a server 0.2 s, and by default it plans again whenever the graph has grown, as it does in every
 # load. There is nothing to choose again: each look-up is a seek, however many nodes there are.
@@ -37,7 +38,7 @@ class Statements:
     lists of positions: new, changed, stale; the rest is unchanged.
     `store` takes all, makes what is missing, own nodes and targets', locks the own ones until the end of the
     transaction and judges as `look_up` does, now for certain; then it sets the properties of the new and the changed
-    ones and replaces the edges that they own.
+    ones, replaces the edges that they own, and adds to the ledger what `$batch.notes` says and what it has done.
     `hold($id)` locks a stored record and returns its hash and load; no row if there is none.
     """
 
@@ -71,7 +72,7 @@ def _store(kind: str, own: Node) -> str:
     blocks += [_forget(pattern) for pattern in _owned(kind)]
     blocks.append(_set_properties(own))
     blocks += [_create(edge, place) for place, edge in enumerate(edges_of(kind))]
-    return _PLANNED_ONCE + "\n".join([*blocks, "RETURN new, changed, stale"])
+    return _PLANNED_ONCE + "\n".join([*blocks, IN_BATCH, "RETURN new, changed, stale"])
 
 
 def _make(node: Node) -> str:

@@ -25,14 +25,19 @@ class Steps:
         return await self._ask(transaction, self._statements.look_up, identities(records))
 
     async def store(
-        self, transaction: AsyncTransaction, records: Sequence[GraphRecord], *, force: bool = False
+        self,
+        transaction: AsyncTransaction,
+        records: Sequence[GraphRecord],
+        *,
+        force: bool = False,
+        notes: Sequence[dict[str, Any]] = (),
     ) -> list[Outcome]:
         """Hold the records until the transaction ends, say for certain which need work, and do it.
 
-        `force`: write them all, whatever is stored.
+        `force`: write them all, whatever is stored. `notes`: for the ledger.
         """
         who = forced(records) if force else identities(records)
-        parameters = who | rows(records) | self._ends.of(records)
+        parameters = who | rows(records) | self._ends.of(records) | {"notes": list(notes)}
         return await self._ask(transaction, self._statements.store, parameters)
 
     async def hold(self, transaction: AsyncTransaction, record: GraphRecord) -> GraphRecord | None:

@@ -13,6 +13,7 @@ from neo4j.exceptions import ClientError, ConfigurationError, DriverError, Neo4j
 
 from common.envelope import Projection
 from common.errors import StartRefused, StoreUnavailable
+from common.progress import process_name
 from common.settings.certificates import settings_context, what_is_wrong
 from common.storing.waiting import Wait, until_ready
 from graphinator.addresses import resolver
@@ -43,6 +44,7 @@ class GraphStore:
     def __init__(self, transactions: Transactions, *, writers: int) -> None:
         self._transactions = transactions
         self.pool_size = writers
+        self._process = process_name()
         self._turns = KindLock(writers)
 
     def pool_in_use(self) -> int:
@@ -55,7 +57,7 @@ class GraphStore:
 
     def sink(self, kind: str) -> GraphSink:
         """Where a kind's records go."""
-        return GraphSink(kind, self._transactions)
+        return GraphSink(kind, self._transactions, process=self._process)
 
     def projection(self, kind: str) -> Projection[DecodedRecord]:
         """What a kind's sink takes of a message."""

@@ -143,6 +143,15 @@ ALERTS = (
         "RabbitMQ throws dead letters away",
     ),
     Alert(
+        "SpindleLoadNotComplete",
+        signals.LOAD_INCOMPLETE,
+        "10m",
+        Severity.WARNING,
+        f"{_KIND}: a load was announced {{{{ $value | humanizeDuration }}}} ago and is not known to be complete",
+        "See spindle loads: check it where nobody has; where a check found records missing, see why, and repair them.",
+        "a load is not known to be complete after a day",
+    ),
+    Alert(
         "SpindleBatchesNotFilling",
         signals.BATCH_FILL,
         "5m",

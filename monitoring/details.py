@@ -31,6 +31,7 @@ def details() -> Sequence[Row]:
     return (
         Row("More on what is wrong", _wrong(), collapsed=True),
         Row("More on how fast", _fast(), collapsed=True),
+        Row("Loads", _loads(), collapsed=True),
         Row("More on how far and how fresh", _far_and_fresh(), collapsed=True),
         Row("More on what limits it", _limits(), collapsed=True),
     )
@@ -146,6 +147,71 @@ def _fast() -> Sequence[Panel]:
             Query(
                 "round(sum by (service, type) (increase(spindle_control_messages_total[1h])))", "{{service}} {{type}}"
             ),
+        ),
+    )
+
+
+def _loads() -> Sequence[Panel]:
+    """What the stores' ledgers say of the newest load."""
+    checked = f"time() - max by ({BY_KIND}) (spindle_load_checked_timestamp_seconds > 0)"
+    return (
+        number(
+            "Newest load",
+            "The newest load of which a store's ledger knows anything, by its date; 0: of none.",
+            Query(f"max by ({BY_KIND}) (spindle_load)", _KIND),
+            width=8,
+            height=8,
+            coloured=False,
+            listed=True,
+        ),
+        number(
+            "Complete?",
+            "Whether a check has found all of the newest load in the store.",
+            Query(
+                signals.LOAD_COMPLETE.value,
+                _KIND,
+                words={0: "not known", 1: "complete"},
+                signal=signals.LOAD_COMPLETE,
+            ),
+            width=8,
+            height=8,
+            listed=True,
+        ),
+        number(
+            "Missing or different",
+            "Records of the newest load that its last check did not find in the store as they were published.",
+            Query(signals.LOAD_MISSING.value, _KIND, signal=signals.LOAD_MISSING),
+            width=8,
+            height=8,
+            listed=True,
+        ),
+        number(
+            "Age of the last check",
+            "Since the newest load was last compared with its manifest.",
+            Query(checked, _KIND),
+            unit="s",
+            width=8,
+            height=8,
+            coloured=False,
+            listed=True,
+            otherwise="Never checked",
+        ),
+        *(
+            line(
+                f"Records of the newest load: {service}",
+                "As the store's ledger counts them over all processes: new and changed exactly, the others at least "
+                "once.",
+                Query(
+                    f'sum by (outcome) (max by (kind, outcome) (spindle_load_records{{service="{service}"}}))',
+                    "{{outcome}}",
+                ),
+                Query(
+                    f'sum(max by (kind) (spindle_load_published_records{{service="{service}"}}))',
+                    "published",
+                    dashed=True,
+                ),
+            )
+            for service in Service
         ),
     )
 

@@ -36,6 +36,8 @@ OLDEST_SHARE = 0.6
 # slow: fewer than 200 records a second. Not in batches: a slow store shrinks these, and a service that is down tells
 # nothing of them.
 SMALL_BACKLOG = 2000
+# Seconds from the word that all of a load is published until somebody should have seen that it is there.
+DAY = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,11 @@ PROCESSES = Signal(
     below=True,
 )
 RESTARTS = Signal(f"max by (job) (changes({_any_of('process_start_time_seconds', Service)}[10m]))", bad=2)
-BROKER_CONNECTED = Signal("min by (service, kind) (spindle_broker_connected)", bad=1, below=True)
+PAUSED = f"max by ({BY_KIND}) (spindle_paused) > 0"
+"""The kinds that an operator has paused: they are to receive and to settle nothing."""
+BROKER_CONNECTED = Signal(
+    "min by (service, kind) (spindle_broker_connected)", bad=1, below=True, when=f"unless on ({BY_KIND}) {PAUSED}"
+)
 STORE_HELD = Signal("max by (service, store) (spindle_store_breaker_open)", bad=0)
 STORE_ALARM = Signal("max by (service, store) (spindle_store_alarm)", bad=0)
 # 0 writable, 1 held, 2 needs a person; 3 if nobody is there to tell: no tile at all would be no answer.
@@ -103,7 +109,7 @@ STOPPED = Signal(
     f"3 * {REFUSING_EVERYTHING.value} > 0 or 2 * {HANDED_BACK.value} > 0 or {STILL} * 0 + 1",
     bad=0,
 )
-STANDSTILL = Signal(MESSAGES, bad=0, when=f"unless on ({BY_KIND}) {SETTLED} > 0")
+STANDSTILL = Signal(MESSAGES, bad=0, when=f"unless on ({BY_KIND}) {SETTLED} > 0 unless on ({BY_KIND}) {PAUSED}")
 OLDEST = Signal(
     f"max by ({BY_KIND}) (spindle_oldest_unacknowledged_seconds / spindle_consumer_timeout_seconds)", bad=OLDEST_SHARE
 )
@@ -158,6 +164,14 @@ LATENCY = Signal(
     f" unless on (service) {_DOWN}"
     f" unless on ({BY_KIND}) min_over_time(spindle_broker_connected[10m]) < 1"
     " unless on (service) max_over_time(spindle_store_breaker_open[10m]) > 0",
+)
+# All replicas of a service read one ledger, some of them a moment earlier.
+LOAD_COMPLETE = Signal(f"max by ({BY_KIND}) (spindle_load_complete)", bad=1, below=True)
+LOAD_MISSING = Signal(f"max by ({BY_KIND}) (spindle_load_missing_records)", bad=0)
+LOAD_INCOMPLETE = Signal(
+    f"time() - max by ({BY_KIND}) (spindle_load_announced_timestamp_seconds > 0)",
+    bad=DAY,
+    when=f"unless on ({BY_KIND}) {LOAD_COMPLETE.value} > 0",
 )
 LOOP_LAG = Signal("max by (service) (spindle_event_loop_lag_seconds)", bad=0.5)
 RECONNECTS = Signal(f"sum by ({BY_KIND}) (increase(spindle_broker_reconnects_total[10m]))", bad=3)

@@ -10,6 +10,7 @@ from spindle import lint, manifest
 from spindle.checking import command as checking
 from spindle.dead_letters import command as dead_letters
 from spindle.doctor import command as doctor
+from spindle.ledger import loads, pausing
 from spindle.output import NOBODY_READS, silence, write_any_text
 from spindle.reprocessing import command as reprocessing
 from spindle.show import command as show
@@ -18,6 +19,7 @@ from spindle.verification import command as verification
 
 COMMANDS: tuple[ModuleType, ...] = (
     status,
+    loads,
     doctor,
     lint,
     dead_letters,
@@ -26,6 +28,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     verification,
     manifest,
     reprocessing,
+    pausing,
 )
 
 _ABOUT = "Carry records from RabbitMQ into Neo4j and PostgreSQL: watch it, and see that all has arrived."

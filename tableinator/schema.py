@@ -10,8 +10,10 @@ import asyncpg
 import structlog
 
 from common.errors import StartRefused
+from tableinator import ledger
 from tableinator.connections import Connections
 from tableinator.tables import (
+    GRANTS,
     PRIVILEGES,
     FoundColumn,
     FoundTable,
@@ -60,12 +62,14 @@ async def prepare_tables(connections: Connections, kinds: Sequence[str]) -> None
         if problem := encoding_problem(await encoding_of(transaction)):
             raise StartRefused(f"PostgreSQL's database can't be used as it is: {problem}.")
         found = await find_tables(transaction, kinds)
+        without_ledger = bool(await missing_of_ledger(transaction))
     missing = [kind for kind in kinds if kind not in found]
-    if missing:
-        await _create(connections, missing)
-        async with connections.transaction() as transaction:
-            found = await find_tables(transaction, kinds)
-    problems = [f"{kind}: {problem}" for kind, table in found.items() for problem in differences(kind, table)]
+    if missing or without_ledger:
+        await _create(connections, missing, with_ledger=without_ledger)
+    async with connections.transaction() as transaction:
+        found = await find_tables(transaction, kinds)
+        problems = [f"{kind}: {problem}" for kind, table in found.items() for problem in differences(kind, table)]
+        problems += await ledger_problems(transaction)
     if problems:
         raise StartRefused("PostgreSQL's tables can't be used as they are: " + "; ".join(problems) + ".")
 
@@ -99,18 +103,46 @@ async def find_tables(transaction: Transaction, kinds: Sequence[str]) -> dict[st
     }
 
 
-async def _create(connections: Connections, kinds: Sequence[str]) -> None:
+async def missing_of_ledger(transaction: Transaction) -> list[str]:
+    """Name what the ledger lacks: all of it in a database that an older version has made."""
+    names = [*ledger.TABLES, *ledger.VIEWS]
+    return [row["name"] for row in await transaction.fetch(ledger.MISSING, names, ledger.FUNCTION)]
+
+
+async def ledger_problems(transaction: Transaction) -> list[str]:
+    """What keeps this user from writing the ledger, with the statement that fixes it."""
+    needed = [(table, privilege) for table, all_ in ledger.PRIVILEGES.items() for privilege in all_]
+    lacking = await transaction.fetch(ledger.LACKING, *map(list, zip(*needed, strict=True)))
+    if not lacking:
+        return []
+    grants = ledger.lacking_sentence((row["name"], row["privilege"]) for row in lacking)
+    return [f"the ledger: this user lacks privileges; {grants}, as its owner; {GRANTS} has what each login needs"]
+
+
+async def _create(connections: Connections, kinds: Sequence[str], *, with_ledger: bool) -> None:
+    """Make what is missing, in one transaction: a table without its ledger is never seen."""
     async with connections.transaction() as transaction:
         lz4 = bool(await transaction.fetch(LZ4))
         statements = [creation(kind, lz4=lz4) for kind in kinds]
         await transaction.fetch("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        try:
-            for statement in statements:
-                await transaction.execute(statement)
-        except asyncpg.InsufficientPrivilegeError as error:
-            raise StartRefused(
-                f"Tables are missing in PostgreSQL, and this user may not create them ({error.args[0]}): "
-                f"{how_to_create(statements)}"
-            ) from error
+        await _run(transaction, statements, how_to_create(statements))
+        if with_ledger:
+            what_to_do = (
+                f"as one who may, run {ledger.MADE_BY}, or start tableinator once with a login that may create."
+            )
+            await _run(transaction, ledger.STATEMENTS, what_to_do)
         await transaction.commit()
-    log.info("Tables created", tables=",".join(kinds), compression="lz4" if lz4 else "none")
+    if kinds:
+        log.info("Tables created", tables=",".join(kinds), compression="lz4" if lz4 else "none")
+    if with_ledger:
+        log.info("Ledger created", tables=",".join(ledger.TABLES))
+
+
+async def _run(transaction: Transaction, statements: Sequence[str], what_to_do: str) -> None:
+    try:
+        for statement in statements:
+            await transaction.execute(statement)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise StartRefused(
+            f"Tables are missing in PostgreSQL, and this user may not create them ({error.args[0]}): {what_to_do}"
+        ) from error

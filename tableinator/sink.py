@@ -14,11 +14,13 @@ import asyncpg
 import structlog
 
 from common.errors import SinkError, WriteConflict
+from common.progress import count, numbers_of, process_name
 from common.sink import Outcome, Outcomes
-from common.storing.lost_commits import WORK, LostCommits, count
+from common.storing.lost_commits import LostCommits
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.model import Row
+from tableinator.notes import TableLedger
 from tableinator.statements import CONFIRM, Statements
 from tableinator.transaction import Transaction
 from tableinator.writing import Outrun, overwrite, store
@@ -29,8 +31,9 @@ log = structlog.get_logger()
 class TableSink:
     """One kind's table. Writers share it; it passes the Sink contract."""
 
-    def __init__(self, connections: Connections, kind: str) -> None:
+    def __init__(self, connections: Connections, kind: str, *, process: str = "") -> None:
         self._connections = connections
+        self.ledger = TableLedger(connections, kind, process or process_name())
         self._statements = Statements.of(kind)
         self._doubts = LostCommits()
 
@@ -69,18 +72,24 @@ class TableSink:
     async def _write(self, rows: Sequence[Row], *, copying: bool) -> Outcomes:
         async with self._connections.transaction() as transaction:
             found = await store(transaction, self._statements, rows, copying=copying)
-            await self._confirm(transaction, rows, found)
-            await self._commit(transaction, rows, found)
-        return count(self._doubts.settle(rows, found))
+            outcomes = count(found)
+            numbers = numbers_of(rows, found, outcomes)
+            if outcomes.written:
+                with self.ledger.progress.taking(numbers) as note:
+                    await self.ledger.write(transaction, note)
+                    await self._commit(transaction, rows, found)
+            else:
+                await self._confirm(transaction, rows)
+                await self._commit(transaction, rows, found)
+                self.ledger.progress.add(numbers)
+        return count(self._doubts.settle(rows, found)) if self._doubts else outcomes
 
-    async def _confirm(self, transaction: Transaction, rows: Sequence[Row], found: Sequence[Outcome]) -> None:
+    async def _confirm(self, transaction: Transaction, rows: Sequence[Row]) -> None:
         """Have the commit of a batch that writes nothing wait as one that writes.
 
         What it found may be committed on this server and not yet on its standby: by a transaction of ours whose answer
         was lost, or of somebody whose wait was ended.
         """
-        if any(outcome in WORK for outcome in found):
-            return
         if transaction.replicated or self._doubts.concern(rows):
             await transaction.fetch(CONFIRM)
 

@@ -10,6 +10,7 @@ import asyncpg
 
 from common.envelope import Projection
 from common.errors import StartRefused
+from common.progress import process_name
 from common.storing.waiting import Wait, until_ready
 from tableinator.classification import ERRORS, NotHeeded, NoWriter, about_tls, classify
 from tableinator.connections import Connections
@@ -32,6 +33,7 @@ class TableStore:
     def __init__(self, connections: Connections, *, writers: int) -> None:
         self._connections = connections
         self._writers = writers
+        self._process = process_name()
         self.pool_size = connections.size
 
     def pool_in_use(self) -> int:
@@ -44,7 +46,7 @@ class TableStore:
 
     def sink(self, kind: str) -> TableSink:
         """Where a kind's records go."""
-        return TableSink(self._connections, kind)
+        return TableSink(self._connections, kind, process=self._process)
 
     def projection(self, kind: str) -> Projection[Row]:
         """How a message becomes a row: the same for every kind, because the body is not looked into."""

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -13,10 +14,13 @@ from common.dead_letters import DeadLetter
 from common.delivery import Delivery, Epoch, Properties
 from common.envelope import Envelope
 from common.errors import RecordsRefused, Refusal, SinkError
+from common.ledger import View
+from common.loads import Announcement, Load, Pause, State, Totals
+from common.progress import NUMBERS, Note, Numbers, Progress, count, numbers_of
 from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
 from common.settings.environment import load
 from common.settings.programs import ConsumerSettings
-from common.sink import Outcomes
+from common.sink import Outcome, Outcomes
 from tableinator.settings import TableinatorSettings
 
 
@@ -161,10 +165,65 @@ class FakeSource:
         self._changed.set()
 
 
+class FakeLedger:
+    """A ledger in memory, which is always there."""
+
+    def __init__(self) -> None:
+        self.progress = Progress()
+        self.rows: dict[tuple[str, int], Numbers] = {}
+        """By load and writer."""
+        self.announced: dict[str, Load] = {}
+        self.pause: Pause | None = None
+        self.fail: Callable[[], SinkError | None] = lambda: None
+
+    def write(self, note: Note) -> None:
+        """Add to it, as a part of a transaction."""
+        for each, numbers in note.by_load.items():
+            self.rows.setdefault((each, note.writer), Numbers()).add(numbers)
+
+    def totals(self, of: str) -> Numbers:
+        """What a load came to."""
+        sums = Numbers()
+        for (each, _), numbers in self.rows.items():
+            if each == of:
+                sums.add(numbers)
+        return sums
+
+    async def note(self) -> None:
+        self._attempt()
+        with self.progress.taking({}) as note:
+            self.write(note)
+
+    async def announce(self, announcement: Announcement) -> None:
+        self._attempt()
+        told = Load(
+            load=announcement.load,
+            kind=announcement.kind,
+            state=State.ANNOUNCED,
+            announced_at=datetime.now(UTC),
+            published=announcement.published,
+        )
+        self.announced.setdefault(announcement.load, told)
+
+    async def look(self) -> View:
+        self._attempt()
+        newest = max((*self.announced, *(each for each, _ in self.rows)), default=None)
+        if newest is None:
+            return View(self.pause)
+        known = self.announced.get(newest) or Load(load=newest, kind="", state=State.RUNNING)
+        totals = {name: getattr(self.totals(newest), name) for name in NUMBERS}
+        return View(self.pause, replace(known, totals=Totals(**totals)))
+
+    def _attempt(self) -> None:
+        if (error := self.fail()) is not None:
+            raise error
+
+
 class FakeSink:
     """A table in memory. `fail` is asked before each write and may return the error to raise."""
 
     def __init__(self) -> None:
+        self.ledger = FakeLedger()
         self.rows: dict[str, FakeRecord] = {}
         self.batches: list[list[str]] = []
         """Ids of every transaction that committed."""
@@ -179,9 +238,14 @@ class FakeSink:
 
     async def write(self, records: Sequence[FakeRecord]) -> Outcomes:
         await self._attempt(records)
-        outcomes = Outcomes()
-        for record in records:
-            outcomes += self._store(record)
+        found = [self._store(record) for record in records]
+        outcomes = count(found)
+        numbers = numbers_of(records, found, outcomes)
+        if outcomes.written:
+            with self.ledger.progress.taking(numbers) as note:
+                self.ledger.write(note)
+        else:
+            self.ledger.progress.add(numbers)
         self.batches.append([record.id for record in records])
         return outcomes
 
@@ -205,17 +269,17 @@ class FakeSink:
         if (error := self.fail(records)) is not None:
             raise error
 
-    def _store(self, record: FakeRecord) -> Outcomes:
+    def _store(self, record: FakeRecord) -> Outcome:
         stored = self.rows.get(record.id)
         if stored is None:
             self.rows[record.id] = record
-            return Outcomes(new=1)
+            return Outcome.NEW
         if record.hash and stored.hash == record.hash:
-            return Outcomes(unchanged=1)
+            return Outcome.UNCHANGED
         if record.version is not None and stored.version is not None and record.version < stored.version:
-            return Outcomes(stale=1)
+            return Outcome.STALE
         self.rows[record.id] = record
-        return Outcomes(changed=1)
+        return Outcome.CHANGED
 
 
 def refuse(*ids: str, certain: bool = True, named: bool = False) -> Callable[[Sequence[FakeRecord]], SinkError | None]:

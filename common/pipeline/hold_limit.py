@@ -35,24 +35,30 @@ class HoldLimit(Generic[R]):
         writer: StoreWriter[R],
         metrics: KindMetrics,
         quarantine: Quarantine[R],
+        handing_back: asyncio.Lock,
     ) -> None:
         self._limit = limit
+        self._handing_back = handing_back
         self._source, self._breaker, self._batcher, self._writer = source, breaker, batcher, writer
         self._metrics, self._quarantine = metrics, quarantine
 
     async def run(self) -> None:
         """Watch until cancelled, or until the process drains while it waits for the store."""
-        loop = asyncio.get_running_loop()
         while True:
-            oldest = self._source.oldest
-            left = self._limit if oldest is None else oldest + self._limit - loop.time()
-            if left > 0:
+            if (left := self._left()) > 0:
                 await asyncio.sleep(left)
                 continue
             try:
-                await self._hand_back()
+                async with self._handing_back:
+                    if self._left() <= 0:  # else a pause has done it
+                        await self._hand_back()
             except Released:
                 return
+
+    def _left(self) -> float:
+        """Seconds until the limit is reached, as far as one can tell now."""
+        oldest = self._source.oldest
+        return self._limit if oldest is None else oldest + self._limit - asyncio.get_running_loop().time()
 
     async def _hand_back(self) -> None:
         held = self._quarantine.record

@@ -11,10 +11,13 @@ from common.batching.batcher import Batcher
 from common.dead_letters import DeadLetter, DeadLetters
 from common.delivery import Source
 from common.envelope import Projection
+from common.loads import UNKNOWN
+from common.pipeline.bookkeeper import Bookkeeper
 from common.pipeline.hold_limit import HoldLimit
 from common.pipeline.reader import Reader
 from common.pipeline.settling import Settling
 from common.pipeline.writers import Writers
+from common.progress import Numbers
 from common.quarantine.evidence import CREDIT, Credit
 from common.quarantine.quarantine import Quarantine
 from common.settings.programs import ConsumerSettings
@@ -59,7 +62,17 @@ class Pipeline(Generic[R]):
             saturated_at=(settings.writers + 1) * limits.size,  # the least prefetch there may be
         )
         self._writer = writer = StoreWriter(sink, breaker, metrics, slots=slots or asyncio.Semaphore(settings.writers))
-        settling = Settling(source=source, batcher=self._batcher, metrics=metrics)
+        self._progress = sink.ledger.progress
+        settling = Settling(source=source, batcher=self._batcher, metrics=metrics, progress=self._progress)
+        handing_back = asyncio.Lock()
+        self.bookkeeper: Bookkeeper[R] = Bookkeeper(
+            ledger=sink.ledger,
+            writer=writer,
+            source=source,
+            batcher=self._batcher,
+            metrics=metrics,
+            handing_back=handing_back,
+        )
         self._quarantine: Quarantine[R] = Quarantine(
             limits,
             size=size,
@@ -79,6 +92,7 @@ class Pipeline(Generic[R]):
             writer=writer,
             settling=settling,
             quarantine=self._quarantine,
+            bookkeeper=self.bookkeeper,
             metrics=metrics,
         )
         self._reader: Reader[R] = Reader(
@@ -100,16 +114,19 @@ class Pipeline(Generic[R]):
             writer=writer,
             metrics=metrics,
             quarantine=self._quarantine,
+            handing_back=handing_back,
         )
 
     async def run(self) -> None:
         """Carry records until the source is stopped and everything that had arrived is settled or released."""
         kind = self._metrics.kind
+        await self.bookkeeper.begin()
         async with asyncio.TaskGroup() as around:
             around.create_task(self._source.run(), name=f"{kind} source")
             watching = (
                 around.create_task(self._quarantine.run(), name=f"{kind} quarantine"),
                 around.create_task(self._hold_limit.run(), name=f"{kind} hold limit"),
+                around.create_task(self.bookkeeper.run(), name=f"{kind} bookkeeper"),
             )
             async with asyncio.TaskGroup() as flow:
                 flow.create_task(self._reader.run(), name=f"{kind} reader")
@@ -134,6 +151,7 @@ class Pipeline(Generic[R]):
         else:
             self._source.settle([letter.delivery])
             self._metrics.dead_lettered(letter.reason)
+            self._progress.add({letter.delivery.load or UNKNOWN: numbers_of_letter(letter)})
         self._batcher.recheck()  # a barrier may have waited for just this one
 
     async def _drain_refused(self) -> None:
@@ -141,3 +159,11 @@ class Pipeline(Generic[R]):
             async with asyncio.timeout(DRAIN_REFUSED):
                 await self._writer.finish()
                 await self._dead_letters.drained()
+                await self.bookkeeper.finish()
+
+
+def numbers_of_letter(letter: DeadLetter) -> Numbers:
+    """What a dead letter adds to the ledger: the error's class and code, because its text may show the record."""
+    refusal = letter.refusal
+    what = " ".join(part for part in (letter.reason, refusal.error_class, refusal.code) if part)
+    return Numbers(dead_lettered=1, last_error=what)

@@ -9,7 +9,9 @@ import structlog
 from common.batching.batch import Barrier, Item, deliveries
 from common.batching.batcher import Batcher
 from common.delivery import Source
-from common.envelope import ControlType, FileComplete
+from common.envelope import FileComplete
+from common.loads import UNKNOWN
+from common.progress import Numbers, Progress
 from common.sink import Outcomes, R
 from common.telemetry.metrics import KindMetrics
 
@@ -23,8 +25,8 @@ _NO_LOSERS: Mapping[str, list[Item[Any]]] = {}
 class Settling(Generic[R]):
     """The end of every delivery of one kind that is stored or handled, or that nobody waits for any longer."""
 
-    def __init__(self, *, source: Source, batcher: Batcher[R], metrics: KindMetrics) -> None:
-        self._source, self._batcher, self._metrics = source, batcher, metrics
+    def __init__(self, *, source: Source, batcher: Batcher[R], metrics: KindMetrics, progress: Progress) -> None:
+        self._source, self._batcher, self._metrics, self._progress = source, batcher, metrics, progress
         self.has_loose_ends = False
         """Whether something was left unsettled that will not be settled any more by this process."""
 
@@ -39,6 +41,8 @@ class Settling(Generic[R]):
             self._metrics.expired(len(done))
         else:
             self._metrics.settled(outcomes, superseded=len(beaten))
+            for item in beaten:
+                self._progress.add({item.record.version or UNKNOWN: Numbers(superseded=1)})
             self._observe_latency(items)
         self._batcher.done(done)
         return done
@@ -51,15 +55,13 @@ class Settling(Generic[R]):
         # The others stay in flight: a later version that was stored and settled now would be undone when they return.
         self.has_loose_ends = self.has_loose_ends or len(expired) < len(left)
 
-    def handle(self, barrier: Barrier) -> None:
-        """Handle a statement about the stream. It orders this replica and proves nothing about others."""
+    def tell(self, barrier: Barrier) -> None:
+        """Log a statement about the stream. It orders this replica and proves nothing about others."""
         control, kind = barrier.control, self._metrics.kind
         if isinstance(control, FileComplete):
             log.info("File complete", data_type=kind, file=control.file, published=control.total_processed)
         else:
             log.info("Extraction complete", data_type=kind, load=control.version)
-        self._source.settle([barrier.delivery])
-        self._metrics.control(ControlType.FILE if isinstance(control, FileComplete) else ControlType.EXTRACTION)
 
     def _observe_latency(self, items: Sequence[Item[R]]) -> None:
         now = time.time() * 1000

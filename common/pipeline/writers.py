@@ -8,6 +8,7 @@ from common.batching.batch import Batch, BatchLimits, Item, Trigger, ranked
 from common.batching.batch_size import BatchSize
 from common.batching.batcher import Batcher
 from common.delivery import Delivery, Epoch
+from common.pipeline.bookkeeper import Bookkeeper
 from common.pipeline.settling import Settling
 from common.quarantine.case import Case
 from common.quarantine.quarantine import Quarantine
@@ -33,8 +34,10 @@ class Writers(Generic[R]):
         writer: StoreWriter[R],
         settling: Settling[R],
         quarantine: Quarantine[R],
+        bookkeeper: Bookkeeper[R],
         metrics: KindMetrics,
     ) -> None:
+        self._bookkeeper = bookkeeper
         self._limits, self._size, self._batcher, self._writer = limits, size, batcher, writer
         self._settling, self._quarantine, self._metrics = settling, quarantine, metrics
         self._warned_of: Epoch | None = None
@@ -43,7 +46,8 @@ class Writers(Generic[R]):
         """Be one writer, until the stream has ended."""
         while await self._batcher.wait():
             if (barrier := self._batcher.take_barrier()) is not None:
-                self._settling.handle(barrier)
+                self._settling.tell(barrier)
+                self._bookkeeper.announce(barrier)
             else:
                 await self._take_turn()
 

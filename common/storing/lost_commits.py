@@ -9,12 +9,11 @@ unchanged one does not. And tableinator: what looks unchanged may be committed o
 standby, so the commit that finds it must wait for the standby, too (`concern`).
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from common.sink import Outcome, Outcomes, Record
+from common.sink import Outcome, Record
 
 WORK: Final = (Outcome.NEW, Outcome.CHANGED)
 """What is to be written."""
@@ -78,14 +77,3 @@ class LostCommits:
     def _about(self, record: HashedRecord) -> _Doubt | None:
         doubt = self._doubts.get(record.id)
         return doubt if doubt is not None and (doubt.hash, doubt.version) == (record.hash, record.version) else None
-
-
-def count(outcomes: Iterable[Outcome]) -> Outcomes:
-    """Count a batch's outcomes."""
-    counted = Counter(outcomes)
-    return Outcomes(
-        new=counted[Outcome.NEW],
-        changed=counted[Outcome.CHANGED],
-        unchanged=counted[Outcome.UNCHANGED],
-        stale=counted[Outcome.STALE],
-    )

@@ -5,12 +5,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Generic, TypeVar
 
+import structlog
+
 from common.batching.batch import Item
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
 from common.sink import Outcomes, R, Result, Sink
 from common.storing.breaker import Breaker, Released
 from common.storing.witness import Witness
 from common.telemetry.metrics import KindMetrics
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -140,6 +144,25 @@ class StoreWriter(Generic[R]):
         except (RecordsRefused, BatchTooLarge):
             return False
         return True
+
+    async def book(self, action: Callable[[], Awaitable[T]], *, in_turn: bool = True) -> T | None:
+        """Run a transaction on the ledger, once, if the store is there. Without `in_turn` it waits for no slot: before
+        anything is written there is a connection.
+
+        Returns: None if that did not work: there is always a next time, and records are no worse for it.
+        """
+        if self._breaker.is_open:
+            return None
+        turn = self.turn()
+        try:
+            if in_turn:
+                await turn.take_slot()
+            return await action()
+        except SinkError as error:
+            log.debug("The ledger was not written", data_type=self._metrics.kind, reason=str(error))
+            return None
+        finally:
+            await turn.give_slot_back()
 
     async def _write(self, records: Sequence[R]) -> Outcomes:
         self._writing += 1

@@ -20,6 +20,7 @@ import structlog
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
 
 from common.errors import StartRefused
+from common.loads import Pause
 from common.sink import StoreState
 from common.telemetry.logs import redact
 from common.telemetry.metrics import REGISTRY
@@ -40,14 +41,16 @@ class Health:
         *,
         broker: Callable[[], Mapping[str, bool]],
         store: Callable[[], StoreState],
+        paused: Callable[[], Mapping[str, Pause]] = dict,
         clock: Callable[[], float] = time.monotonic,
         patience: float = _CONNECTION_SECONDS,
     ) -> None:
-        """`broker` says per kind whether deliveries can arrive. Both are called from other threads. `patience`: seconds
-        that a client has for its request."""
+        """`broker` says per kind whether deliveries can arrive, or need not; `paused`: by whom and why a kind is.
+        All are called from other threads. `patience`: seconds that a client has for its request."""
         self._service = service
         self._broker = broker
         self._store = store
+        self._paused = paused
         self._clock, self._patience = clock, patience
         self._beaten = clock()
         self._draining = False
@@ -80,7 +83,16 @@ class Health:
             "service": self._service,
             "broker": broker,
             "store": {"name": store.name, "status": _status(store.available), **detail},
+            **self._pauses(),
         }
+
+    def _pauses(self) -> dict[str, Any]:
+        """Who has paused what, when and why; a pause is no fault."""
+        paused = {
+            kind: {"since": pause.since.isoformat(), "by": redact(pause.by), "reason": redact(pause.reason)}
+            for kind, pause in self._paused().items()
+        }
+        return {"paused": paused} if paused else {}
 
     def start(self, host: str, port: int) -> int:
         """Serve on this address; port 0 takes any that is free.

@@ -8,6 +8,7 @@ at 7.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -19,6 +20,7 @@ from common.batching.batch import Trigger
 from common.delivery import Source
 from common.envelope import ControlType
 from common.errors import Reason
+from common.loads import Load, State
 from common.sink import Outcome, Outcomes, Result
 from common.telemetry.log_writer import LogWriter
 
@@ -154,6 +156,40 @@ HANDED_BACK = Gauge(
     _BY_KIND,
     registry=REGISTRY,
 )
+PAUSED = Gauge("spindle_paused", "1 while an operator has paused a kind", _BY_KIND, registry=REGISTRY)
+LOAD = Gauge(
+    "spindle_load", "The newest load that the store's ledger knows, as a number: 20260301", _BY_KIND, registry=REGISTRY
+)
+LOAD_ANNOUNCED = Gauge(
+    "spindle_load_announced_timestamp_seconds",
+    "When the newest load was said to be all published; 0 if it was not",
+    _BY_KIND,
+    registry=REGISTRY,
+)
+LOAD_CHECKED = Gauge(
+    "spindle_load_checked_timestamp_seconds",
+    "When the newest load was last compared with its manifest; 0 if it was not",
+    _BY_KIND,
+    registry=REGISTRY,
+)
+LOAD_COMPLETE = Gauge(
+    "spindle_load_complete", "1 if a check has found the newest load complete in the store", _BY_KIND, registry=REGISTRY
+)
+LOAD_MISSING = Gauge(
+    "spindle_load_missing_records",
+    "Records of the newest load that its last check found missing or different",
+    _BY_KIND,
+    registry=REGISTRY,
+)
+LOAD_PUBLISHED = Gauge(
+    "spindle_load_published_records", "Records of the newest load, as its producer says", _BY_KIND, registry=REGISTRY
+)
+LOAD_RECORDS = Gauge(
+    "spindle_load_records",
+    "Records of the newest load that the store's ledger has counted over all processes, by what became of them",
+    [*_BY_KIND, "outcome"],
+    registry=REGISTRY,
+)
 BREAKER_OPEN = Gauge(
     "spindle_store_breaker_open", "1 while the store is held to be unavailable", ["service", "store"], registry=REGISTRY
 )
@@ -247,6 +283,25 @@ class KindMetrics:
         """Say whether the deliveries are back with the broker."""
         HANDED_BACK.labels(self.service, self.kind).set(away)
 
+    def paused(self, is_paused: bool) -> None:
+        """Say whether an operator has paused the kind."""
+        PAUSED.labels(self.service, self.kind).set(is_paused)
+
+    def load(self, load: Load | None) -> None:
+        """Show what the ledger says of the newest load."""
+        known = load or Load(load="0", kind=self.kind, state=State.RUNNING)
+        for gauge, value in (
+            (LOAD, int(known.load or 0)),
+            (LOAD_ANNOUNCED, _seconds(known.announced_at)),
+            (LOAD_CHECKED, _seconds(known.checked_at)),
+            (LOAD_COMPLETE, known.state is State.COMPLETE),
+            (LOAD_MISSING, (known.missing or 0) + (known.different or 0)),
+            (LOAD_PUBLISHED, known.published or 0),
+        ):
+            gauge.labels(self.service, self.kind).set(value)
+        for outcome in Outcome:
+            LOAD_RECORDS.labels(self.service, self.kind, outcome).set(getattr(known.totals, outcome))
+
     def batch_size_limit(self, records: int) -> None:
         """Say which batch size is in use."""
         BATCH_SIZE_LIMIT.labels(self.service, self.kind).set(records)
@@ -255,6 +310,8 @@ class KindMetrics:
         """Say the limits, and show at 0 everything that counts."""
         WRITERS.labels(self.service, self.kind).set(writers)
         CONSUMER_TIMEOUT.labels(self.service, self.kind).set(consumer_timeout)
+        self.paused(False)
+        self.load(None)
         for metric in (
             *(EXPIRED, RECONNECTS, BATCH_ROOM),
             *(BATCH_DURATION, TRANSACTION_DURATION, LATENCY),
@@ -324,6 +381,10 @@ def watch_store(service: str, *, in_use: Callable[[], int], size: int) -> None:
     """Read the pool's state whenever somebody scrapes."""
     POOL_IN_USE.labels(service).set_function(in_use)
     POOL_SIZE.labels(service).set(size)
+
+
+def _seconds(moment: datetime | None) -> float:
+    return moment.timestamp() if moment else 0.0
 
 
 def _age(since: float | None) -> float:

@@ -58,7 +58,7 @@ def _wrong_with(kind: KindState, state: ServiceState, picture: Picture, names: N
     if begun and not kind.replicas:
         yield "no replica works on it"
     for flag in kind.flags:
-        yield _MEANINGS[flag]
+        yield f"paused {kind.paused}" if flag == "paused" and kind.paused else _MEANINGS[flag]
     if _stands_still(kind, state) and not kind.flags and not state.breaker_open:
         yield f"{kind.backlog:,} records wait, and none has been settled for {kind.oldest:,.0f} s"
     if kind.dead_letters:
@@ -68,6 +68,7 @@ def _wrong_with(kind: KindState, state: ServiceState, picture: Picture, names: N
 _MEANINGS = {
     "refusing everything": "everything is refused, and held: look at the store and at the records' producer",
     "handed back": "its deliveries are back with RabbitMQ until the store can be written to again",
+    "paused": "paused: its deliveries wait in RabbitMQ",
     "suspects": "records were refused for an unknown reason, and await the evidence",
 }
 

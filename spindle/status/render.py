@@ -1,6 +1,8 @@
 """A picture for a person, and for a program."""
 
 import textwrap
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from rich.text import Text
 
 from spindle.status.assess import Verdict
 from spindle.status.quantiles import Latency
-from spindle.status.snapshot import KindState, Picture, ServiceState
+from spindle.status.snapshot import KindState, LoadState, Picture, ServiceState
 
 _COLOURS = {Verdict.HEALTHY: "green", Verdict.DEGRADED: "yellow", Verdict.UNREACHABLE: "bold red"}
 
@@ -32,14 +34,32 @@ def as_screen(
         _places(picture, is_wide),
         Text(),
         _kinds(picture, is_wide),
+        *(Text(sentence) for state in picture.services if (sentence := load_sentence(state, time.time()))),
         Text(_about_latency(picture.window, is_wide), style="dim"),
     ]
-    taken = 5 + sum(len(state.replicas) + len(state.kinds) for state in picture.services)
+    taken = 5 + sum(len(state.replicas) + len(state.kinds) + 1 for state in picture.services)
     said = [f"- {sentence}" for sentence in wrong]
     shown = said if height is None else _as_many_as_fit(said, width, height - taken)
     return Group(
         Text(verdict.name.lower(), style=_COLOURS[verdict]), *(Text(line, style="yellow") for line in shown), *below
     )
+
+
+def load_sentence(state: ServiceState, now: float) -> str:
+    """What the store's ledger says of the newest load, over all kinds; empty where it knows none."""
+    loads = {kind.kind: kind.load for kind in state.kinds if kind.load is not None}
+    if not loads:
+        return ""
+    newest = max(load.load for load in loads.values())
+    of_it = [load for load in loads.values() if load.load == newest]
+    states = Counter(load.state for load in of_it)
+    said = [f"{name} {count} of {len(state.kinds)}" for name, count in sorted(states.items())]
+    said += [f"{sum(load.outcomes[name] for load in of_it):,} {name}" for name in ("new", "changed", "unchanged")]
+    if missing := sum(load.missing for load in of_it):
+        said.append(f"{missing:,} missing")
+    if checked := min(load.checked for load in of_it):
+        said.append(f"checked {_roughly(max(0.0, now - checked))} ago")
+    return f"{state.service}: load {newest} {', '.join(said)}"
 
 
 def _as_many_as_fit(lines: Sequence[str], width: int, height: int) -> list[str]:
@@ -217,4 +237,18 @@ def _kind_as_data(kind: KindState) -> dict[str, Any]:
         "outcomes": dict(kind.outcomes),
         "dead_letter_queue": kind.dead_letters,
         "flags": list(kind.flags),
+        "paused": kind.paused or None,
+        "load": kind.load and _load_as_data(kind.load),
+    }
+
+
+def _load_as_data(load: LoadState) -> dict[str, Any]:
+    return {
+        "load": load.load,
+        "state": load.state,
+        "announced_at": load.announced or None,
+        "checked_at": load.checked or None,
+        "missing": load.missing if load.checked else None,
+        "published": load.published or None,
+        "outcomes": dict(load.outcomes),
     }

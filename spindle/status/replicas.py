@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from common.kinds import Service
@@ -26,6 +26,8 @@ class Replica:
     """None if it does not answer."""
     trouble: tuple[str, ...] = field(default=())
     """Why it does not answer, or what it says is missing while it isn't ready; a sentence each."""
+    paused: Mapping[str, str] = field(default_factory=dict)
+    """By kind, who has paused it, when and why."""
 
     @property
     def answers(self) -> bool:
@@ -82,7 +84,21 @@ def _ask(replica: Replica) -> Replica:
     except Unreachable as error:
         return Replica(replica.service, replica.address, trouble=(str(error).removeprefix(f"{replica.address} "),))
     replica = Replica(replica.service, replica.address, samples)
-    return replace(replica, trouble=tuple(missing(said, has_begun=replica.has_begun)))
+    return replace(replica, trouble=tuple(missing(said, has_begun=replica.has_begun)), paused=pauses(said))
+
+
+def pauses(said: bytes) -> dict[str, str]:
+    """What a readiness answer says of paused kinds."""
+    try:
+        paused = json.loads(said).get("paused", {})
+        return {kind: _pause(pause) for kind, pause in paused.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _pause(pause: Mapping[str, str]) -> str:
+    since = pause["since"][:16].replace("T", " ")
+    return f"by {pause['by']} since {since} UTC" + (f": {pause['reason']}" if pause["reason"] else "")
 
 
 def missing(said: bytes, *, has_begun: bool) -> list[str]:

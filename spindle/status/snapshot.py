@@ -4,10 +4,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from common.kinds import Names, Service
+from common.ops.scraping import Samples
 from common.sink import Outcome
 from spindle.status.broker import BrokerState, QueueState
 from spindle.status.quantiles import Buckets, Latency, latency_of
 from spindle.status.replicas import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class LoadState:
+    """A load of one kind, as a store's ledger has it over all processes; times are seconds since 1970, 0 for never."""
+
+    load: str
+    announced: float
+    checked: float
+    is_complete: bool
+    missing: int
+    published: int
+    outcomes: Mapping[str, int]
+
+    @property
+    def state(self) -> str:
+        """How far it is."""
+        if self.is_complete:
+            return "complete"
+        if self.checked:
+            return "incomplete"
+        return "announced" if self.announced else "running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +58,10 @@ class KindState:
     """Length of the dead-letter queue; None if there is none, or it is not known."""
     flags: tuple[str, ...]
     """What holds it up, a word or two each."""
+    paused: str = ""
+    """Who has paused it, when and why; empty if nobody has."""
+    load: LoadState | None = None
+    """The newest load that the store's ledger knows."""
 
     @property
     def backlog(self) -> int | None:
@@ -80,6 +107,7 @@ _FLAGS = {
     "spindle_refusing_everything": "refusing everything",
     "spindle_handed_back": "handed back",
     "spindle_suspects": "suspects",
+    "spindle_paused": "paused",
 }
 
 
@@ -157,6 +185,28 @@ def _kind(
         },
         dead_letters=letters.ready if letters else None,
         flags=tuple(word for name, word in _FLAGS.items() if any(each.sum(name, **labels) for each in said)),
+        paused=next((replica.paused[kind] for replica in replicas if kind in replica.paused), ""),
+        load=_load(said, labels),
+    )
+
+
+def _load(said: Sequence[Samples], labels: Mapping[str, str]) -> LoadState | None:
+    """The newest load of which any replica knows; all read the same ledger, some a moment earlier."""
+
+    def most(name: str, **more: str) -> float:
+        return max((each.largest(name, **labels, **more) for each in said), default=0.0)
+
+    load = round(most("spindle_load"))
+    if not load:
+        return None
+    return LoadState(
+        str(load),
+        announced=most("spindle_load_announced_timestamp_seconds"),
+        checked=most("spindle_load_checked_timestamp_seconds"),
+        is_complete=bool(most("spindle_load_complete")),
+        missing=round(most("spindle_load_missing_records")),
+        published=round(most("spindle_load_published_records")),
+        outcomes={outcome.value: round(most("spindle_load_records", outcome=outcome)) for outcome in Outcome},
     )
 
 

@@ -8,12 +8,13 @@ from typing import Final
 import asyncpg
 
 from common.errors import SinkError, StartRefused
-from common.ops.checks import Check, Findings, sentence_of
+from common.ops.checks import Check, Findings, State, sentence_of
 from common.sink import Outcome
+from tableinator import ledger
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.model import Row
-from tableinator.schema import LZ4, find_tables
+from tableinator.schema import LZ4, find_tables, ledger_problems, missing_of_ledger
 from tableinator.sessions import Session, door_of, open_session
 from tableinator.settings import PostgresSettings
 from tableinator.statements import Statements
@@ -226,6 +227,7 @@ async def _tables(transaction: Transaction, kinds: Sequence[str]) -> list[Check]
     """Make the tables that are missing, write a row into each, and leave all of it to the rollback."""
     found = await find_tables(transaction, kinds)
     problems = [f"{kind}: {problem}" for kind, table in found.items() for problem in differences(kind, table)]
+    problems += await ledger_problems(transaction)
     if problems:
         return [_found.failed("tables", f"{problem}.") for problem in problems]
     missing = [kind for kind in kinds if kind not in found]
@@ -240,7 +242,25 @@ async def _tables(transaction: Transaction, kinds: Sequence[str]) -> list[Check]
                 f"{', '.join(missing)} are missing and can't be created ({error.args[0]}): {how_to_create(statements)}",
             )
         ]
-    return [*_tables_found(missing), *[await _writing(transaction, kinds)]]
+    book = await _ledger(transaction)
+    if book.state is State.FAILED:  # the transaction is over
+        return [*_tables_found(missing), book]
+    return [*_tables_found(missing), book, await _writing(transaction, kinds)]
+
+
+async def _ledger(transaction: Transaction) -> Check:
+    """Make what the ledger lacks."""
+    missing = await missing_of_ledger(transaction)
+    if not missing:
+        return _found.ok("ledger", "It exists, with the privileges that are needed.")
+    try:
+        for statement in ledger.STATEMENTS:
+            await transaction.execute(statement)
+    except asyncpg.PostgresError as error:
+        return _found.failed(
+            "ledger", f"{', '.join(missing)} are missing and can't be created ({error.args[0]}): run {ledger.MADE_BY}."
+        )
+    return _found.ok("ledger", "It does not exist yet: tableinator may create it.")
 
 
 def _tables_found(missing: Sequence[str]) -> list[Check]:

@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 
 from common.errors import RecordsRefused, StoreUnavailable, WriteConflict
+from common.ledger import View
+from common.loads import Announcement, State, Totals
 from common.sink import Outcomes, Sink
 from tests.contract.cancelling import cancel_at
 
@@ -291,6 +293,69 @@ class SinkContract:
             assert outcomes.total == 4
             assert await _settled_payloads(harness, suspension) == ["second"] * 4
         assert not reached, "the last run must have come to its end"
+        totals = await _totals(harness)
+        assert (totals.new, totals.changed) == (4 * suspension, 2 * suspension), "what was written is counted once"
+
+    # The ledger.
+
+    async def test_a_batch_that_writes_is_counted_with_it_and_takes_along_what_waits(
+        self, harness: SinkHarness
+    ) -> None:
+        await harness.sink.write(harness.records(3))
+        await harness.sink.write(harness.records(3))
+        waiting = await _totals(harness)
+
+        await harness.sink.write([harness.record("0"), harness.record("1", "second"), harness.record("9")])
+
+        assert (waiting.batches, waiting.new, waiting.unchanged) == (1, 3, 0)
+        totals = await _totals(harness)
+        assert (totals.batches, totals.new, totals.changed, totals.unchanged) == (3, 4, 1, 4)
+        assert not harness.sink.ledger.progress.waits
+
+    async def test_what_waits_can_be_written_alone(self, harness: SinkHarness) -> None:
+        await harness.sink.write(harness.records(3))
+        await harness.sink.write(harness.records(3))
+
+        await harness.sink.ledger.note()
+
+        totals = await _totals(harness)
+        assert (totals.batches, totals.new, totals.unchanged) == (2, 3, 3)
+
+    async def test_records_of_several_loads_are_counted_each_with_its_own(self, harness: SinkHarness) -> None:
+        await harness.sink.write([harness.record("1", version=VERSION), harness.record("2", version=VERSION)])
+        late, new = harness.record("1", "second", version=OLDER), harness.record("3", version=NEWER)
+        nameless = harness.record("4", version=None)
+
+        await harness.sink.write([late, new, nameless, harness.record("2", version=VERSION)])
+
+        totals = await _totals(harness)  # of the newest
+        assert (totals.batches, totals.new, totals.unchanged, totals.stale) == (1, 1, 0, 0)
+
+    async def test_what_is_refused_is_counted_nowhere(self, harness: SinkHarness) -> None:
+        await harness.sink.write(harness.records(1))
+        await harness.sink.write(harness.records(1))
+
+        with pytest.raises(RecordsRefused):
+            await harness.sink.write(_with_refused(harness, harness.records(4, "second"), 2))
+
+        assert harness.sink.ledger.progress.waits, "what waited waits again"
+        await harness.sink.ledger.note()
+        totals = await _totals(harness)
+        assert (totals.batches, totals.new, totals.changed, totals.unchanged) == (2, 1, 0, 1)
+
+    async def test_an_announcement_counts_once(self, harness: SinkHarness) -> None:
+        told = Announcement(load=VERSION, kind="artists", published=3, file="dump.xml.gz")
+        await harness.sink.ledger.announce(told)
+        first = (await harness.sink.ledger.look()).newest
+
+        await harness.sink.ledger.announce(told)
+
+        assert first is not None and first.announced_at is not None
+        assert (first.load, first.state, first.published) == (VERSION, State.ANNOUNCED, 3)
+        assert (await harness.sink.ledger.look()).newest == first
+
+    async def test_of_a_kind_nothing_is_known_at_first(self, harness: SinkHarness) -> None:
+        assert await harness.sink.ledger.look() == View()
 
     # Several writers.
 
@@ -416,6 +481,13 @@ async def _settled_payloads(harness: SinkHarness, group: int) -> list[str]:
     """The payloads stored for a group of `_numbered` records, in order of their ids."""
     stored = await harness.stored()
     return [stored[record_id].payload for record_id in sorted(stored) if record_id.startswith(f"{group}-")]
+
+
+async def _totals(harness: SinkHarness) -> Totals:
+    """What the ledger says of the newest load."""
+    newest = (await harness.sink.ledger.look()).newest
+    assert newest is not None
+    return newest.totals
 
 
 async def _both(one: Any, two: Any) -> tuple[Outcomes, Outcomes]:

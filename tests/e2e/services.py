@@ -60,9 +60,17 @@ class Running:
     """One process of a service."""
 
     def __init__(
-        self, service: Service, environment: Mapping[str, str], log: Path, *, program: Sequence[str] = ()
+        self,
+        service: Service,
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        program: Sequence[str] = (),
+        root: Path = ROOT,
     ) -> None:
-        """`program`: the module to run, and its arguments, where it is not the service's own."""
+        """`program`: the module to run, and its arguments, where it is not the service's own. `root`: where the code
+        is.
+        """
         self.service = service
         self._log = log
         with log.open("wb") as out:
@@ -71,7 +79,7 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                cwd=ROOT,
+                cwd=root,
                 env={"PATH": os.environ["PATH"], "METRICS_HOST": "127.0.0.1", "METRICS_PORT": "0", **environment},
             )
         self._usage = psutil.Process(self._process.pid)

@@ -16,9 +16,8 @@ from common.rabbitmq.connection import connected
 from common.rabbitmq.ops.doctor import check_broker
 from common.rabbitmq.topology import declare
 from common.settings.programs import BrokerSettings
-from graphinator.model import NODES
 from graphinator.ops.doctor import check_graph
-from graphinator.schema import statement_of
+from graphinator.schema import CONSTRAINED, statement_of
 from spindle.cli import main
 from tableinator.ops.doctor import check_tables
 from tests.integration import graphs, tables
@@ -189,7 +188,15 @@ async def test_an_empty_database_is_in_order_and_stays_empty(schema: str) -> Non
 
     left = await tables.fetch(schema, "SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace")
     assert wrong(checks) == {}
-    assert {check.name for check in checks} >= {"version", "writing", "connections", "clock", "tables", "rows"}
+    assert {check.name for check in checks} >= {
+        "version",
+        "writing",
+        "connections",
+        "clock",
+        "tables",
+        "ledger",
+        "rows",
+    }
     assert left == []
 
 
@@ -265,7 +272,7 @@ async def bare_graph(empty_neo4j: servers.Neo4j) -> AsyncIterator[servers.Neo4j]
     await _run(empty_neo4j, *(f"DROP CONSTRAINT {name}" for name in names))
     yield empty_neo4j
     empty_neo4j.empty()
-    await _run(empty_neo4j, *map(statement_of, NODES))
+    await _run(empty_neo4j, *map(statement_of, CONSTRAINED))
 
 
 async def _run(server: servers.Neo4j, *statements: str) -> None:
@@ -285,7 +292,7 @@ async def test_a_bare_graph_is_in_order_and_stays_bare_unless_its_nodes_forbid_a
 
     assert wrong(checks) == {}
     assert [check.name for check in checks] == ["login", "version", "clock", "size", "constraints", "nodes"]
-    assert f"{len(NODES)} don't exist yet" in checks[4].sentence
+    assert f"{len(CONSTRAINED)} don't exist yet" in checks[4].sentence
     assert await graphs.fetch(bare_graph, "SHOW INDEXES YIELD type WHERE type <> 'LOOKUP'") == []
     assert await graphs.fetch(bare_graph, "MATCH (n) RETURN n") == []
 
@@ -310,7 +317,7 @@ async def test_a_bare_graph_is_in_order_and_stays_bare_unless_its_nodes_forbid_a
 
 
 async def test_a_node_that_is_refused_fails(empty_neo4j: servers.Neo4j) -> None:
-    await _run(empty_neo4j, *map(statement_of, NODES))
+    await _run(empty_neo4j, *map(statement_of, CONSTRAINED))
     await _run(empty_neo4j, "CREATE CONSTRAINT doctor FOR (n:Label) REQUIRE n.hash IS UNIQUE")
     try:
         await _run(empty_neo4j, "CREATE (:Label {id: 'other', hash: ''})")

@@ -12,9 +12,11 @@ import pytest
 
 from common.errors import SpindleError, StartRefused
 from common.kinds import KINDS
-from common.ops.checks import State
+from common.loads import Checked, State
+from common.ops import checks
 from common.sink import Outcomes
 from tableinator.ops.doctor import check_tables
+from tableinator.ops.ledger import read_loads, read_pauses, record_check, set_pause
 from tableinator.ops.newest_load import newest_load
 from tableinator.ops.reader import count_rows
 from tableinator.store import open_store
@@ -58,10 +60,21 @@ class Actions:
         assert await count_rows(settings, KINDS) == dict.fromkeys(KINDS, 1)
         assert await newest_load(settings, KINDS) == "20250201"
 
+    async def keep_the_book(self) -> None:
+        """What check and pause write, and loads reads."""
+        settings = tables.settings(self.dsn("operator")).postgres
+        for _ in range(2):
+            await record_check(settings, Checked(load="20250201", kind="artists", state=State.COMPLETE))
+            await set_pause(settings, ["artists"], by="me", reason="", paused=True)
+        assert [load.state for load in await read_loads(settings)] == [State.COMPLETE]
+        assert [pause.kind for pause in await read_pauses(settings)] == ["artists"]
+
 
 @asynccontextmanager
-async def granted(server: servers.Postgres, cut: str = "", left: str = "") -> AsyncIterator[Actions]:
-    """A database as of PostgreSQL 14, where everybody may do much, with the shipped grants.
+async def granted(
+    server: servers.Postgres, cut: str = "", left: str = "", *, with_ledger: bool = True
+) -> AsyncIterator[Actions]:
+    """A database as of PostgreSQL 14, where everybody may do much, with the shipped grants, and the ledger made.
 
     `left` stands in for the statement `cut`.
     """
@@ -69,13 +82,13 @@ async def granted(server: servers.Postgres, cut: str = "", left: str = "") -> As
     with servers.database_of_this_run(server) as database:
         name = urlsplit(database.dsn).path[1:]
         await tables.run(database.dsn, "GRANT ALL ON SCHEMA public TO PUBLIC")
-        shipped = grants.postgresql(logins, name)
+        shipped = [*grants.postgresql(logins, name), *(grants.ledger(logins) if with_ledger else ())]
         cut, left = logins.renamed(cut, name), logins.renamed(left, name)
         statements = [left if each == cut else each for each in shipped]
         assert (statements != shipped) == bool(cut)
         roles = [logins.of(role) for role in ("setup", "tableinator", "operator")]
         try:
-            await tables.run(database.dsn, *filter(None, statements))
+            await tables.run(database.dsn, "BEGIN", *filter(None, statements), "COMMIT")
             await tables.run(database.dsn, *(f"ALTER ROLE {role} PASSWORD '{grants.PASSWORD}'" for role in roles))
             yield Actions(database.dsn, logins)
         finally:
@@ -100,6 +113,7 @@ async def beyond(desk: Actions) -> list[str]:
         ],
         "operator": [
             *("INSERT INTO artists VALUES ('2', '', '{}')", "UPDATE artists SET hash = ''", "DELETE FROM artists"),
+            *("DELETE FROM spindle_loads", "INSERT INTO spindle_progress VALUES ('', '', '', 0)"),
             *("CREATE TABLE mine ()", "CREATE TEMPORARY TABLE mine ()", "SELECT FROM private", "DROP TABLE artists"),
         ],
         "stranger": ["SELECT"],
@@ -128,6 +142,7 @@ async def test_one_login_makes_the_tables_and_another_writes_them_and_no_login_m
         await desk.start("setup")
         await desk.write("tableinator")
         await desk.read()
+        await desk.keep_the_book()
 
         assert await beyond(desk) == []
 
@@ -141,7 +156,7 @@ async def test_the_first_login_can_do_all_of_it_alone(postgres: servers.Postgres
 async def test_tables_that_another_login_has_made_take_the_grants_that_the_file_has_as_comments(
     postgres: servers.Postgres,
 ) -> None:
-    async with granted(postgres) as desk:
+    async with granted(postgres, with_ledger=False) as desk:
         async with open_store(tables.settings(desk.admin, kinds=KINDS)):
             pass
         with pytest.raises(StartRefused, match=r"deploy/grants/postgresql\.sql"):
@@ -151,15 +166,16 @@ async def test_tables_that_another_login_has_made_take_the_grants_that_the_file_
 
         await desk.write("tableinator")
         await desk.read()
+        await desk.keep_the_book()
         assert await beyond(desk) == []
 
 
 async def test_doctor_names_the_shipped_file_until_the_tables_are_there(postgres: servers.Postgres) -> None:
     async def wrong(dsn: str) -> list[str]:
-        checks = await check_tables(tables.settings(dsn).postgres, KINDS, connections=1)
-        return [check.sentence for check in checks if check.state is not State.OK]
+        found = await check_tables(tables.settings(dsn).postgres, KINDS, connections=1)
+        return [check.sentence for check in found if check.state is not checks.State.OK]
 
-    async with granted(postgres) as desk:
+    async with granted(postgres, with_ledger=False) as desk:
         first = await wrong(desk.dsn("setup"))
         [missing] = await wrong(desk.dsn("tableinator"))
         await desk.start("setup")
@@ -167,7 +183,7 @@ async def test_doctor_names_the_shipped_file_until_the_tables_are_there(postgres
         lacking = await wrong(desk.dsn("operator"))
 
     assert (first, later) == ([], [])
-    assert len(lacking) == len(KINDS)
+    assert len(lacking) == len(KINDS) + 1  # and the ledger
     assert all("deploy/grants/postgresql.sql" in sentence for sentence in (missing, *lacking))
 
 
@@ -176,8 +192,9 @@ async def test_doctor_names_the_shipped_file_until_the_tables_are_there(postgres
 
 def cuts() -> Iterator[tuple[str, str]]:
     """Every statement, and every privilege of it, with what is left of the statement: nothing, or the others."""
-    for statement in grants.postgresql(Logins(grants.SHIPPED), "spindle"):
-        if statement.startswith("CREATE ROLE"):
+    logins = Logins(grants.SHIPPED)
+    for statement in [*grants.postgresql(logins, "spindle"), *grants.ledger(logins)]:
+        if not re.match("GRANT|REVOKE|ALTER DEFAULT", statement):
             continue
         privileges = re.search(r"GRANT ([A-Z, ]+) ON", statement)
         several = privileges[1].split(", ") if privileges else []
@@ -198,6 +215,7 @@ async def test_no_statement_and_no_privilege_of_it_is_superfluous(
             await desk.start("setup")
             await desk.write("tableinator")
             await desk.read()
+            await desk.keep_the_book()
         except SpindleError:
             return
         assert await beyond(desk) != []

@@ -12,8 +12,7 @@ from structlog.testing import capture_logs
 
 from common.errors import StartRefused
 from common.kinds import KINDS
-from graphinator.model import NODES
-from graphinator.schema import failure_of, require_version
+from graphinator.schema import CONSTRAINED, failure_of, require_version
 from graphinator.statements import statements_of
 from graphinator.store import open_store
 from tests.contract.proxy import cuttable_proxy
@@ -48,7 +47,7 @@ async def test_the_constraints_exist_before_the_first_write(bare_neo4j: Neo4j) -
         pass
 
     unique = {what for _, what in await fetch(bare_neo4j, CONSTRAINTS)}
-    assert unique == {f"{node.label}.{node.key}" for node in NODES}
+    assert unique == {f"{node.label}.{node.key}" for node in CONSTRAINED}
     states = await fetch(bare_neo4j, "SHOW INDEXES YIELD type, state WHERE type = 'RANGE' RETURN DISTINCT state")
     assert states == [["ONLINE"]]
 

@@ -8,10 +8,20 @@ import pytest
 
 from common.errors import StartRefused
 from common.sink import Outcomes
+from tableinator import ledger
 from tableinator.store import open_store
 from tableinator.tables import creation
 from tests.integration.tables import KINDS, at, fetch, row, run, settings
 from tests.servers.servers import Postgres
+
+LEDGER = sorted(ledger.TABLES)
+RIGHTS = (
+    "SELECT, INSERT, UPDATE ON artists",
+    "SELECT, INSERT, UPDATE ON spindle_loads, spindle_progress",
+    "INSERT ON spindle_events",
+    "SELECT ON spindle_pauses",
+)
+"""What a login needs that writes artists."""
 
 
 @pytest.fixture
@@ -29,6 +39,11 @@ async def open_and_close(dsn: str, kinds: tuple[str, ...] = ("artists",)) -> Non
         pass
 
 
+async def table_names(dsn: str) -> list[str]:
+    tables = await fetch(dsn, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1")
+    return [table["tablename"] for table in tables]
+
+
 async def refusal(dsn: str) -> str:
     with pytest.raises(StartRefused) as refused:
         await open_and_close(dsn)
@@ -38,8 +53,7 @@ async def refusal(dsn: str) -> str:
 async def test_the_tables_of_the_kinds_asked_for_are_made(dsn: str) -> None:
     await open_and_close(dsn, ("artists", "masters"))
 
-    tables = await fetch(dsn, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1")
-    assert [table["tablename"] for table in tables] == ["artists", "masters"]
+    assert await table_names(dsn) == ["artists", "masters", *LEDGER]
 
 
 async def test_a_table_is_as_documented(dsn: str) -> None:
@@ -48,7 +62,7 @@ async def test_a_table_is_as_documented(dsn: str) -> None:
     columns = await fetch(
         dsn,
         """SELECT column_name, data_type, is_nullable, column_default FROM information_schema.columns
-        WHERE table_schema = current_schema() ORDER BY ordinal_position""",
+        WHERE table_schema = current_schema() AND table_name = 'artists' ORDER BY ordinal_position""",
     )
     assert [tuple(column) for column in columns] == [
         ("data_id", "text", "NO", None),
@@ -88,8 +102,7 @@ async def test_eight_replicas_may_start_at_once(dsn: str) -> None:
         for _ in range(8):
             group.create_task(open_and_close(dsn, KINDS))
 
-    tables = await fetch(dsn, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1")
-    assert [table["tablename"] for table in tables] == sorted(KINDS)
+    assert await table_names(dsn) == [*sorted(KINDS), *LEDGER]
 
 
 async def test_tables_that_exist_are_left_as_they_are(dsn: str) -> None:
@@ -105,7 +118,7 @@ async def test_tables_that_exist_are_left_as_they_are(dsn: str) -> None:
 
 async def test_tables_that_exist_need_no_privilege_to_create(dsn: str, weak: str) -> None:
     await open_and_close(dsn)
-    await run(dsn, f"GRANT SELECT, INSERT, UPDATE ON artists TO {weak.split(':')[0]}")
+    await run(dsn, *(f"GRANT {rights} TO {weak.split(':')[0]}" for rights in RIGHTS))
 
     async with open_store(settings(at(dsn, login=weak))) as store:
         assert await store.sink("artists").write([row("1")]) == Outcomes(new=1)
@@ -115,8 +128,19 @@ async def test_without_the_privilege_to_create_the_statement_to_run_is_given(dsn
     sentence = await refusal(at(dsn, login=weak))
 
     statement = sentence.split("as one who may, run ")[1].split("; and grant")[0]
-    await run(dsn, statement, f"GRANT SELECT, INSERT, UPDATE ON artists TO {weak.split(':')[0]}")
+    await run(dsn, statement)
+    assert "deploy/grants/ledger.sql" in await refusal(at(dsn, login=weak))
+    await run(dsn, *ledger.STATEMENTS, *(f"GRANT {rights} TO {weak.split(':')[0]}" for rights in RIGHTS))
     await open_and_close(at(dsn, login=weak))
+
+
+async def test_a_missing_privilege_on_the_ledger_is_named(dsn: str, weak: str) -> None:
+    await open_and_close(dsn)
+    await run(dsn, *(f"GRANT {rights} TO {weak.split(':')[0]}" for rights in RIGHTS[:2]))
+
+    sentence = await refusal(at(dsn, login=weak))
+
+    assert "GRANT INSERT ON spindle_events TO CURRENT_USER; GRANT SELECT ON spindle_pauses TO CURRENT_USER" in sentence
 
 
 async def test_a_missing_privilege_on_a_table_is_named(dsn: str, weak: str) -> None:

@@ -31,6 +31,10 @@ class Logins:
         """A shipped text with these names in place of the shipped ones."""
         return text.replace(SHIPPED, self.prefix).replace("DATABASE spindle", f"DATABASE {database}")
 
+    def renamed_logins(self, text: str) -> str:
+        """A shipped text in which the logins alone have these names: the ledger's tables begin as they do."""
+        return re.sub(r"\bspindle_(setup|tableinator|operator|graphinator)\b", self.prefix + r"\1", text)
+
     def url(self, broker: RabbitMQ, role: str) -> str:
         """The broker's URL with a role's login."""
         parts = urlsplit(broker.url)
@@ -76,8 +80,13 @@ def postgresql(logins: Logins, database: str) -> list[str]:
 
 def postgresql_of_made_tables(logins: Logins) -> list[str]:
     """The statements that the file has as comments, for tables that another login has made."""
-    text = logins.renamed((FOLDER / "postgresql.sql").read_text())
+    text = logins.renamed_logins((FOLDER / "postgresql.sql").read_text())
     return _statements("\n".join(re.findall(r"^-- (GRANT .*)$", text, re.MULTILINE)), "--")
+
+
+def ledger(logins: Logins) -> list[str]:
+    """The statements that make the ledger and grant what an operator writes of it."""
+    return _statements(logins.renamed_logins((FOLDER / "ledger.sql").read_text()), "--")
 
 
 def neo4j(logins: Logins) -> list[str]:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import RecordsRefused
+from common.ledger import View
+from common.loads import Announcement
+from common.progress import Progress
 from common.sink import Outcomes
 from tests.simulation.messages import Record, project
 from tests.simulation.store import ModelStore
@@ -40,26 +43,60 @@ class StoreView:
         return project
 
 
+class ModelLedger:
+    """One kind's part of the store's ledger, for one process."""
+
+    def __init__(self, sink: "ModelSink", store: ModelStore, kind: str) -> None:
+        self._sink, self._store, self._kind = sink, store, kind
+        self.progress = Progress()
+
+    async def note(self) -> None:
+        with self.progress.taking({}) as note:
+            await self._sink.transact([], lambda: self._store.note(self._kind, note))
+
+    async def announce(self, announcement: Announcement) -> None:
+        key = self._kind, announcement.load
+        await self._sink.transact([], lambda: self._store.announced.add(key))
+
+    async def look(self) -> View:
+        return await self._sink.transact([], View)
+
+
 class ModelSink:
     """One kind's place in the store, for one process."""
 
     def __init__(self, life: "Life", kind: str) -> None:
         self._life, self._kind = life, kind
         self._store: ModelStore = life.world.store
+        self.ledger = ModelLedger(self, self._store, kind)
 
     async def write(self, records: Sequence[Record]) -> Outcomes:
         with self._life.checks.batch(self._life, self._kind, records):
             try:
-                return await self._transact(records, lambda: self._store.commit(self._kind, records))
+                return await self._write(records)
             except RecordsRefused:
                 self._life.world.note_refused(self._life)
                 raise
+
+    async def _write(self, records: Sequence[Record]) -> Outcomes:
+        """Store, with the numbers of all that wait; only the store knows what the batch itself will come to."""
+        progress = self.ledger.progress
+        with progress.taking({}) as note:
+            outcomes, numbers = await self._transact(records, lambda: self._store.commit(self._kind, records, note))
+        if not outcomes.written:
+            progress.add(note.by_load)
+            progress.add(numbers)
+        return outcomes
 
     async def rewrite(self, record: Record) -> bool:
         return await self._transact([record], lambda: self._store.stored(self._kind, record), forced=True)
 
     async def probe(self, record: Record) -> None:
         await self._transact([record], lambda: None, forced=True)
+
+    async def transact(self, records: Sequence[Record], act: Callable[[], T]) -> T:
+        """Run a transaction on the ledger."""
+        return await self._store.transact(self._kind, records, act)
 
     async def _transact(self, records: Sequence[Record], act: Callable[[], T], *, forced: bool = False) -> T:
         self._life.transactions += 1

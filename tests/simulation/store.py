@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import BatchTooLarge, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
-from common.sink import Outcomes
+from common.progress import Note, Numbers, count, numbers_of
+from common.sink import Outcome, Outcomes
 from tests.simulation.messages import REFUSED, Fate, Published, Record
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class ModelStore:
         self.late: set[tuple[str, bytes]] = set()
         """Committed when their client had gone already."""
         self.commits = 0
+        self.noted: dict[str, Numbers] = {}
+        """What the ledger says, by kind."""
+        self.announced: set[tuple[str, str]] = set()
 
     async def transact(self, kind: str, records: Sequence[Record], act: Callable[[], T], *, forced: bool = False) -> T:
         """Run one transaction: late, or never, or without an answer. `forced`: it writes, whatever is stored."""
@@ -85,31 +89,44 @@ class ModelStore:
             self.late |= {(kind, record.body) for record in records}
             asyncio.get_running_loop().call_later(self.rng.uniform(0.0, 3.0), act)
 
-    def commit(self, kind: str, records: Sequence[Record]) -> Outcomes:
-        """Store as the contract says."""
-        outcomes = Outcomes()
+    def note(self, kind: str, note: Note) -> None:
+        """Add numbers to the ledger."""
+        for numbers in note.by_load.values():
+            self.noted.setdefault(kind, Numbers()).add(numbers)
+
+    def commit(self, kind: str, records: Sequence[Record], note: Note) -> tuple[Outcomes, dict[str, Numbers]]:
+        """Store as the contract says; if anything was written, with its numbers and those of the note.
+
+        Returns: what became of the records, in all and by load.
+        """
+        found = []
         for record in records:
-            outcomes += self._store(kind, record)
+            found.append(self._store(kind, record))
             message = self._published.of(kind, record.body)
             self.committed.add((kind, record.body))
             key = kind, record.id
             self.best[key] = max(self.best.get(key, ("", -1)), message.rank)
         self.commits += 1
-        return outcomes
+        outcomes = count(found)
+        numbers = numbers_of(records, found, outcomes)
+        if outcomes.written:
+            self.note(kind, note)
+            self.note(kind, Note(note.writer, numbers))
+        return outcomes, numbers
 
     def stored(self, kind: str, record: Record) -> bool:
         """Whether the store holds this record in this version."""
         stored = self.tables.get((kind, record.id))
         return stored is not None and stored.hash == record.hash and (bool(record.hash) or stored == record)
 
-    def _store(self, kind: str, record: Record) -> Outcomes:
+    def _store(self, kind: str, record: Record) -> Outcome:
         stored = self.tables.get((kind, record.id))
         if stored is not None and record.hash and stored.hash == record.hash:
-            return Outcomes(unchanged=1)
+            return Outcome.UNCHANGED
         if stored is not None and record.version and stored.version and record.version < stored.version:
-            return Outcomes(stale=1)
+            return Outcome.STALE
         self.tables[kind, record.id] = record
-        return Outcomes(changed=1) if stored is not None else Outcomes(new=1)
+        return Outcome.CHANGED if stored is not None else Outcome.NEW
 
     # What it says instead
 

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from common.errors import SettingsError
 from common.kinds import KINDS, Names, Service
+from common.loads import Pause
 from common.ops.scraping import Samples
 from common.settings.environment import load
 from common.sink import StoreState
@@ -24,8 +26,8 @@ from spindle.status.assess import STILL, Verdict, judge
 from spindle.status.broker import BrokerState, QueueState, Told, combined, our_queues
 from spindle.status.collect import gone
 from spindle.status.quantiles import WINDOW, Recent, latency_of, quantile
-from spindle.status.render import as_data, as_screen
-from spindle.status.replicas import Replica, missing
+from spindle.status.render import as_data, as_screen, load_sentence
+from spindle.status.replicas import Replica, missing, pauses
 from spindle.status.snapshot import Picture, histograms, paint
 from spindle.status.starting import refused_settings
 
@@ -480,3 +482,59 @@ def test_why_a_service_does_not_start_is_said_where_nobody_of_it_answers() -> No
 
     assert sentence.startswith("tableinator does not start with this: POSTGRES_BATCH_SIZE is 'many'")
     assert list(refused_settings(picture(replica()), environ)) == []
+
+
+# Loads and pauses.
+
+
+def test_a_paused_kind_is_named_with_who_when_and_why_and_is_no_standstill() -> None:
+    health = Health(
+        "tableinator", broker=lambda: {"artists": True}, store=lambda: STORE, paused=lambda: {"artists": PAUSE}
+    )
+    ready = health.ready()
+    paused = replace(
+        replica(paused=1, broker_connected=0), trouble=tuple(missing(json.dumps(ready).encode(), has_begun=True))
+    )
+    paused = replace(paused, paused=pauses(json.dumps(ready).encode()))
+
+    verdict, wrong = judged(picture(paused, of=broker(artists=QueueState(1500))))
+
+    assert (ready["status"], paused.trouble) == ("ok", ())
+    assert verdict is Verdict.DEGRADED
+    assert wrong[0] == "tableinator, artists: paused by me since 2026-03-01 08:05 UTC: a backup"
+
+
+def test_what_the_ledger_says_of_the_newest_load_is_shown_over_all_kinds() -> None:
+    said_of = {"load": 20260301, "load_announced_timestamp_seconds": 1.0, "load_checked_timestamp_seconds": 1000.0}
+    lines = [
+        f'spindle_load_records{{service="{TABLE}",kind="{kind}",outcome="{outcome}"}} {value}'
+        for kind in KINDS
+        for outcome, value in (("new", 1000), ("changed", 20), ("unchanged", 3))
+    ]
+    by_kind = "\n".join(
+        [*lines, *(_line(name, value) for name, value in {**said_of, "load_missing_records": 2}.items())]
+    )
+    told = replica()
+    assert told.samples is not None
+    painted = picture(replace(told, samples=Samples.parse(f"{by_kind}\n")))
+
+    sentence = load_sentence(painted.services[0], now=1000.0 + 3 * 3600)
+
+    assert sentence == (
+        "tableinator: load 20260301 incomplete 4 of 4, 4,000 new, 80 changed, 12 unchanged, 8 missing, "
+        "checked 180 min ago"
+    )
+    shown = as_data(painted, *judged(painted))["services"]["tableinator"]["kinds"]["artists"]["load"]
+    assert (shown["load"], shown["state"], shown["missing"]) == ("20260301", "incomplete", 2)
+
+
+def test_nothing_is_said_of_loads_where_no_ledger_knows_any() -> None:
+    assert load_sentence(picture(replica(load=0)).services[0], now=0.0) == ""
+
+
+STORE = StoreState("PostgreSQL", available=True)
+PAUSE = Pause(kind="artists", since=datetime(2026, 3, 1, 8, 5, tzinfo=UTC), by="me", reason="a backup")
+
+
+def _line(name: str, value: float) -> str:
+    return "\n".join(f'spindle_{name}{{service="{TABLE}",kind="{kind}"}} {value}' for kind in KINDS)

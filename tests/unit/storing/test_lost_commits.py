@@ -2,8 +2,9 @@
 
 import msgspec
 
+from common.progress import count
 from common.sink import Outcome, Outcomes
-from common.storing.lost_commits import LostCommits, count
+from common.storing.lost_commits import LostCommits
 from graphinator.steps import outcomes_of
 
 NEW, CHANGED, UNCHANGED, STALE = Outcome.NEW, Outcome.CHANGED, Outcome.UNCHANGED, Outcome.STALE

@@ -1,0 +1,141 @@
+"""Keep one kind's part of the ledger beside the flow: write what waits, announce loads, pause if one asks for it.
+
+It asks the store every few seconds, in the kind's own turn, so that it needs no connection of its own; if the store is
+away it asks again later, and no record waits for it.
+"""
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import Generic
+
+import structlog
+
+from common.batching.batch import Barrier
+from common.batching.batcher import Batcher
+from common.delivery import Source, load_of
+from common.envelope import ControlType, FileComplete
+from common.ledger import Ledger, View
+from common.loads import UNKNOWN, Announcement, Pause
+from common.sink import R
+from common.storing.store_writer import StoreWriter
+from common.telemetry.metrics import KindMetrics
+
+log = structlog.get_logger()
+
+INTERVAL = 3.0
+"""Seconds between two looks: an operator who pauses a kind waits for no longer, nor does a number for the ledger."""
+
+
+class Bookkeeper(Generic[R]):
+    """`handing_back`: held while the source is away on purpose, here or by the hold limit, so that neither of the two
+    consumes again while the other would not.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        writer: StoreWriter[R],
+        source: Source,
+        batcher: Batcher[R],
+        metrics: KindMetrics,
+        handing_back: asyncio.Lock,
+    ) -> None:
+        self._ledger, self._writer, self._source, self._batcher = ledger, writer, source, batcher
+        self._metrics, self._handing_back = metrics, handing_back
+        self._barriers: list[Barrier] = []
+        self._announcing = asyncio.Lock()
+        self._asked = asyncio.Event()
+        self.pause: Pause | None = None
+        """Why nothing is consumed now, if an operator has paused the kind."""
+
+    def announce(self, barrier: Barrier) -> None:
+        """Write what a control message says, soon; only then it is settled."""
+        self._barriers.append(barrier)
+        self._asked.set()
+
+    async def begin(self) -> None:
+        """See whether the kind is paused, before anything is consumed."""
+        await self._look(in_turn=False)
+
+    async def run(self) -> None:
+        """Keep the book until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(INTERVAL):
+                    await self._asked.wait()
+            if self._asked.is_set():
+                self._asked.clear()
+                await self._announce()
+            else:
+                await self.finish()
+                await self._look()
+
+    async def finish(self) -> None:
+        """Write everything that waits, if the store takes it."""
+        await self._announce()
+        if self._ledger.progress.waits:
+            await self._writer.book(self._ledger.note)
+
+    async def _announce(self) -> None:
+        async with self._announcing:
+            for barrier in tuple(self._barriers):
+                what = announcement_of(barrier, self._metrics.kind)
+                if what is None or barrier.delivery.expired or await self._writer.book(partial(self._tell, what)):
+                    self._barriers.remove(barrier)
+                    self._settle(barrier)
+
+    async def _tell(self, announcement: Announcement) -> bool:
+        await self._ledger.announce(announcement)
+        return True
+
+    def _settle(self, barrier: Barrier) -> None:
+        is_file = isinstance(barrier.control, FileComplete)
+        self._source.settle([barrier.delivery])
+        if not barrier.delivery.expired:
+            self._metrics.control(ControlType.FILE if is_file else ControlType.EXTRACTION)
+        self._batcher.recheck()  # the next control message waits for this one
+
+    async def _look(self, *, in_turn: bool = True) -> None:
+        view = await self._writer.book(self._ledger.look, in_turn=in_turn)
+        if view is None:
+            return
+        self._metrics.load(view.newest)
+        await self._obey(view)
+
+    async def _obey(self, view: View) -> None:
+        was_paused, self.pause = self.pause is not None, view.pause
+        self._metrics.paused(view.pause is not None)
+        if view.pause is not None and not was_paused:
+            await self._handing_back.acquire()
+            log.warning(
+                "Paused, deliveries handed back",
+                data_type=self._metrics.kind,
+                by=view.pause.by,
+                reason=view.pause.reason,
+            )
+            await self._source.hand_back()
+            self._batcher.discard_expired()
+        elif was_paused and view.pause is None:
+            log.info("Resumed", data_type=self._metrics.kind)
+            await self._source.resume()
+            self._handing_back.release()
+
+
+def announcement_of(barrier: Barrier, kind: str) -> Announcement | None:
+    """What a control message says of a load of this kind; None if it names no load. Pure.
+
+    A foreign producer names the load in the file's name only. What it says of numbers at the end of an extraction may
+    include records that were never published, and is left.
+    """
+    control = barrier.control
+    if isinstance(control, FileComplete):
+        load = barrier.delivery.load or _load_in(control.file) or UNKNOWN
+        return Announcement(load=load, kind=kind, published=control.total_processed, file=control.file or None)
+    load_named = load_of(control.version)
+    return Announcement(load=load_named, kind=kind) if load_named else None
+
+
+def _load_in(file: str) -> str | None:
+    return next((load for part in file.split("_") if (load := load_of(part))), None)

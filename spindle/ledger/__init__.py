@@ -1,0 +1,1 @@
+"""What both stores' ledgers know of loads, and pausing."""

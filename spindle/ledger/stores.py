@@ -1,0 +1,69 @@
+"""Ask both stores' ledgers, one beside the other."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from common.errors import SinkError
+from common.kinds import Service
+from common.loads import Load, Pause
+from common.settings.environment import load as load_settings
+from graphinator.ops import ledger as of_graph
+from graphinator.settings import Neo4jSettings
+from tableinator.ops import ledger as of_tables
+from tableinator.settings import PostgresSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What one store says. `trouble`: why it can't be asked."""
+
+    service: Service
+    loads: Sequence[Load] = ()
+    pauses: Sequence[Pause] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledgers:
+    """Where the ledgers are."""
+
+    postgres: PostgresSettings
+    neo4j: Neo4jSettings
+
+    async def read(self) -> list[Book]:
+        """Read both; one that can't be asked says why, and holds up no other."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_of_tables(self.postgres)), group.create_task(_of_graph(self.neo4j))]
+        return [task.result() for task in tasks]
+
+    async def set_pause(self, service: Service, kinds: Sequence[str], *, by: str, reason: str, paused: bool) -> None:
+        """Pause kinds of a service, or let them go on.
+
+        Raises: a SinkError.
+        """
+        if service is Service.TABLEINATOR:
+            await of_tables.set_pause(self.postgres, kinds, by=by, reason=reason, paused=paused)
+        else:
+            await of_graph.set_pause(self.neo4j, kinds, by=by, reason=reason, paused=paused)
+
+
+def ledgers_of(environ: Mapping[str, str]) -> Ledgers:
+    """Where they are, as the environment says."""
+    return Ledgers(load_settings(PostgresSettings, environ), load_settings(Neo4jSettings, environ))
+
+
+async def _of_tables(settings: PostgresSettings) -> Book:
+    try:
+        loads, pauses = await of_tables.read_loads(settings), await of_tables.read_pauses(settings)
+    except SinkError as error:
+        return Book(Service.TABLEINATOR, trouble=str(error))
+    return Book(Service.TABLEINATOR, loads, pauses)
+
+
+async def _of_graph(settings: Neo4jSettings) -> Book:
+    try:
+        loads, pauses = await of_graph.read_loads(settings), await of_graph.read_pauses(settings)
+    except SinkError as error:
+        return Book(Service.GRAPHINATOR, trouble=str(error))
+    return Book(Service.GRAPHINATOR, loads, pauses)

@@ -1,0 +1,125 @@
+"""One kind's part of the tables' ledger: numbers in a batch's own transaction, announcements, and a look."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import fields
+from typing import Any, Final, TypeVar
+
+from common.ledger import View
+from common.loads import Announcement, Load, Pause, State, Totals
+from common.progress import NUMBERS, Note, Progress
+from tableinator.classification import ERRORS, classify
+from tableinator.connections import Connections
+from tableinator.transaction import Transaction
+
+T = TypeVar("T")
+
+# Made of the numbers' names, never of a value.
+_NOTE: Final = f"""
+INSERT INTO spindle_progress AS known (load, kind, process, writer, {", ".join(NUMBERS)}, last_error, last_error_at)
+VALUES ($1, $2, $3, $4, {", ".join(f"${place}" for place in range(5, 5 + len(NUMBERS)))}, $12::text,
+    CASE WHEN $12::text IS NOT NULL THEN now() END)
+ON CONFLICT (load, kind, process, writer) DO UPDATE SET at = excluded.at,
+    {", ".join(f"{name} = known.{name} + excluded.{name}" for name in NUMBERS)},
+    last_error = coalesce(excluded.last_error, known.last_error),
+    last_error_at = coalesce(excluded.last_error_at, known.last_error_at)
+"""  # noqa: S608
+
+# The first announcement counts, and no announcement takes back what a check has found; what a manifest says of the
+# number of records is better than what a message says. The event is told once.
+_ANNOUNCE: Final = """
+WITH told AS (
+    INSERT INTO spindle_loads AS known (load, kind, announced_at, published, skipped, file, state)
+    VALUES ($1, $2, now(), $3, $4, $5, 'announced')
+    ON CONFLICT (load, kind) DO UPDATE SET
+        announced_at = coalesce(known.announced_at, excluded.announced_at),
+        published = CASE WHEN known.manifest IS NULL THEN coalesce(excluded.published, known.published)
+            ELSE known.published END,
+        skipped = CASE WHEN known.manifest IS NULL THEN coalesce(excluded.skipped, known.skipped)
+            ELSE known.skipped END,
+        file = coalesce(known.file, excluded.file),
+        state = CASE WHEN known.state = 'running' THEN 'announced' ELSE known.state END
+    RETURNING announced_at = now() AS is_first
+)
+INSERT INTO spindle_events (load, kind, phase, event, rows, seconds)
+SELECT $1, $2, 'load', 'announced', $3, (
+    SELECT extract(epoch FROM now() - min(began_at))::double precision FROM spindle_progress
+    WHERE load = $1 AND kind = $2
+) FROM told WHERE is_first
+"""
+
+_PAUSE: Final = "SELECT kind, since, by, reason FROM spindle_pauses WHERE kind = $1 AND since IS NOT NULL"
+
+_NEWEST: Final = """
+WITH newest AS (
+    SELECT load FROM (
+        SELECT load FROM spindle_loads WHERE kind = $1 UNION ALL SELECT load FROM spindle_progress WHERE kind = $1
+    ) AS known ORDER BY load COLLATE "C" DESC LIMIT 1
+), totals AS (
+    SELECT min(began_at) AS began_at, max(at) AS at, sum(batches)::bigint AS batches,
+        sum(new)::bigint AS new, sum(changed)::bigint AS changed, sum(unchanged)::bigint AS unchanged,
+        sum(stale)::bigint AS stale, sum(superseded)::bigint AS superseded, sum(dead_lettered)::bigint AS dead_lettered
+    FROM spindle_progress JOIN newest USING (load) WHERE kind = $1
+)
+SELECT newest.load, $1 AS kind, coalesce(state, 'running') AS state, announced_at, published, skipped, checked_at,
+    missing, different, dead, newer, gone, removed, removed_at, totals.*
+FROM newest CROSS JOIN totals LEFT JOIN spindle_loads ON spindle_loads.load = newest.load AND kind = $1
+"""
+
+_TOTALS: Final = frozenset(each.name for each in fields(Totals))
+
+
+class TableLedger:
+    """A kind's part of the ledger; see `common.ledger.Ledger`. `process`: a name that no other process has."""
+
+    def __init__(self, connections: Connections, kind: str, process: str) -> None:
+        self._connections, self._kind, self._process = connections, kind, process
+        self.progress = Progress()
+
+    async def write(self, transaction: Transaction, note: Note) -> None:
+        """Add to the ledger, within a transaction."""
+        for load, numbers in sorted(note.by_load.items()):
+            counted = [getattr(numbers, name) for name in NUMBERS]
+            await transaction.execute(_NOTE, load, self._kind, self._process, note.writer, *counted, numbers.last_error)
+
+    async def note(self) -> None:
+        """Write the numbers that wait; see `common.ledger.Ledger`."""
+
+        async def write(transaction: Transaction) -> None:
+            with self.progress.taking({}) as note:
+                await self.write(transaction, note)
+                await transaction.commit()
+
+        await self._transact(write)
+
+    async def announce(self, announcement: Announcement) -> None:
+        """Write that all of a load was published; see `common.ledger.Ledger`."""
+        told = announcement
+
+        async def write(transaction: Transaction) -> None:
+            await transaction.execute(_ANNOUNCE, told.load, self._kind, told.published, told.skipped, told.file)
+            await transaction.commit()
+
+        await self._transact(write)
+
+    async def look(self) -> View:
+        """Read pause and newest load; see `common.ledger.Ledger`."""
+
+        async def read(transaction: Transaction) -> View:
+            pauses = [Pause(**row) for row in await transaction.fetch(_PAUSE, self._kind)]
+            loads = [_load(dict(row)) for row in await transaction.fetch(_NEWEST, self._kind)]
+            return View(next(iter(pauses), None), next(iter(loads), None))
+
+        return await self._transact(read)
+
+    async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        try:
+            async with self._connections.transaction() as transaction:
+                return await work(transaction)
+        except ERRORS as error:
+            raise classify(error, alone=True) from error
+
+
+def _load(row: Mapping[str, Any]) -> Load:
+    totals = Totals(**{name: value for name, value in row.items() if name in _TOTALS and value is not None})
+    known = {name: value for name, value in row.items() if name not in _TOTALS and name != "state"}
+    return Load(**known, state=State(row["state"]), totals=totals)

@@ -1,0 +1,176 @@
+"""The ledger in both stores: made beside what is there, and written by the operator's commands."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from common.loads import Checked, Load, Removed, State
+from graphinator import ledger as graph_ledger
+from graphinator.ops import ledger as of_graph
+from graphinator.ops.doctor import check_graph
+from graphinator.schema import statement_of
+from tableinator import ledger
+from tableinator.ops import ledger as of_tables
+from tableinator.store import open_store
+from tableinator.tables import creation
+from tests.integration import graphs, tables
+from tests.servers import servers
+from tests.servers.grants import FOLDER
+
+OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
+
+FOUND = Checked(
+    load="20250201",
+    kind="artists",
+    state=State.INCOMPLETE,
+    missing=3,
+    different=2,
+    dead=1,
+    newer=4,
+    gone=5,
+    manifest="digest",
+    published=100,
+    skipped=2,
+    file="discogs_20250201_artists.xml.gz",
+    file_sha256="sum",
+    seconds=1.5,
+    reason="3 are missing",
+)
+
+
+@pytest.fixture
+async def dsn(postgres: servers.Postgres) -> AsyncIterator[str]:
+    async with tables.own_schema(postgres.dsn) as dsn, open_store(tables.settings(dsn)):
+        yield dsn
+
+
+def as_found(load: Load) -> Checked:
+    """What a check found, as the ledger has it; but for the time, which it does not show."""
+    return Checked(seconds=1.5, **{name: getattr(load, name) for name in Checked.__slots__ if name != "seconds"})
+
+
+async def test_what_a_check_and_a_removal_found_is_read_back_from_the_tables(dsn: str) -> None:
+    settings = tables.settings(dsn).postgres
+    await of_tables.record_check(settings, FOUND)
+    await of_tables.record_removal(settings, Removed(load="20250201", kind="artists", removed=5))
+    clean = Checked(load="20250201", kind="artists", state=State.COMPLETE)
+    await of_tables.record_check(settings, replace(clean, kind="labels"))
+
+    artists, labels = await of_tables.read_loads(settings)
+
+    assert (as_found(artists), artists.removed) == (FOUND, 5)
+    assert (labels.state, labels.missing, labels.removed) == (State.COMPLETE, 0, None)
+    events = await tables.fetch(dsn, "SELECT phase, event, rows FROM spindle_events ORDER BY at")
+    assert [tuple(event) for event in events] == [
+        ("check", "incomplete", 5),
+        ("removal", "removed", 5),
+        ("check", "complete", 0),
+    ]
+
+    await of_tables.record_check(settings, clean)
+
+    [artists, _] = await of_tables.read_loads(settings)
+    assert (artists.state, artists.missing, artists.reason) == (State.COMPLETE, 0, None)
+    assert (artists.manifest, artists.published) == ("digest", 100)  # what the new check does not say stays known
+
+
+async def test_what_a_check_and_a_removal_found_is_read_back_from_the_graph(empty_neo4j: servers.Neo4j) -> None:
+    settings = graphs.settings(empty_neo4j).neo4j
+    await of_graph.record_check(settings, FOUND)
+    await of_graph.record_removal(settings, Removed(load="20250201", kind="artists", removed=5))
+    await of_graph.record_check(settings, Checked(load="20250201", kind="labels", state=State.COMPLETE))
+
+    artists, labels = await of_graph.read_loads(settings)
+
+    assert (as_found(artists), artists.removed) == (FOUND, 5)
+    assert (labels.state, labels.missing, labels.removed) == (State.COMPLETE, 0, None)
+
+
+async def test_a_pause_is_written_and_ended_in_both_stores(dsn: str, empty_neo4j: servers.Neo4j) -> None:
+    postgres, neo4j = tables.settings(dsn).postgres, graphs.settings(empty_neo4j).neo4j
+    for paused, shown in ((True, [("artists", "me", "why"), ("labels", "me", "why")]), (False, [])):
+        await of_tables.set_pause(postgres, ["labels", "artists"], by="me", reason="why", paused=paused)
+        await of_graph.set_pause(neo4j, ["labels", "artists"], by="me", reason="why", paused=paused)
+
+        for found in (await of_tables.read_pauses(postgres), await of_graph.read_pauses(neo4j)):
+            assert [(pause.kind, pause.by, pause.reason) for pause in found] == shown
+            assert all(pause.since.tzinfo for pause in found)
+
+
+async def test_a_database_of_an_older_version_gets_its_ledger_and_loses_nothing(postgres: servers.Postgres) -> None:
+    async with tables.own_schema(postgres.dsn) as dsn:
+        await tables.run(dsn, creation("artists", lz4=False), "INSERT INTO artists VALUES ('1', 'hash', '{}', NULL)")
+
+        async with open_store(tables.settings(dsn)) as store:
+            assert (await store.sink("artists").write([tables.row("2")])).new == 1
+
+        assert [row["data_id"] for row in await tables.fetch(dsn, "SELECT data_id FROM artists ORDER BY 1")] == [
+            "1",
+            "2",
+        ]
+        assert await tables.fetch(dsn, ledger.MISSING, [*ledger.TABLES, *ledger.VIEWS], ledger.FUNCTION) == []
+
+
+async def test_the_ledger_is_left_out_of_what_doctor_counts(empty_neo4j: servers.Neo4j) -> None:
+    settings = graphs.settings(empty_neo4j).neo4j
+    async with graphs.opened(empty_neo4j):
+        await graphs.fetch(empty_neo4j, "CREATE (:Artist {id: '1'})")
+    await of_graph.record_check(settings, FOUND)
+    await of_graph.set_pause(settings, ["labels"], by="me", reason="", paused=True)
+
+    [size] = [check for check in await check_graph(settings, ["artists"]) if check.name == "size"]
+
+    assert size.sentence == "The graph holds 1 nodes."
+
+
+# What the document shows is what the views say of these rows. Loads and times are relative to now where a view is.
+_BOOK = (
+    """INSERT INTO spindle_loads (load, kind, announced_at, published, state, checked_at, missing, reason) VALUES
+    ('20260201', 'artists', '2026-02-02 08:10', 19689, 'complete', '2026-02-02 09:00', 0, NULL),
+    ('20260201', 'labels', '2026-02-02 08:10', 4000, 'complete', '2026-02-02 09:00', 0, NULL),
+    ('20260301', 'artists', '2026-03-02 08:20', 20000, 'incomplete', now(), 3, '3 are missing')""",
+    """INSERT INTO spindle_progress (load, kind, process, writer, began_at, at, batches, new, changed, unchanged) VALUES
+    ('20260201', 'artists', 'host-1', 0, '2026-02-02 08:00', '2026-02-02 08:10', 40, 19689, 0, 0),
+    ('20260201', 'labels', 'host-1', 0, '2026-02-02 08:00', '2026-02-02 08:10', 8, 4000, 0, 0),
+    ('20260301', 'artists', 'host-1', 0, '2026-03-02 08:00', '2026-03-02 08:20', 40, 311, 987, 18702),
+    ('20260301', 'labels', 'host-1', 0, now() - interval '40 minutes', now() - interval '40 minutes', 8, 0, 0, 4000)""",
+    """INSERT INTO spindle_events (at, load, kind, phase, event) VALUES
+    ('2026-02-02 08:10', '20260201', 'artists', 'load', 'announced'),
+    ('2026-02-02 09:00', '20260201', 'artists', 'check', 'complete'),
+    ('2026-02-02 08:10', '20260201', 'labels', 'load', 'announced'),
+    ('2026-02-02 09:00', '20260201', 'labels', 'check', 'complete'),
+    ('2026-03-02 08:20', '20260301', 'artists', 'load', 'announced')""",
+)
+
+
+async def test_the_documents_queries_say_what_the_document_shows(dsn: str) -> None:
+    await tables.run(dsn, *_BOOK)
+
+    shown = re.findall(r"```sql\n(SELECT .*?;)\n```\n```\n(.*?)```", OPERATING.read_text(), re.DOTALL)
+
+    assert len(shown) == 6
+    for query, output in shown:
+        heads, *lines = [[cell.strip() for cell in line.split("|")] for line in output.strip().splitlines()]
+        rows = await tables.fetch(dsn, query)
+        for name in set(heads) - {"started"}:  # a time that is relative to now
+            place = heads.index(name)
+            assert [_as_shown(row[name]) for row in rows] == [line[place] for line in lines], (query, name)
+
+
+def _as_shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".") if value < 100 else f"{value:.0f}"
+    return "" if value is None else str(value)
+
+
+def test_the_shipped_statements_are_those_that_tableinator_runs() -> None:
+    assert (FOLDER / "ledger.sql").read_text() == ledger.shipped(), (
+        "python -m tableinator.ledger > deploy/grants/ledger.sql"
+    )
+
+
+def test_the_names_of_the_ledgers_constraints_are_its_own() -> None:
+    assert all("Spindle" in statement_of(node) for node in graph_ledger.LEDGER)
