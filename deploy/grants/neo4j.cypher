@@ -6,7 +6,7 @@
 
 CREATE USER spindle_setup IF NOT EXISTS SET PASSWORD $setup CHANGE NOT REQUIRED; // graphinator's first start: constraints
 CREATE USER spindle_graphinator IF NOT EXISTS SET PASSWORD $graphinator CHANGE NOT REQUIRED; // from then on, and doctor
-CREATE USER spindle_operator IF NOT EXISTS SET PASSWORD $operator CHANGE NOT REQUIRED; // verify, dead-letters replay
+CREATE USER spindle_operator IF NOT EXISTS SET PASSWORD $operator CHANGE NOT REQUIRED; // verify, dead-letters replay, check, loads, pause
 
 // Enterprise edition, without the slashes. Not tried on one: the tests see that the server can read each line, no more.
 // CREATE ROLE spindle_writing IF NOT EXISTS;
@@ -21,6 +21,9 @@ CREATE USER spindle_operator IF NOT EXISTS SET PASSWORD $operator CHANGE NOT REQ
 // CREATE ROLE spindle_reading IF NOT EXISTS;
 // GRANT ACCESS ON DATABASE neo4j TO spindle_reading;
 // GRANT MATCH {*} ON GRAPH neo4j TO spindle_reading;
+// GRANT CREATE ON GRAPH neo4j NODES SpindleLoad, SpindlePause TO spindle_reading;
+// GRANT SET PROPERTY {*} ON GRAPH neo4j NODES SpindleLoad, SpindlePause TO spindle_reading;
+// GRANT NAME MANAGEMENT ON DATABASE neo4j TO spindle_reading;
 // GRANT ROLE spindle_writing, spindle_making TO spindle_setup;
 // GRANT ROLE spindle_writing TO spindle_graphinator;
 // GRANT ROLE spindle_reading TO spindle_operator;

@@ -4,7 +4,7 @@
 
 CREATE ROLE spindle_setup LOGIN; -- tableinator's first start, which makes the tables
 CREATE ROLE spindle_tableinator LOGIN; -- tableinator from then on, and doctor
-CREATE ROLE spindle_operator LOGIN; -- verify, and dead-letters replay, which looks for the newest load
+CREATE ROLE spindle_operator LOGIN; -- verify, check, loads, pause, and dead-letters replay, which looks for the newest load
 
 -- Of a new database everybody may connect and make temporary tables, up to PostgreSQL 14 also any table.
 REVOKE ALL ON DATABASE spindle FROM PUBLIC;
