@@ -1,7 +1,7 @@
 """A store's book of loads, as the runtime sees it: one kind's.
 
 Data and numbers are written together; what is not written yet waits in `progress`. Nothing here is evidence that a load
-is complete, and so a failure of the ledger alone holds up no record.
+is complete. What can't be written beside the data is tried again later, and holds up no record.
 """
 
 from dataclasses import dataclass

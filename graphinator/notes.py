@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 from neo4j import AsyncTransaction
 from neo4j.exceptions import DriverError, Neo4jError
 
+from common.kinds import KINDS
 from common.ledger import View
 from common.loads import UNKNOWN, Announcement, Load, Pause, State, Totals
 from common.progress import NUMBERS, Note, Progress, Versioned
@@ -57,10 +58,10 @@ _PAUSE: Final = f"""\
 CYPHER 5 MATCH (p:{PAUSE.label} {{key: $kind}}) WHERE p.since IS NOT NULL
 RETURN p.key AS kind, p.since AS since, p.by AS by, p.reason AS reason"""
 
-LOADS: Final = f"CYPHER 5 MATCH (l:{LOAD.label}) RETURN properties(l) AS known"
+LOADS: Final = f"CYPHER 5 MATCH (l:{LOAD.label}) WHERE l.kind IN $kinds RETURN properties(l) AS known"
 
 PROGRESSES: Final = f"""\
-CYPHER 5 MATCH (p:{PROGRESS.label}) WITH p ORDER BY p.last_error_at
+CYPHER 5 MATCH (p:{PROGRESS.label}) WHERE p.kind IN $kinds WITH p ORDER BY p.last_error_at
 RETURN p.load AS load, p.kind AS kind, min(p.began_at) AS began_at, max(p.at) AS at,
     {", ".join(f"sum(p.{name}) AS {name}" for name in NUMBERS)},
     last(collect(p.last_error)) AS last_error, max(p.last_error_at) AS last_error_at"""
@@ -126,7 +127,7 @@ class GraphLedger:
 
         async def read(transaction: AsyncTransaction) -> View:
             pauses = [Pause(**native(row)) for row in await _rows(transaction, _PAUSE, {"kind": self._kind})]
-            loads = [load for load in await read_loads_in(transaction) if load.kind == self._kind]
+            loads = await read_loads_in(transaction, [self._kind])
             return View(next(iter(pauses), None), next(iter(loads), None))
 
         return await self._transact(read)
@@ -138,10 +139,13 @@ class GraphLedger:
             raise classify(error, alone=True) from error
 
 
-async def read_loads_in(transaction: AsyncTransaction) -> list[Load]:
-    """Every load that the ledger knows, the newest first."""
-    known = {(row["known"]["load"], row["known"]["kind"]): row["known"] for row in await _rows(transaction, LOADS, {})}
-    totals = {(row["load"], row["kind"]): _totals(row) for row in await _rows(transaction, PROGRESSES, {})}
+async def read_loads_in(transaction: AsyncTransaction, kinds: Sequence[str] = KINDS) -> list[Load]:
+    """Every load of these kinds that the ledger knows, the newest first."""
+    asked = {"kinds": list(kinds)}
+    known = {
+        (row["known"]["load"], row["known"]["kind"]): row["known"] for row in await _rows(transaction, LOADS, asked)
+    }
+    totals = {(row["load"], row["kind"]): _totals(row) for row in await _rows(transaction, PROGRESSES, asked)}
     loads = [_load(*key, known.get(key, {}), totals.get(key, Totals())) for key in {**known, **totals}]
     return sorted(sorted(loads, key=lambda load: load.kind), key=lambda load: load.load, reverse=True)
 

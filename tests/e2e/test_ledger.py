@@ -14,6 +14,7 @@ from tests.e2e.sides import Graph, Side, Tables
 from tests.integration import graphs, tables
 
 REPLICAS = 4
+BEFORE_THE_KILL = 200  # records
 FIRST = SyntheticLoad(6_000, seed=9)
 SECOND = SyntheticLoad(6_000, seed=9, month=FIRST.month + 1)
 
@@ -28,12 +29,13 @@ async def test_four_replicas_of_which_one_is_killed_count_new_and_changed_exactl
 ) -> None:
     changed, new = _differences()
     await broker.declare(side.service)
-    published = await broker.publish(FIRST)
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(_lock_waits(side))
         running = [await services.start(side.service, broker.environment | side.environment) for _ in range(REPLICAS)]
-        await running[0].until_settled(published // (4 * REPLICAS))
+        publishing = tasks.create_task(broker.publish(FIRST))
+        await running[0].until_settled(BEFORE_THE_KILL)
         running[0].kill()
+        published = await publishing
         await broker.until_drained(running[1])
         await broker.publish(SECOND)
         await broker.until_drained(running[1])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import StoreUnavailable
 from common.loads import Checked, Load, Removed, State
 from graphinator import ledger as graph_ledger
 from graphinator.ops import ledger as of_graph
@@ -112,6 +113,19 @@ async def test_a_database_of_an_older_version_gets_its_ledger_and_loses_nothing(
             "2",
         ]
         assert await tables.fetch(dsn, ledger.MISSING, [*ledger.TABLES, *ledger.VIEWS], ledger.FUNCTION) == []
+
+
+async def test_a_table_of_the_ledger_that_is_gone_is_an_outage_and_no_fault_of_a_record(dsn: str) -> None:
+    async with open_store(tables.settings(dsn)) as store:
+        await tables.run(dsn, "ALTER TABLE spindle_progress RENAME TO elsewhere")
+
+        with pytest.raises(StoreUnavailable) as raised:
+            await store.sink("artists").write([tables.row("1")])
+
+        assert raised.value.alarm is not None
+        assert await tables.fetch(dsn, "SELECT FROM artists") == []
+        await tables.run(dsn, "ALTER TABLE elsewhere RENAME TO spindle_progress")
+        assert (await store.sink("artists").write([tables.row("1")])).new == 1
 
 
 async def test_the_ledger_is_left_out_of_what_doctor_counts(empty_neo4j: servers.Neo4j) -> None:
