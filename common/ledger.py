@@ -25,6 +25,10 @@ class Ledger(Protocol):
 
     progress: Progress
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether its transactions take the kind's turn at the store; if not, they have a connection of their own."""
+
     async def note(self) -> None:
         """Write the numbers that wait, in a transaction of its own.
 

@@ -1,5 +1,6 @@
 """One kind's part of the graph's ledger: numbers in a batch's own statement, announcements, and a look."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypeVar
@@ -72,8 +73,15 @@ _OF_LOAD: Final = frozenset(each.name for each in fields(Load)) - {"totals", "st
 class GraphLedger:
     """A kind's part of the ledger; see `common.ledger.Ledger`. `process`: a name that no other process has."""
 
-    def __init__(self, transactions: Transactions, kind: str, process: str) -> None:
+    # Kinds that write wait for each other here; a look every few seconds would keep the others out each time.
+    takes_turns = False
+
+    def __init__(
+        self, transactions: Transactions, kind: str, process: str, *, desk: asyncio.Semaphore | None = None
+    ) -> None:
+        """`desk`: shared by all kinds of a process, for which there is one connection more than writers."""
         self._transactions, self._kind, self._process = transactions, kind, process
+        self._desk = desk or asyncio.Semaphore(1)
         self.progress = Progress()
 
     def parameters(self, note: Note, candidates: Sequence[Versioned]) -> list[dict[str, Any]]:
@@ -134,7 +142,8 @@ class GraphLedger:
 
     async def _transact(self, work: Callable[[AsyncTransaction], Awaitable[T]]) -> T:
         try:
-            return await self._transactions.run(work)
+            async with self._desk:
+                return await self._transactions.run(work)
         except (Neo4jError, DriverError, OSError, Unpackable) as error:
             raise classify(error, alone=True) from error
 

@@ -4,6 +4,7 @@ What needs work? Lock, look again and write. The first is an optimisation (of a 
 that happens), the second has the guard: it decides under the records' locks.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from operator import attrgetter
@@ -32,8 +33,10 @@ _FROM_THE_STORE = (Neo4jError, DriverError, OSError, Unpackable)  # TimeoutError
 class GraphSink:
     """One kind's nodes and edges; passes the Sink contract."""
 
-    def __init__(self, kind: str, transactions: Transactions, *, process: str = "") -> None:
-        self.ledger = GraphLedger(transactions, kind, process or process_name())
+    def __init__(
+        self, kind: str, transactions: Transactions, *, process: str = "", desk: asyncio.Semaphore | None = None
+    ) -> None:
+        self.ledger = GraphLedger(transactions, kind, process or process_name(), desk=desk)
         self._transactions = transactions
         self._steps = Steps(kind)
         self._doubts = LostCommits()

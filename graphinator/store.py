@@ -32,6 +32,7 @@ log = structlog.get_logger()
 _IDLE_SECONDS = 30.0
 # No connection gets older, used or not: the name in the URI may lead to another server by now.
 _LIFETIME_SECONDS = 300.0
+_FOR_THE_LEDGER = 1  # connection beside those of the writers
 _CLOSING_SECONDS = 2.0  # for saying goodbye: a drain has 8 for everything
 _SCHEMA_SECONDS = 360.0  # beyond what the server is given for its indexes
 
@@ -43,7 +44,8 @@ class GraphStore:
 
     def __init__(self, transactions: Transactions, *, writers: int) -> None:
         self._transactions = transactions
-        self.pool_size = writers
+        self.pool_size = writers + _FOR_THE_LEDGER
+        self._desk = asyncio.Semaphore(_FOR_THE_LEDGER)
         self._process = process_name()
         self._turns = KindLock(writers)
 
@@ -57,7 +59,7 @@ class GraphStore:
 
     def sink(self, kind: str) -> GraphSink:
         """Where a kind's records go."""
-        return GraphSink(kind, self._transactions, process=self._process)
+        return GraphSink(kind, self._transactions, process=self._process, desk=self._desk)
 
     def projection(self, kind: str) -> Projection[DecodedRecord]:
         """What a kind's sink takes of a message."""
@@ -103,7 +105,7 @@ async def open_driver(settings: Neo4jSettings, login: Login | None = None) -> As
         driver = AsyncGraphDatabase.driver(
             settings.uri,
             auth=login or Login(settings),
-            max_connection_pool_size=settings.writers,
+            max_connection_pool_size=settings.writers + _FOR_THE_LEDGER,
             connection_timeout=settings.connect_timeout,
             connection_acquisition_timeout=settings.connect_timeout,
             resolver=resolver(timeout=settings.connect_timeout),

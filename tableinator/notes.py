@@ -75,6 +75,8 @@ class TableLedger:
         self._connections, self._kind, self._process = connections, kind, process
         self.progress = Progress()
 
+    takes_turns = True
+
     async def write(self, transaction: Transaction, note: Note) -> None:
         """Add to the ledger, within a transaction."""
         for load, numbers in sorted(note.by_load.items()):

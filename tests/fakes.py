@@ -168,6 +168,8 @@ class FakeSource:
 class FakeLedger:
     """A ledger in memory, which is always there."""
 
+    takes_turns = True
+
     def __init__(self) -> None:
         self.progress = Progress()
         self.rows: dict[tuple[str, int], Numbers] = {}

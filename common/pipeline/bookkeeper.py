@@ -57,7 +57,7 @@ class Bookkeeper(Generic[R]):
 
     async def begin(self) -> None:
         """See whether the kind is paused, before anything is consumed."""
-        await self._look(in_turn=False)
+        await self._look(is_first=True)
 
     async def run(self) -> None:
         """Keep the book until cancelled."""
@@ -76,13 +76,17 @@ class Bookkeeper(Generic[R]):
         """Write everything that waits, if the store takes it."""
         await self._announce()
         if self._ledger.progress.waits:
-            await self._writer.book(self._ledger.note)
+            await self._writer.book(self._ledger.note, in_turn=self._ledger.takes_turns)
 
     async def _announce(self) -> None:
         async with self._announcing:
             for barrier in tuple(self._barriers):
                 what = announcement_of(barrier, self._metrics.kind)
-                if what is None or barrier.delivery.expired or await self._writer.book(partial(self._tell, what)):
+                if (
+                    what is None
+                    or barrier.delivery.expired
+                    or await self._writer.book(partial(self._tell, what), in_turn=self._ledger.takes_turns)
+                ):
                     self._barriers.remove(barrier)
                     self._settle(barrier)
 
@@ -97,8 +101,8 @@ class Bookkeeper(Generic[R]):
             self._metrics.control(ControlType.FILE if is_file else ControlType.EXTRACTION)
         self._batcher.recheck()  # the next control message waits for this one
 
-    async def _look(self, *, in_turn: bool = True) -> None:
-        view = await self._writer.book(self._ledger.look, in_turn=in_turn)
+    async def _look(self, *, is_first: bool = False) -> None:
+        view = await self._writer.book(self._ledger.look, in_turn=self._ledger.takes_turns and not is_first)
         if view is None:
             return
         self._metrics.load(view.newest)

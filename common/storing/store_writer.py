@@ -145,10 +145,10 @@ class StoreWriter(Generic[R]):
             return False
         return True
 
-    async def book(self, action: Callable[[], Awaitable[T]], *, in_turn: bool = True) -> T | None:
-        """Run a transaction on the ledger, once, if the store is there. Without `in_turn` it waits for no slot: before
-        anything is written there is a connection.
+    async def book(self, action: Callable[[], Awaitable[T]], *, in_turn: bool) -> T | None:
+        """Run a transaction on the ledger, once, if the store is there.
 
+        Without `in_turn` it waits for no slot: there is a connection, because nothing is written yet, or one more.
         Returns: None if that did not work: there is always a next time, and records are no worse for it.
         """
         if self._breaker.is_open:

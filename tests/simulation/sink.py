@@ -46,6 +46,8 @@ class StoreView:
 class ModelLedger:
     """One kind's part of the store's ledger, for one process."""
 
+    takes_turns = True
+
     def __init__(self, sink: "ModelSink", store: ModelStore, kind: str) -> None:
         self._sink, self._store, self._kind = sink, store, kind
         self.progress = Progress()
