@@ -177,6 +177,8 @@ class FakeLedger:
         self.announced: dict[str, Load] = {}
         self.pause: Pause | None = None
         self.fail: Callable[[], SinkError | None] = lambda: None
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     def write(self, note: Note) -> None:
         """Add to it, as a part of a transaction."""
@@ -192,12 +194,12 @@ class FakeLedger:
         return sums
 
     async def note(self) -> None:
-        self._attempt()
+        await self._attempt()
         with self.progress.taking({}) as note:
             self.write(note)
 
     async def announce(self, announcement: Announcement) -> None:
-        self._attempt()
+        await self._attempt()
         told = Load(
             load=announcement.load,
             kind=announcement.kind,
@@ -208,7 +210,7 @@ class FakeLedger:
         self.announced.setdefault(announcement.load, told)
 
     async def look(self) -> View:
-        self._attempt()
+        await self._attempt()
         newest = max((*self.announced, *(each for each, _ in self.rows)), default=None)
         if newest is None:
             return View(self.pause)
@@ -216,7 +218,8 @@ class FakeLedger:
         totals = {name: getattr(self.totals(newest), name) for name in NUMBERS}
         return View(self.pause, replace(known, totals=Totals(**totals)))
 
-    def _attempt(self) -> None:
+    async def _attempt(self) -> None:
+        await self.gate.wait()
         if (error := self.fail()) is not None:
             raise error
 

@@ -26,6 +26,9 @@ log = structlog.get_logger()
 INTERVAL = 3.0
 """Seconds between two looks: an operator who pauses a kind waits for no longer, nor does a number for the ledger."""
 
+PATIENCE = 1.0
+"""Seconds that the first look may take: while it lasts, nobody hears of a stop."""
+
 
 class Bookkeeper(Generic[R]):
     """`handing_back`: held while the source is away on purpose, here or by the hold limit, so that neither of the two
@@ -56,8 +59,12 @@ class Bookkeeper(Generic[R]):
         self._asked.set()
 
     async def begin(self) -> None:
-        """See whether the kind is paused, before anything is consumed."""
-        await self._look(is_first=True)
+        """See whether the kind is paused, before anything is consumed. A store that does not say so soon takes no records
+        either, and is asked again later.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._look(is_first=True)
 
     async def run(self) -> None:
         """Keep the book until cancelled."""

@@ -1,5 +1,6 @@
 """The ledger beside the flow: what waits is written, loads are announced, and a paused kind is left alone."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 
@@ -119,6 +120,17 @@ async def test_a_kind_that_was_paused_before_the_start_takes_nothing() -> None:
     await line.stopped_after(100)
 
     assert (line.sink.attempts, len(line.source.ready)) == ([], 1)
+
+
+@in_virtual_time
+async def test_a_store_that_says_nothing_keeps_no_start_from_being_stopped() -> None:
+    line = Line()
+    line.sink.ledger.gate.clear()
+    began = asyncio.get_running_loop().time()
+
+    await line.stopped_after(0.05)
+
+    assert asyncio.get_running_loop().time() - began < 4
 
 
 @in_virtual_time
