@@ -59,8 +59,9 @@ class Bookkeeper(Generic[R]):
         self._asked.set()
 
     async def begin(self) -> None:
-        """See whether the kind is paused, before anything is consumed. A store that does not say so soon takes no records
-        either, and is asked again later.
+        """See whether the kind is paused, before anything is consumed.
+
+        A store that does not say so soon takes no records either, and is asked again later.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
