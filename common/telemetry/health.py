@@ -21,6 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 
 from common.errors import StartRefused
 from common.loads import Pause
+from common.network.names import look_up_now
 from common.sink import StoreState
 from common.telemetry.logs import redact
 from common.telemetry.metrics import REGISTRY
@@ -46,7 +47,8 @@ class Health:
         patience: float = _CONNECTION_SECONDS,
     ) -> None:
         """`broker` says per kind whether deliveries can arrive, or need not; `paused`: by whom and why a kind is.
-        All are called from other threads. `patience`: seconds that a client has for its request."""
+        All are called from other threads. `patience`: seconds that a client has for its request, and a name server
+        for its answer."""
         self._service = service
         self._broker = broker
         self._store = store
@@ -101,7 +103,9 @@ class Health:
         Raises: StartRefused if it can't be had.
         """
         try:
-            self._server = _Server(host, port, self, patience=self._patience)
+            # The system's own look-up would hold up everything for as long as a name server is silent.
+            address = _address_of(host, port, timeout=self._patience)
+            self._server = _Server(address, port, self, patience=self._patience)
         except (OSError, UnicodeError) as error:
             raise StartRefused(
                 f"METRICS_HOST {host} with METRICS_PORT {port} can't be listened on "
@@ -118,6 +122,12 @@ class Health:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+
+
+def _address_of(host: str, port: int, *, timeout: float) -> str:
+    """The one to listen on: of a name that has both sorts, the older."""
+    found = look_up_now(host, port, timeout=timeout)
+    return next((each.host for each in found if ":" not in each.host), found[0].host)
 
 
 def _status(good: bool) -> str:

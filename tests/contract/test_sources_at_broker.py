@@ -197,8 +197,9 @@ async def deliver_odd(harness: RabbitHarness, headers: dict[str, Any], odd: Mapp
     return deliveries[0]
 
 
-def levels_of(table: dict[str, Any]) -> int:
-    return 1 + levels_of(table["t"]) if table else 1
+def levels_of(table: Any) -> int:
+    """Of which the last may be `Raw`."""
+    return 1 + levels_of(table["t"]) if isinstance(table, dict) and table else 1
 
 
 def padded(size: int) -> Properties:

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -218,6 +219,17 @@ def test_a_port_in_use_is_a_sentence(service: Service) -> None:
         StartRefused, match=rf"METRICS_PORT {service.port} can't be listened on \(Address already in use"
     ):
         other.start("127.0.0.1", service.port)
+
+
+def test_a_name_to_listen_on_that_no_name_server_answers_for_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 83."""
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait() and [])
+    health = Health("graphinator", broker=dict, store=lambda: StoreState("Neo4j", available=True), patience=0.05)
+
+    with pytest.raises(StartRefused, match=r"METRICS_HOST me\.example .*name server has not answered within 0\.05 s"):
+        health.start("me.example", 0)
+    over.set()
 
 
 def test_an_address_of_another_machine_is_a_sentence() -> None:
