@@ -351,7 +351,8 @@ async def test_a_queue_that_is_out_of_reach_is_not_taken_for_one_that_is_gone(ea
         await asyncio.to_thread(
             each_rabbitmq.rabbitmqctl,
             "eval",
-            f"rabbit_amqqueue:update({name}, fun(Q) -> amqqueue:set_state(Q, crashed) end).",
+            f"Crash = fun() -> rabbit_amqqueue:update({name}, fun(Q) -> amqqueue:set_state(Q, crashed) end) end, "
+            "try Crash() catch exit:{aborted, no_transaction} -> rabbit_misc:execute_mnesia_transaction(Crash) end.",
         )
         with pytest.raises(BrokerUnavailable, match=f"NOT_FOUND.*{queue}"):
             await queue_lengths(peer.connection, [queue])
