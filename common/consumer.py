@@ -56,6 +56,10 @@ class Store(Protocol):
         """Its name for logs, metrics and readiness."""
 
     @property
+    def address(self) -> str:
+        """Where it is, for the log."""
+
+    @property
     def pool_size(self) -> int:
         """Connections at the most."""
 
@@ -159,7 +163,7 @@ class Consumer:
         """
         settings = self._settings
         watch_store(self.service, in_use=store.pool_in_use, size=store.pool_size)
-        self._breaker = breaker = Breaker(service=self.service, store=store.name, rng=self._rng)
+        self._breaker = breaker = Breaker(service=self.service, store=store.name, address=store.address, rng=self._rng)
         letters = DeadLetterPublisher(
             self._broker, settings.names, self.service, on_confirmed=lambda letter: self._confirmed(letter)
         )

@@ -42,8 +42,9 @@ class GraphStore:
 
     name = Neo4jSettings.store_name
 
-    def __init__(self, transactions: Transactions, *, writers: int) -> None:
+    def __init__(self, transactions: Transactions, *, address: str, writers: int) -> None:
         self._transactions = transactions
+        self.address = address
         self.pool_size = writers + _FOR_THE_LEDGER
         self._desk = asyncio.Semaphore(_FOR_THE_LEDGER)
         self._process = process_name()
@@ -89,7 +90,7 @@ async def open_store(settings: GraphinatorSettings) -> AsyncIterator[GraphStore]
             transaction_timeout=neo4j.transaction_timeout,
             login=login,
         )
-        yield GraphStore(transactions, writers=neo4j.writers)
+        yield GraphStore(transactions, address=neo4j.address, writers=neo4j.writers)
 
 
 @asynccontextmanager

@@ -132,12 +132,14 @@ _DISCARDED = " + ".join(
 # By a minute late, so that the broker tells of them too; and a twentieth less, by which an increase may be too large.
 _CAME = f"round(0.95 * sum by ({BY_KIND}) (increase(spindle_dead_letters_total[5m] offset 1m)))"
 _LACKING = f"min_over_time({DEAD}[7m] offset 1m) + ({_CAME} or {DEAD} * 0) - max_over_time({DEAD}[30s])"
+# Not by a job, whose name is somebody's choice elsewhere: whoever tells of any queue tells of all.
+_ANY_QUEUE = "rabbitmq_detailed_queue_messages"
 DEAD_LETTERS_LOST = Signal(
     f"(max_over_time(({_LACKING})[5m:15s]) or {DEAD} * 0)",
     bad=0,
     when=f"and on () ({_DISCARDED} > 0)"
     f" or on ({BY_KIND}) last_over_time({DEAD}[5m]) > 0 unless on ({BY_KIND}) {DEAD}"
-    ' and on () min(min_over_time(up{job="rabbitmq-detailed"}[5m])) == 1',
+    f" and on () min_over_time((count({_ANY_QUEUE}) or vector(0))[5m:15s]) > 0",
 )
 # A broker that restarts tells of no queue, and must not begin the day again.
 DEAD_LETTERS_WAITING = Signal(f"last_over_time({DEAD}[1h])", bad=0)

@@ -53,8 +53,14 @@ _OURS: Final = {
     NotReplicated: "PostgreSQL's standby does not confirm: see synchronous_standby_names, and that the standby runs",
 }
 
-_OF_THE_DRIVER: Final = frozenset({"08000", "08001", "08003", "08006"})
-"""What the driver itself says of a connection that is gone, in words about its insides."""
+_LOST_CODES: Final = frozenset({"08000", "08001", "08003", "08006"})
+"""What the driver itself gives a connection that is gone; a pooler uses them too, and says why."""
+
+_ABOUT_ITS_STATE: Final = re.compile(
+    "cannot switch to|unexpected state|^unexpected$|another operation|connection_lost|closed in the middle"
+    "|connection (?:is|was) closed|while connecting"
+)
+"""Sentences of the driver's that say nothing but that the connection ended while it was used."""
 
 
 def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> SinkError:
@@ -70,7 +76,10 @@ def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> Si
         alarm = _alarm_of_driver(error)
         return StoreUnavailable(f"the driver refuses: {error}" if alarm else LOST, alarm=alarm)
     if isinstance(error, asyncpg.InternalClientError):
-        return StoreUnavailable(f"{LOST} in the middle of an answer")  # what the driver says of it is about its states
+        if _ABOUT_ITS_STATE.search(str(error)):
+            return StoreUnavailable(f"{LOST} in the middle of an answer")
+        stuck = f"the driver can't go on: {error}"
+        return StoreUnavailable(stuck, alarm=f"PostgreSQL can't be written to by our means, {stuck}.")
     if isinstance(error, NoWriter | NotHeeded | RowsDropped | NotReplicated):
         return StoreUnavailable(str(error), alarm=f"{_OURS[type(error)]} ({error}).")
     if isinstance(error, OSError):
@@ -92,7 +101,7 @@ def _of_server(error: asyncpg.PostgresError, *, alone: bool, copied: Sequence[in
         case Meaning.OUTAGE:
             # The message only: detail and context may show a record.
             alarm = _alarm(error)
-            is_lost = error.sqlstate in _OF_THE_DRIVER and not alarm
+            is_lost = error.sqlstate in _LOST_CODES and bool(_ABOUT_ITS_STATE.search(_message(error))) and not alarm
             return StoreUnavailable(LOST if is_lost else _said(error), alarm=alarm)
         case Meaning.RETRY:
             pooler = ", a connection pooler's doing: see docs/postgresql.md" if is_of_a_pooler(error) else ""

@@ -30,10 +30,11 @@ class TableStore:
 
     name = PostgresSettings.store_name
 
-    def __init__(self, connections: Connections, *, writers: int) -> None:
+    def __init__(self, connections: Connections, *, address: str, writers: int) -> None:
         self._connections = connections
         self._writers = writers
         self._process = process_name()
+        self.address = address
         self.pool_size = connections.size
 
     def pool_in_use(self) -> int:
@@ -68,7 +69,7 @@ async def open_store(settings: TableinatorSettings) -> AsyncIterator[TableStore]
             errors=ERRORS,
             judge=partial(_judge, address=settings.postgres.address),
         )
-        yield TableStore(connections, writers=settings.postgres.writers)
+        yield TableStore(connections, address=settings.postgres.address, writers=settings.postgres.writers)
 
 
 def _judge(error: Exception, address: str) -> Wait:

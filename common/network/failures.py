@@ -39,9 +39,9 @@ _NUMBER: Final = re.compile(r"\[Errno (-?\d+)\]")
 def in_words(error: BaseException) -> str:
     """What an error of the network says; empty if it is about something else, or nothing is known of it."""
     numbers = [error.errno] if isinstance(error, OSError) else []
-    for number in (*numbers, *map(int, _NUMBER.findall(str(error)))):
-        if number in _WORDS:
-            return _WORDS[number]
+    known = [_WORDS[number] for number in (*numbers, *map(int, _NUMBER.findall(str(error)))) if number in _WORDS]
+    if known:  # of several addresses each has its own: often one has no way, and the other says what is the matter
+        return "; ".join(dict.fromkeys(known))
     if isinstance(error, TimeoutError):
         return str(error) or NO_ANSWER  # ours say how long was waited
     return LOST if isinstance(error, ConnectionError | EOFError) and not _says_more(error) else ""

@@ -7,7 +7,7 @@ import structlog
 from common.batching.batch import Batch, BatchLimits, Item, Trigger, ranked
 from common.batching.batch_size import BatchSize
 from common.batching.batcher import Batcher
-from common.delivery import Delivery, Epoch
+from common.delivery import Epoch
 from common.pipeline.bookkeeper import Bookkeeper
 from common.pipeline.settling import Settling
 from common.quarantine.case import Case
@@ -69,22 +69,29 @@ class Writers(Generic[R]):
     async def _deliver(self, batch: Batch[R], turn: Turn) -> None:
         room = self._size.records
         self._metrics.batch(size=batch.size, trigger=batch.trigger, limit=room)
-        self._warn_of(batch.items[0].delivery)
+        self._warn_of(batch.items[0])
         is_done = await self._store(batch, turn)
         if batch.size == room or batch.trigger is Trigger.BYTES:
             self._learn(batch.size, turn)
         if is_done:
             self._report(batch.size, turn.seconds)
 
-    def _warn_of(self, delivery: Delivery) -> None:
-        """Say it before the write: there may be no afterwards. Of each channel's, which may be many, the first."""
-        if delivery.delivery_count > self._limits.alone_after and delivery.epoch is not self._warned_of:
-            self._warned_of = delivery.epoch
-            log.error(
-                "Record written alone: given out again and again, it may be what ends this process",
-                data_type=self._metrics.kind,
-                deliveries=delivery.delivery_count,
-            )
+    def _warn_of(self, item: Item[R]) -> None:
+        """Say it before the write, since there may be no afterwards: of each, since the last line names the culprit.
+
+        They may be many: only the first of a channel is an error.
+        """
+        delivery = item.delivery
+        if delivery.delivery_count <= self._limits.alone_after:
+            return
+        say = log.info if delivery.epoch is self._warned_of else log.error
+        self._warned_of = delivery.epoch
+        say(
+            "Record written alone: given out again and again, it may be what ends this process",
+            data_type=self._metrics.kind,
+            id=item.record.id,
+            deliveries=delivery.delivery_count,
+        )
 
     def _report(self, size: int, seconds: float) -> None:
         self._metrics.batch_done(seconds)

@@ -85,13 +85,17 @@ def make_context(
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it comes from."""
+    """An error and what it comes from, each member of a group too."""
     seen: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in seen:  # client libraries make rings of them
+    left = [error]
+    while left:
+        cause = left.pop(0)
+        if any(cause is each for each in seen):  # client libraries make rings of them
+            continue
         yield cause
         seen.append(cause)
-        cause = cause.__cause__ or cause.__context__
+        members = cause.exceptions if isinstance(cause, BaseExceptionGroup) else ()
+        left += [each for each in (cause.__cause__ or cause.__context__, *members) if each is not None]
 
 
 def what_is_wrong(error: BaseException, peer: Peer) -> str:

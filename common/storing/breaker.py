@@ -57,14 +57,16 @@ class _Phase(Enum):
 class Breaker:
     """The breaker of one store."""
 
-    def __init__(self, *, service: str, store: str, rng: random.Random | None = None) -> None:
+    def __init__(self, *, service: str, store: str, address: str = "", rng: random.Random | None = None) -> None:
+        """`address`: where the store is, for the log and for readiness."""
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._service, self._store = service, store
+        self._at = {"address": address} if address else {}
         self._phase = _Phase.CLOSED
         self._trial: Attempts | None = None  # the one write of the half-open phase, while it is under way
         self._waiting = 0
         self._kept = 0  # writes that were begun and not answered: batches, as a rule
-        self._trouble = Trouble(log.bind(store=store), lambda: {"batches_kept": self._kept})
+        self._trouble = Trouble(log.bind(store=store, **self._at), lambda: {"batches_kept": self._kept})
         self._is_away = False  # in this trouble, something else than conflicts was the matter
         self._probe: Probe
         self._is_probe_made_up = False  # whether a writer that waits has a better one
@@ -214,7 +216,8 @@ class Breaker:
         if error.pause is not None:
             self._quiet_until = asyncio.get_running_loop().time() + self._rng.uniform(*error.pause)
         self._phase, self._trial = _Phase.OPEN, None
-        self.state = StoreState(self._store, available=False, detail=str(error), alarm=error.alarm, since=since)
+        detail = ": ".join((*self._at.values(), str(error)))
+        self.state = StoreState(self._store, available=False, detail=detail, alarm=error.alarm, since=since)
         self._show()
         self._tell()
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.dead_letters import DeadLetter
 from common.delivery import Delivery, Epoch, Properties
@@ -258,17 +259,24 @@ async def test_a_blocked_broker_holds_the_letters_and_is_said_to(own_rabbitmq: O
     async with peer_of(own_rabbitmq.url) as peer:
         await declare(peer.connection, names, SERVICE, KIND)
     await memory_alarm(own_rabbitmq, on=True)
-    async with publishing(own_rabbitmq.url, names) as desk:
-        desk.publisher.put(letters(10))
-        await until(lambda: desk.publisher.blocked)
-        blocked = REGISTRY.get_sample_value("spindle_publishing_blocked", {"service": SERVICE})
-        await asyncio.sleep(1.0)
-        confirmed_while_blocked = len(desk.confirmed)
+    with capture_logs() as lines:
+        async with publishing(own_rabbitmq.url, names) as desk:
+            desk.publisher.put(letters(10))
+            await until(lambda: desk.publisher.blocked)
+            desk.publisher.put(letters(1))
+            blocked = REGISTRY.get_sample_value("spindle_publishing_blocked", {"service": SERVICE})
+            await asyncio.sleep(1.0)
+            confirmed_while_blocked = len(desk.confirmed)
 
-        await memory_alarm(own_rabbitmq, on=False)
-        await desk.publisher.drained()
+            await memory_alarm(own_rabbitmq, on=False)
+            await desk.publisher.drained()
 
-    assert (blocked, confirmed_while_blocked, len(desk.confirmed)) == (1, 0, 10)
+    assert (blocked, confirmed_while_blocked, len(desk.confirmed)) == (1, 0, 11)
+    said = [(line["event"], line.get("reason")) for line in lines if line["event"].startswith("Dead letters")]
+    assert said == [
+        ("Dead letters are waiting for the broker", "the broker blocks publishing (memory or disk alarm)"),
+        ("Dead letters are taken again", None),
+    ]
 
 
 async def test_it_can_be_cancelled_while_the_broker_blocks(own_rabbitmq: OwnRabbitMQ) -> None:

@@ -24,6 +24,7 @@ class StoreView:
 
     name = "model"
     pool_size = 8
+    address = ""
 
     def __init__(self, life: "Life") -> None:
         self._life = life

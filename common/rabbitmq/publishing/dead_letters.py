@@ -25,6 +25,8 @@ from common.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
+_OVER = "Dead letters are taken again"
+
 _AT_ONCE = 100
 """Letters handed to the socket together; those that expire before their turn are not published at all."""
 
@@ -92,8 +94,8 @@ class DeadLetterPublisher:
             while True:
                 await self._condition.until(lambda: self._confirmed)
                 self._on_confirmed(self._confirmed.popleft())
-                if not self.unconfirmed:
-                    self._trouble.over("No dead letter waits any more")
+                if not self.unconfirmed:  # what has expired meanwhile waits no more, either
+                    self._trouble.over(_OVER)
                 self._condition.notify()
 
     async def _publish(self) -> None:
@@ -124,6 +126,8 @@ class DeadLetterPublisher:
                 self._refused = False
             else:
                 waits = delays()
+            if not channel.connection.unblocked.is_set():
+                self._complain("the broker blocks publishing (memory or disk alarm)")
             await channel.connection.unblocked.wait()
             if channel.is_over:
                 raise BrokerUnavailable(self._reason or "channel closed")
@@ -155,6 +159,8 @@ class DeadLetterPublisher:
     def _judge(self, message: Message, taken: bool) -> None:
         if taken:
             self._confirmed.append(message.about)
+            if not self._refused:
+                self._trouble.over(_OVER)
         else:
             self._refused = True
             self._complain(f"no queue is bound to {message.exchange}" if message.returned else "refused by the broker")

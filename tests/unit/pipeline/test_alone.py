@@ -7,7 +7,7 @@ from tests.virtual_time import in_virtual_time
 
 
 @in_virtual_time
-async def test_of_what_is_written_alone_the_first_of_each_channel_is_said() -> None:
+async def test_what_is_written_alone_is_named_before_and_the_first_of_each_channel_is_an_error() -> None:
     """Ten thousand moved messages were ten thousand lines of alarm."""
     line = Line(size=50)
     line.source.put(*bodies(*range(1, 101)), delivery_count=11)
@@ -19,6 +19,10 @@ async def test_of_what_is_written_alone_the_first_of_each_channel_is_said() -> N
             line.source.put(*bodies(*range(101, 111)), delivery_count=12)
             await line.until(line.settled)
 
-    said = [entry["deliveries"] for entry in logs if entry["event"].startswith("Record written alone")]
-    assert said == [11, 12]
+    said = [entry for entry in logs if entry["event"].startswith("Record written alone")]
+    assert [(each["id"], each["deliveries"]) for each in said if each["log_level"] == "error"] == [
+        ("1", 11),
+        ("101", 12),
+    ]
+    assert [each["id"] for each in said] == [str(number) for number in range(1, 111)]
     assert {len(batch) for batch in line.sink.batches} == {1}

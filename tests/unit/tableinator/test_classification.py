@@ -267,6 +267,7 @@ def test_a_lost_connection_is_an_outage_without_alarm(error: Exception) -> None:
     [
         (asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"), LOST_MIDWAY),
         (asyncpg.InterfaceError("cannot perform operation: connection is closed"), "the connection was lost"),
+        (server_error("08006", M="server conn crashed?"), "server conn crashed? (08006)"),
         (asyncpg.ConnectionDoesNotExistError("unexpected connection_lost() call"), "the connection was lost"),
         (
             ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)"),
@@ -278,6 +279,15 @@ def test_a_lost_connection_is_an_outage_without_alarm(error: Exception) -> None:
 )
 def test_what_is_the_matter_is_said_in_an_operators_words(error: Exception, words: str) -> None:
     assert str(classify(error, alone=False)) == words
+
+
+def test_what_the_driver_can_not_do_is_no_lost_connection_and_needs_a_person() -> None:
+    """Fault 27."""
+    problem = classify(asyncpg.InternalClientError("no binary format encoder for type int2vector"), alone=True)
+
+    assert isinstance(problem, StoreUnavailable)
+    assert str(problem) == "the driver can't go on: no binary format encoder for type int2vector"
+    assert problem.alarm is not None and "int2vector" in problem.alarm
 
 
 def test_another_complaint_of_the_driver_is_an_outage_with_an_alarm() -> None:
