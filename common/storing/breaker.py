@@ -67,6 +67,9 @@ class Breaker:
         self._waiting = 0
         self._kept = 0  # writes that were begun and not answered: batches, as a rule
         self._trouble = Trouble(log.bind(store=store, **self._at), lambda: {"batches_kept": self._kept})
+        self._is_doubted = (
+            False  # a write has failed after a probe was answered: now only a commit says that it is over
+        )
         self._is_away = False  # in this trouble, something else than conflicts was the matter
         self._probe: Probe
         self._is_probe_made_up = False  # whether a writer that waits has a better one
@@ -174,8 +177,10 @@ class Breaker:
     def committed(self) -> None:
         """A write is done: the store is there."""
         self._delays = None
+        self._is_doubted = False
         if self.is_open:
             self._close()
+        self._be_over()
 
     def ended(self, attempts: "Attempts", *, is_answer: bool) -> None:
         """A write was refused, or was broken off before it was answered."""
@@ -210,6 +215,7 @@ class Breaker:
 
     def _open(self, error: StoreUnavailable) -> None:
         since = asyncio.get_running_loop().time() if self.state.available else self.state.since
+        self._is_doubted = self._is_doubted or self._phase is _Phase.HALF_OPEN
         self._complain(error)
         if error.alarm is not None and error.alarm != self.state.alarm:
             log.error("Store needs attention", store=self._store, alarm=error.alarm)
@@ -239,12 +245,16 @@ class Breaker:
             self._close()
 
     def _close(self) -> None:
-        self._trouble.over("Store available again" if self._is_away else "Writing again after conflicts")
-        self._is_away = False
+        if not self._is_doubted:
+            self._be_over()
         self._phase, self._trial = _Phase.CLOSED, None
         self.state = StoreState(self._store, available=True)
         self._show()
         self._tell()
+
+    def _be_over(self) -> None:
+        self._trouble.over("Store available again" if self._is_away else "Writing again after conflicts")
+        self._is_away = False
 
     async def _change(self) -> None:
         await self._changed.wait()

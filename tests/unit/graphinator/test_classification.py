@@ -288,12 +288,31 @@ def test_a_lost_connection_is_an_outage_without_an_alarm() -> None:
     assert outage.alarm is None
 
 
+def unrouted(*members: Exception) -> ServiceUnavailable:
+    """As the driver says that no router answers: what each said is in a group."""
+    error = ServiceUnavailable("Unable to retrieve routing information")
+    error.__cause__ = ExceptionGroup("routers", list(members))
+    return error
+
+
+def test_what_is_wrong_with_the_certificates_of_all_routers_has_an_alarm() -> None:
+    flaw = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
+    flaw.verify_code, flaw.verify_message = 18, "self-signed certificate"
+
+    outage = classify(unrouted(flaw))
+
+    assert isinstance(outage, StoreUnavailable)
+    assert outage.alarm is not None and "NEO4J_TLS_CA_FILE" in outage.alarm
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (ServiceUnavailable("Couldn't connect to x:1 (resolved to ()):\n(reason [Errno 111] Connect call …)"), REFUSED),
         (SessionExpired("Failed to read from defunct connection IPv4Address(('x', 1))"), "the connection was lost"),
         (ServiceUnavailable("Couldn't connect to x:1"), "it takes no connection"),
+        (unrouted(ConnectionRefusedError(111, "Connect call failed")), REFUSED),
+        (unrouted(OSError("no idea")), "no member of the cluster tells where to write"),
         (ConnectionAcquisitionTimeoutError("failed to obtain a connection from the pool"), "no answer in time"),
         (ConnectionResetError(104, "Connection reset by peer"), "the connection was lost"),
         (TimeoutError("no answer within 65 s"), "no answer within 65 s"),

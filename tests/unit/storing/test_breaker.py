@@ -457,3 +457,25 @@ async def test_a_drain_says_nothing_more_of_an_outage() -> None:
             await asyncio.sleep(100)
 
     assert [line["event"] for line in lines] == ["Store unavailable, holding"]
+
+
+@in_virtual_time
+async def test_a_store_that_takes_probes_and_no_commit_is_not_said_to_be_back() -> None:
+    is_gone = False
+    with capture_logs() as lines:
+        async with running() as (breaker, store):
+            store.is_kind_to_probes = True  # as with a full disk
+            task = writing(breaker, store, "a", gone=lambda: is_gone)
+            await asyncio.sleep(20)
+            is_gone = True  # as at the hold limit
+            with pytest.raises(Released):
+                await task
+            await asyncio.sleep(20)
+            was_open = breaker.is_open
+            store.error = None
+            await writing(breaker, store, "b")
+
+    away, back = "Store unavailable, holding", "Store available again"
+    assert not was_open
+    assert [line["event"] for line in lines] == [away, away, back]
+    assert lines[-1]["seconds"] >= 40
