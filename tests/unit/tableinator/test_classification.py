@@ -282,7 +282,6 @@ def test_what_is_the_matter_is_said_in_an_operators_words(error: Exception, word
 
 
 def test_what_the_driver_can_not_do_is_no_lost_connection_and_needs_a_person() -> None:
-    """Fault 27."""
     problem = classify(asyncpg.InternalClientError("no binary format encoder for type int2vector"), alone=True)
 
     assert isinstance(problem, StoreUnavailable)
