@@ -69,6 +69,7 @@ _MEMORY = (
     "dbms.memory.transaction.total.max and db.memory.transaction.total.max"
 )
 _CONSTRAINT = "Neo4j has a constraint that is not ours and that a record breaks: look at SHOW CONSTRAINTS"
+_LEDGER = "Neo4j has a constraint that refuses the ledger's nodes (:SpindleProgress): look at SHOW CONSTRAINTS"
 _SLOW = "Neo4j can't write a single record within NEO4J_TRANSACTION_TIMEOUT: look at the server's load and locks"
 
 # After three wrong logins Neo4j refuses the right one too, for 5 s from the last one on. So the wrong one is not tried
@@ -158,6 +159,14 @@ class Unpackable(Exception):
     """A value that the driver can't send (a number beyond 64 bits, half of a surrogate pair): nothing was sent."""
 
 
+_OF_THE_LEDGER = re.compile(r"Node\(\d+\) (already exists )?with label `Spindle\w+`")
+"""How the server begins to say that a constraint, ours or another's, refuses a node of the ledger."""
+
+
+def _is_of_the_ledger(error: Exception) -> bool:
+    return isinstance(error, Neo4jError) and _OF_THE_LEDGER.match(error.message or "") is not None
+
+
 def classify(error: Exception, *, alone: bool = False, again: bool = False) -> SinkError:
     """Translate an error of the driver; pure.
 
@@ -184,6 +193,8 @@ def classify(error: Exception, *, alone: bool = False, again: bool = False) -> S
 
 def row_of(error: Exception) -> Row:
     """The row that decides about an error."""
+    if _is_of_the_ledger(error):
+        return Row("", Meaning.OUTAGE, alarm=_LEDGER)
     if isinstance(error, Neo4jError):
         return _row_of_status(error) or _row_of_code(error.code or "", error.message or "")
     if isinstance(error, Unpackable):

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from neo4j import AsyncTransaction
@@ -69,7 +69,7 @@ class GraphSink:
 
         Raises: as `write`.
         """
-        await self._transact(partial(self._force, read(record)), alone=True)
+        await self._transact(partial(self._force, read(record), notes=self.ledger.trial()), alone=True)
 
     async def _transact(self, work: Callable[[AsyncTransaction], Awaitable[T]], *, alone: bool) -> T:
         """Run work in a transaction, and translate what the driver raises."""
@@ -123,8 +123,10 @@ class GraphSink:
         await transaction.commit()
         return True
 
-    async def _force(self, record: GraphRecord, transaction: AsyncTransaction) -> None:
-        await self._steps.store(transaction, [record], force=True)
+    async def _force(
+        self, record: GraphRecord, transaction: AsyncTransaction, *, notes: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        await self._steps.store(transaction, [record], force=True, notes=notes)
 
 
 def _without_candidates(batch: Sequence[Unread], outcomes: Sequence[Outcome]) -> dict[str, Numbers]:

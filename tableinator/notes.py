@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
+from common.errors import StoreUnavailable, WriteConflict
 from common.ledger import View
-from common.loads import Announcement, Load, Pause, State, Totals
-from common.progress import NUMBERS, Note, Progress
+from common.loads import UNKNOWN, Announcement, Load, Pause, State, Totals
+from common.progress import NUMBERS, Note, Numbers, Progress
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.transaction import Transaction
@@ -65,6 +66,9 @@ SELECT newest.load, $1 AS kind, coalesce(state, 'running') AS state, announced_a
 FROM newest CROSS JOIN totals LEFT JOIN spindle_loads ON spindle_loads.load = newest.load AND kind = $1
 """
 
+_NOBODY: Final = -1
+"""No writer's number."""
+
 _TOTALS: Final = frozenset(each.name for each in fields(Totals))
 
 
@@ -78,7 +82,29 @@ class TableLedger:
     takes_turns = True
 
     async def write(self, transaction: Transaction, note: Note) -> None:
-        """Add to the ledger, within a transaction."""
+        """Add to the ledger, within a transaction.
+
+        Raises: StoreUnavailable, WriteConflict: whatever is the matter with the ledger, it is no record's fault.
+        """
+        try:
+            await self._write(transaction, note)
+        except ERRORS as error:
+            problem = classify(error, alone=True)
+            if isinstance(problem, StoreUnavailable | WriteConflict):
+                raise problem from error
+            alarm = (
+                f"PostgreSQL refuses spindle_progress, the ledger's table: look at its triggers and locks ({problem})."
+            )
+            raise StoreUnavailable(str(problem), alarm=alarm) from error
+
+    async def try_to_write(self, transaction: Transaction) -> None:
+        """Write what `write` would, in a transaction that is rolled back.
+
+        Raises: as `write`.
+        """
+        await self.write(transaction, Note(_NOBODY, {UNKNOWN: Numbers()}))
+
+    async def _write(self, transaction: Transaction, note: Note) -> None:
         for load, numbers in sorted(note.by_load.items()):
             counted = [getattr(numbers, name) for name in NUMBERS]
             await transaction.execute(_NOTE, load, self._kind, self._process, note.writer, *counted, numbers.last_error)

@@ -62,10 +62,10 @@ async def prepare_tables(connections: Connections, kinds: Sequence[str]) -> None
         if problem := encoding_problem(await encoding_of(transaction)):
             raise StartRefused(f"PostgreSQL's database can't be used as it is: {problem}.")
         found = await find_tables(transaction, kinds)
-        without_ledger = bool(await missing_of_ledger(transaction))
+        lacking = await missing_of_ledger(transaction)
     missing = [kind for kind in kinds if kind not in found]
-    if missing or without_ledger:
-        await _create(connections, missing, with_ledger=without_ledger)
+    if missing or lacking:
+        await _create(connections, missing, lacking)
     async with connections.transaction() as transaction:
         found = await find_tables(transaction, kinds)
         problems = [f"{kind}: {problem}" for kind, table in found.items() for problem in differences(kind, table)]
@@ -119,22 +119,29 @@ async def ledger_problems(transaction: Transaction) -> list[str]:
     return [f"the ledger: this user lacks privileges; {grants}, as its owner; {GRANTS} has what each login needs"]
 
 
-async def _create(connections: Connections, kinds: Sequence[str], *, with_ledger: bool) -> None:
-    """Make what is missing, in one transaction: a table without its ledger is never seen."""
+async def _create(connections: Connections, kinds: Sequence[str], lacking: Sequence[str]) -> None:
+    """Make what is missing, in one transaction: a table without its ledger is never seen.
+
+    `lacking`: of the ledger. What only an operator reads of it stays away if this user may not make it.
+    """
+    what_to_do = f"as one who may, run {ledger.MADE_BY}, or start tableinator once with a login that may create."
     async with connections.transaction() as transaction:
         lz4 = bool(await transaction.fetch(LZ4))
         statements = [creation(kind, lz4=lz4) for kind in kinds]
         await transaction.fetch("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await _run(transaction, statements, how_to_create(statements))
-        if with_ledger:
-            what_to_do = (
-                f"as one who may, run {ledger.MADE_BY}, or start tableinator once with a login that may create."
-            )
-            await _run(transaction, ledger.STATEMENTS, what_to_do)
+        if lacking:
+            try:
+                await _run(transaction, ledger.STATEMENTS, what_to_do)
+            except StartRefused:
+                if kinds or set(lacking) & set(ledger.PRIVILEGES):
+                    raise
+                log.warning("The ledger lacks what operators read", missing=",".join(lacking), action=what_to_do)
+                return
         await transaction.commit()
     if kinds:
         log.info("Tables created", tables=",".join(kinds), compression="lz4" if lz4 else "none")
-    if with_ledger:
+    if lacking:
         log.info("Ledger created", tables=",".join(ledger.TABLES))
 
 

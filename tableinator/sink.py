@@ -64,6 +64,7 @@ class TableSink:
         try:
             async with self._connections.transaction() as transaction:
                 await overwrite(transaction, self._statements, record)
+                await self.ledger.try_to_write(transaction)
         except Outrun as error:
             raise WriteConflict("another replica has just stored the record of the probe") from error
         except ERRORS as error:

@@ -5,9 +5,10 @@ away it asks again later, and no record waits for it.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Generic
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -15,6 +16,7 @@ from common.batching.batch import Barrier
 from common.batching.batcher import Batcher
 from common.delivery import Source, load_of
 from common.envelope import ControlType, FileComplete
+from common.errors import BatchTooLarge, RecordsRefused, SinkError
 from common.ledger import Ledger, View
 from common.loads import UNKNOWN, Announcement, Pause
 from common.sink import R
@@ -23,11 +25,19 @@ from common.telemetry.metrics import KindMetrics
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 INTERVAL = 3.0
 """Seconds between two looks: an operator who pauses a kind waits for no longer, nor does a number for the ledger."""
 
 PATIENCE = 1.0
 """Seconds that the first look may take: while it lasts, nobody hears of a stop."""
+
+AGAIN = 0.5
+"""Seconds until the next first look."""
+
+LARGEST = 2**63 - 1
+"""The largest number that a store's integer holds."""
 
 
 class Bookkeeper(Generic[R]):
@@ -49,6 +59,7 @@ class Bookkeeper(Generic[R]):
         self._metrics, self._handing_back = metrics, handing_back
         self._barriers: list[Barrier] = []
         self._announcing = asyncio.Lock()
+        self._refusal = ""
         self._asked = asyncio.Event()
         self.pause: Pause | None = None
         """Why nothing is consumed now, if an operator has paused the kind."""
@@ -59,13 +70,20 @@ class Bookkeeper(Generic[R]):
         self._asked.set()
 
     async def begin(self) -> None:
-        """See whether the kind is paused, before anything is consumed.
-
-        A store that does not say so soon takes no records either, and is asked again later.
+        """See whether the kind is paused, before anything is consumed: again and again until the store says, or until
+        the process drains.
         """
-        with suppress(TimeoutError):
+        while not self._writer.is_stopping:
+            if await self._first_look():
+                return
+            await asyncio.sleep(AGAIN)
+
+    async def _first_look(self) -> bool:
+        try:
             async with asyncio.timeout(PATIENCE):
-                await self._look(is_first=True)
+                return await self._look(is_first=True)
+        except TimeoutError:
+            return False
 
     async def run(self) -> None:
         """Keep the book until cancelled."""
@@ -84,23 +102,37 @@ class Bookkeeper(Generic[R]):
         """Write everything that waits, if the store takes it."""
         await self._announce()
         if self._ledger.progress.waits:
-            await self._writer.book(self._ledger.note, in_turn=self._ledger.takes_turns)
+            await self._ask(self._ledger.note)
 
     async def _announce(self) -> None:
         async with self._announcing:
             for barrier in tuple(self._barriers):
                 what = announcement_of(barrier, self._metrics.kind)
-                if (
-                    what is None
-                    or barrier.delivery.expired
-                    or await self._writer.book(partial(self._tell, what), in_turn=self._ledger.takes_turns)
-                ):
+                if what is None or barrier.delivery.expired or await self._ask(partial(self._tell, what)):
                     self._barriers.remove(barrier)
                     self._settle(barrier)
 
     async def _tell(self, announcement: Announcement) -> bool:
-        await self._ledger.announce(announcement)
+        try:
+            await self._ledger.announce(announcement)
+        except (RecordsRefused, BatchTooLarge) as error:
+            # A statement that the store never takes is lost: what a check finds does not need it.
+            log.warning("The store refuses what a control message says", data_type=self._metrics.kind, error=str(error))
         return True
+
+    async def _ask(self, action: Callable[[], Awaitable[T]]) -> T | None:
+        """Run a transaction on the ledger. Returns: None if it has to be run again later."""
+        try:
+            return await self._writer.book(action, in_turn=self._ledger.takes_turns)
+        except (RecordsRefused, BatchTooLarge) as error:
+            self._refused(error)
+            return None
+
+    def _refused(self, error: SinkError) -> None:
+        """Say that the store refuses the ledger, once for as long as it says the same."""
+        if str(error) != self._refusal:
+            log.warning("The store refuses the ledger", data_type=self._metrics.kind, error=str(error))
+        self._refusal = str(error)
 
     def _settle(self, barrier: Barrier) -> None:
         is_file = isinstance(barrier.control, FileComplete)
@@ -109,12 +141,18 @@ class Bookkeeper(Generic[R]):
             self._metrics.control(ControlType.FILE if is_file else ControlType.EXTRACTION)
         self._batcher.recheck()  # the next control message waits for this one
 
-    async def _look(self, *, is_first: bool = False) -> None:
-        view = await self._writer.book(self._ledger.look, in_turn=self._ledger.takes_turns and not is_first)
+    async def _look(self, *, is_first: bool = False) -> bool:
+        """Returns: whether the store has answered. One that can't tell a pause, now or ever, pauses nothing."""
+        try:
+            view = await self._writer.book(self._ledger.look, in_turn=self._ledger.takes_turns and not is_first)
+        except (RecordsRefused, BatchTooLarge) as error:
+            self._refused(error)
+            return True
         if view is None:
-            return
+            return False
         self._metrics.load(view.newest)
         await self._obey(view)
+        return True
 
     async def _obey(self, view: View) -> None:
         was_paused, self.pause = self.pause is not None, view.pause
@@ -144,9 +182,15 @@ def announcement_of(barrier: Barrier, kind: str) -> Announcement | None:
     control = barrier.control
     if isinstance(control, FileComplete):
         load = barrier.delivery.load or _load_in(control.file) or UNKNOWN
-        return Announcement(load=load, kind=kind, published=control.total_processed, file=control.file or None)
+        published = control.total_processed if 0 <= control.total_processed <= LARGEST else None
+        return Announcement(load=load, kind=kind, published=published, file=_storable(control.file) or None)
     load_named = load_of(control.version)
     return Announcement(load=load_named, kind=kind) if load_named else None
+
+
+def _storable(text: str) -> str:
+    """What every store takes of a text: no store needs all of a file's name, and PostgreSQL takes no NUL."""
+    return text.replace("\0", "")[:200]
 
 
 def _load_in(file: str) -> str | None:

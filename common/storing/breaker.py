@@ -89,6 +89,11 @@ class Breaker:
         """Whether writers hold."""
         return self._phase is not _Phase.CLOSED
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the process drains."""
+        return self._is_stopping
+
     async def run(self) -> None:
         """Probe while the store is away, also if nobody waits; until cancelled, or until the process drains."""
         while not self._is_stopping:

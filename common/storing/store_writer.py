@@ -18,6 +18,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+
 _RESULTS: dict[type[SinkError], Result] = {
     RecordsRefused: Result.REFUSED,
     BatchTooLarge: Result.TOO_LARGE,
@@ -78,6 +79,8 @@ class StoreWriter(Generic[R]):
         self._metrics = metrics
         self._slots = slots
         self._is_over = False
+        self._trouble = ""  # what the ledger's last transaction failed with
+        self._has_complained = False
         self._writing = 0
         self._at_rest = asyncio.Event()
         self._at_rest.set()
@@ -149,7 +152,8 @@ class StoreWriter(Generic[R]):
         """Run a transaction on the ledger, once, if the store is there.
 
         Without `in_turn` it waits for no slot: there is a connection, because nothing is written yet, or one more.
-        Returns: None if that did not work: there is always a next time, and records are no worse for it.
+        Returns: None if the store is away or busy: there is a next time, and records are no worse for it.
+        Raises: RecordsRefused, BatchTooLarge: it takes other things, and never this.
         """
         if self._breaker.is_open:
             return None
@@ -157,12 +161,27 @@ class StoreWriter(Generic[R]):
         try:
             if in_turn:
                 await turn.take_slot()
-            return await action()
-        except SinkError as error:
-            log.debug("The ledger was not written", data_type=self._metrics.kind, reason=str(error))
+            answer = await action()
+        except (StoreUnavailable, WriteConflict) as error:
+            self._complain(error)
             return None
         finally:
             await turn.give_slot_back()
+        self._trouble = ""
+        return answer
+
+    def _complain(self, error: StoreUnavailable | WriteConflict) -> None:
+        """Say what is the matter with the ledger if it goes on, once for as long as it is the same."""
+        is_again, self._trouble = self._trouble == str(error), str(error)
+        if is_again and not self._has_complained:
+            reason = getattr(error, "alarm", None) or str(error)
+            log.warning("The ledger can't be written", data_type=self._metrics.kind, reason=reason)
+        self._has_complained = is_again
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the process drains."""
+        return self._breaker.is_stopping
 
     async def _write(self, records: Sequence[R]) -> Outcomes:
         self._writing += 1

@@ -8,7 +8,7 @@ from typing import Final
 import asyncpg
 
 from common.errors import SinkError, StartRefused
-from common.ops.checks import Check, Findings, State, sentence_of
+from common.ops.checks import Check, Findings, sentence_of
 from common.sink import Outcome
 from tableinator import ledger
 from tableinator.classification import ERRORS, classify
@@ -242,10 +242,7 @@ async def _tables(transaction: Transaction, kinds: Sequence[str]) -> list[Check]
                 f"{', '.join(missing)} are missing and can't be created ({error.args[0]}): {how_to_create(statements)}",
             )
         ]
-    book = await _ledger(transaction)
-    if book.state is State.FAILED:  # the transaction is over
-        return [*_tables_found(missing), book]
-    return [*_tables_found(missing), book, await _writing(transaction, kinds)]
+    return [*_tables_found(missing), await _ledger(transaction), await _writing(transaction, kinds)]
 
 
 async def _ledger(transaction: Transaction) -> Check:
@@ -253,13 +250,15 @@ async def _ledger(transaction: Transaction) -> Check:
     missing = await missing_of_ledger(transaction)
     if not missing:
         return _found.ok("ledger", "It exists, with the privileges that are needed.")
+    await transaction.execute("SAVEPOINT ledger")
     try:
         for statement in ledger.STATEMENTS:
             await transaction.execute(statement)
     except asyncpg.PostgresError as error:
-        return _found.failed(
-            "ledger", f"{', '.join(missing)} are missing and can't be created ({error.args[0]}): run {ledger.MADE_BY}."
-        )
+        await transaction.execute("ROLLBACK TO SAVEPOINT ledger")
+        sentence = f"{', '.join(missing)} are missing and can't be created ({error.args[0]}): run {ledger.MADE_BY}."
+        is_needed = bool(set(missing) & set(ledger.PRIVILEGES))
+        return _found.failed("ledger", sentence) if is_needed else _found.warning("ledger", sentence)
     return _found.ok("ledger", "It does not exist yet: tableinator may create it.")
 
 

@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 
 from common.errors import StoreUnavailable
+from common.kinds import KINDS
 from common.loads import Checked, Load, Removed, State
+from common.ops import checks
 from graphinator import ledger as graph_ledger
 from graphinator.ops import ledger as of_graph
 from graphinator.ops.doctor import check_graph
 from graphinator.schema import statement_of
 from tableinator import ledger
 from tableinator.ops import ledger as of_tables
+from tableinator.ops.doctor import check_tables
 from tableinator.store import open_store
 from tableinator.tables import creation
 from tests.integration import graphs, tables
+from tests.integration.test_grants_postgresql import granted
 from tests.servers import servers
 from tests.servers.grants import FOLDER
 
@@ -126,6 +130,55 @@ async def test_a_table_of_the_ledger_that_is_gone_is_an_outage_and_no_fault_of_a
         assert await tables.fetch(dsn, "SELECT FROM artists") == []
         await tables.run(dsn, "ALTER TABLE elsewhere RENAME TO spindle_progress")
         assert (await store.sink("artists").write([tables.row("1")])).new == 1
+
+
+@pytest.mark.parametrize("raised", ["22012", "23514", "P0001", "57014"])
+async def test_what_refuses_the_ledger_is_never_a_records_fault(dsn: str, raised: str) -> None:
+    await tables.run(
+        dsn,
+        f"""CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{raised}'; END $$""",
+        "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON spindle_progress FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    async with open_store(tables.settings(dsn)) as store:
+        sink = store.sink("artists")
+        for attempt in (sink.write([tables.row("1"), tables.row("2")]), sink.probe(tables.row("1"))):
+            with pytest.raises(StoreUnavailable) as found:
+                await attempt
+            assert "spindle_progress" in (found.value.alarm or "")
+
+
+async def test_a_constraint_that_refuses_the_graphs_ledger_is_never_a_records_fault(
+    empty_neo4j: servers.Neo4j,
+) -> None:
+    async with graphs.opened(empty_neo4j) as store:
+        await graphs.fetch(empty_neo4j, "CREATE (:SpindleProgress {kind: 'artists'})")
+        await graphs.fetch(empty_neo4j, "CREATE CONSTRAINT strange FOR (n:SpindleProgress) REQUIRE n.kind IS UNIQUE")
+        try:
+            with pytest.raises(StoreUnavailable) as found:
+                await store.sink("artists").write([graphs.record("artists", "1"), graphs.record("artists", "2")])
+        finally:
+            await graphs.fetch(empty_neo4j, "DROP CONSTRAINT strange")
+
+    assert "SpindleProgress" in (found.value.alarm or "")
+
+
+async def test_without_what_only_operators_read_a_login_of_few_rights_starts_all_the_same(
+    postgres: servers.Postgres,
+) -> None:
+    async with granted(postgres) as desk:
+        await desk.start("setup")
+        await tables.run(desk.admin, "DROP FUNCTION spindle_as_of", "DROP VIEW spindle_failed")
+
+        await desk.write("tableinator")
+        sentences = [
+            (check.state, check.sentence)
+            for check in await check_tables(tables.settings(desk.dsn("tableinator")).postgres, KINDS, connections=1)
+            if check.name == "ledger"
+        ]
+
+    assert [state for state, _ in sentences] == [checks.State.WARNING]
+    assert "spindle_failed" in sentences[0][1]
 
 
 async def test_the_ledger_is_left_out_of_what_doctor_counts(empty_neo4j: servers.Neo4j) -> None:

@@ -5,11 +5,12 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.batching.batch import Barrier
 from common.delivery import Delivery, Epoch, Properties
 from common.envelope import Control, ExtractionComplete, FileComplete
-from common.errors import StoreUnavailable
+from common.errors import RecordsRefused, Refusal, StoreUnavailable
 from common.loads import Announcement, Pause
 from common.pipeline.bookkeeper import INTERVAL, announcement_of
 from tests.fakes import body
@@ -38,10 +39,11 @@ async def test_a_load_is_announced_once_all_before_it_is_stored_and_then_the_mes
 @in_virtual_time
 async def test_a_load_is_not_settled_before_its_announcement_is_stored() -> None:
     line = Line()
-    line.sink.ledger.fail = lambda: StoreUnavailable("away")
-    line.source.put(FILE_COMPLETE, load=LOAD)
 
     async with line.running():
+        await asyncio.sleep(1)
+        line.sink.ledger.fail = lambda: StoreUnavailable("away")
+        line.source.put(FILE_COMPLETE, load=LOAD)
         await line.until(lambda: not line.source.ready)
         with pytest.raises(TimeoutError):
             await line.until(line.settled, within=60)
@@ -49,6 +51,30 @@ async def test_a_load_is_not_settled_before_its_announcement_is_stored() -> None
         await line.until(line.settled, within=2 * INTERVAL)
 
     assert list(line.sink.ledger.announced) == [LOAD]
+
+
+@in_virtual_time
+async def test_an_announcement_that_the_store_refuses_is_settled_and_holds_up_nothing() -> None:
+    line = Line()
+
+    async with line.running():
+        await asyncio.sleep(1)
+        line.source.put(FILE_COMPLETE, body(1), EXTRACTION_COMPLETE, load=LOAD)
+        line.sink.ledger.fail = lambda: RecordsRefused(Refusal("DataError", "22021", ""), positions=None, certain=True)
+        await line.until(line.settled, within=60)
+
+    assert (line.sink.ledger.announced, list(line.sink.rows)) == ({}, ["1"])
+
+
+@in_virtual_time
+async def test_what_goes_wrong_with_the_ledger_is_said_once_if_it_goes_on() -> None:
+    line = Line()
+    with capture_logs() as logs:
+        async with line.running():
+            line.sink.ledger.fail = lambda: StoreUnavailable("denied", alarm="Grant it.")
+            await asyncio.sleep(10 * INTERVAL)
+
+    assert [entry["reason"] for entry in logs if entry["event"] == "The ledger can't be written"] == ["Grant it."]
 
 
 @in_virtual_time
@@ -123,6 +149,21 @@ async def test_a_kind_that_was_paused_before_the_start_takes_nothing() -> None:
 
 
 @in_virtual_time
+async def test_a_kind_takes_nothing_before_its_store_has_said_whether_it_is_paused() -> None:
+    line = Line()
+    line.sink.ledger.pause = PAUSE
+    line.sink.ledger.fail = lambda: StoreUnavailable("away")
+    line.source.put(body(1), load=LOAD)
+
+    async with line.running():
+        await asyncio.sleep(100)
+        line.sink.ledger.fail = lambda: None
+        await line.until(lambda: line.source.away, within=2 * INTERVAL)
+
+    assert (line.sink.attempts, len(line.source.ready)) == ([], 1)
+
+
+@in_virtual_time
 async def test_a_store_that_says_nothing_keeps_no_start_from_being_stopped() -> None:
     line = Line()
     line.sink.ledger.gate.clear()
@@ -153,6 +194,8 @@ async def test_a_store_that_is_away_ends_no_pause_and_begins_none() -> None:
         (FileComplete("artists", total_processed=3), None, ("", 3, None)),
         (ExtractionComplete(LOAD, record_counts={"artists": 7}), None, (LOAD, None, None)),
         (ExtractionComplete("latest"), None, None),
+        (FileComplete("artists", total_processed=2**63, file="a\0b"), LOAD, (LOAD, None, "ab")),
+        (FileComplete("artists", total_processed=-1, file="f" * 300), LOAD, (LOAD, None, "f" * 200)),
     ],
 )
 def test_what_a_control_message_announces(
