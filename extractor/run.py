@@ -34,7 +34,7 @@ def publish_load(
     Raises: StartRefused, with nothing published.
     """
     begun, started_at = time.monotonic(), timestamp()
-    plan = _plan(settings, since)
+    plan = plan_of(settings, since)
     if plan is not None:
         check_plan(plan, load)
     asyncio.run(wait_for_queues(settings, load.kinds, patience=patience))
@@ -72,13 +72,19 @@ def make_manifests(load: Load, settings: ExtractorSettings, *, ids_only: bool, s
     return Report(load.date, kinds, time.monotonic() - begun, checked_only=True)
 
 
-def _plan(settings: ExtractorSettings, since: str | None) -> Plan | None:
+def plan_of(settings: ExtractorSettings, since: str | None) -> Plan | None:
+    """How these settings have manifests made; None if they name no folder.
+
+    Raises: StartRefused.
+    """
     if settings.state is None:
         if since:
             raise StartRefused("--since needs the manifest of that load, and SPINDLE_STATE names no folder.")
         return None
+    # With whose queues: what was confirmed when only one was there has not reached the other.
+    services = ",".join(sorted(settings.extractor_require)) or "none"
     vhost = urlsplit(settings.broker.url.get_secret_value()).path
-    target = f"{settings.broker.address}{vhost} {settings.discogs_exchange_prefix}"
+    target = f"{settings.broker.address}{vhost} {settings.discogs_exchange_prefix} {services}"
     return Plan(settings.state, since=since or "", target=target)
 
 

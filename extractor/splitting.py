@@ -6,7 +6,7 @@ at later, by a parser that sees one record. If a closing tag is missing, the nex
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from extractor.reading import MAX_RECORD_BYTES, TAGS, Skip, SkipReason, guess_id
@@ -30,8 +30,10 @@ class Piece:
     raw: bytes
 
 
-def split(chunks: Iterable[bytes], kind: str) -> Iterator[Piece | Skip]:
+def split(chunks: Iterable[bytes], kind: str) -> Generator[Piece | Skip, None, bool]:
     """Yield the records' bytes in order, and what can't be a record as a `Skip`.
+
+    Returns: whether a root element was closed; without one nothing shows that the dump is whole.
 
     Raises: Truncated, after everything that is complete, if the bytes end inside a record, or before the root element
     is closed. The oldest dumps have no root element.
@@ -45,6 +47,7 @@ def split(chunks: Iterable[bytes], kind: str) -> Iterator[Piece | Skip]:
         raise
     yield from splitter.feed(b"", last=True)
     yield from splitter.finish()
+    return splitter.is_closed
 
 
 class _Splitter:
@@ -63,6 +66,11 @@ class _Splitter:
         self._in_sublabels = False
         self._nested = 0
         self._root_open: bool | None = None  # None: no root element has been seen
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether there was a root element, and it has ended."""
+        return self._root_open is False
 
     def feed(self, chunk: bytes, *, last: bool = False) -> Iterator[Piece | Skip]:
         """Take the next bytes and give what they complete."""

@@ -85,6 +85,15 @@ class Listing:
             return None
         return self._listed(message, raw)
 
+    def refuse(self, reason: str) -> None:
+        """Have no manifest of this kind; the load goes on."""
+        if not self.refusal:
+            self.refusal = f"no manifest of {self._kind}, so that nothing can be checked or removed: {reason}"
+            log.warning("The load goes on without a manifest", data_type=self._kind, reason=self.refusal)
+            self._expected, self._earlier, self._previous = None, iter(()), None
+            self._rows.clear()
+            self._writer.discard()
+
     def end(self) -> None:
         """The dump has no more records."""
         if self._expected is not None:
@@ -167,17 +176,9 @@ class Listing:
 
     def _number(self, record_id: str) -> int | None:
         if not _NUMBER.fullmatch(record_id):
-            self._refuse(f"the id {record_id[:40]!r} is not a number without leading zeros")
+            self.refuse(f"the id {record_id[:40]!r} is not a number without leading zeros")
         elif len(record_id) > 10 or (number := int(record_id)) > MAX_ID:
-            self._refuse(f"the id {record_id[:40]} is beyond 32 bits ({MAX_ID})")
+            self.refuse(f"the id {record_id[:40]} is beyond 32 bits ({MAX_ID})")
         else:
             return number
         return None
-
-    def _refuse(self, reason: str) -> None:
-        if not self.refusal:
-            self.refusal = f"no manifest of {self._kind}, so that nothing can be checked or removed: {reason}"
-            log.warning("The load goes on without a manifest", data_type=self._kind, reason=self.refusal)
-            self._expected, self._earlier, self._previous = None, iter(()), None
-            self._rows.clear()
-            self._writer.discard()

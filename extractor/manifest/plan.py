@@ -48,7 +48,7 @@ def open_since(plan: Plan, load: str, kind: str) -> Manifest:
     if plan.since >= load:
         raise ManifestRefused(f"--since {plan.since} is not older than the load {load} that is to be published.")
     manifest = Manifest.open(path_of(plan.state, plan.since, kind), load=plan.since, kind=kind)
-    if (reason := _not_comparable(manifest.header)) is not None:
+    if (reason := _not_comparable(manifest.header, plan.target)) is not None:
         manifest.close()
         raise ManifestRefused(
             f"nothing may be left out since {plan.since}: {reason}. Publish the whole load, without --since."
@@ -56,7 +56,14 @@ def open_since(plan: Plan, load: str, kind: str) -> Manifest:
     return manifest
 
 
-def _not_comparable(header: Header) -> str | None:
+def _not_comparable(header: Header, target: str) -> str | None:
+    """Why records that are the same may not be in the stores, or may not be the same."""
+    if not header.target:
+        return f"its {header.kind} were only read (spindle manifest), and not published from here"
+    if header.target != target:
+        return f"its {header.kind} were published to {header.target}, and this load goes to {target}"
+    if not header.announced:
+        return "it was not published to its end: no extraction_complete was sent"
     if header.normaliser != NORMALISER:
         return (
             f"its {header.kind} were read by version {header.normaliser} of the normaliser, and this is {NORMALISER}: "

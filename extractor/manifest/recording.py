@@ -102,6 +102,7 @@ class Recorded:
         self._load, self._kind, self._tally, self._plan = load, kind, tally, plan
         self._files = ExitStack()
         self._sha256 = ""
+        self._is_closed = True
 
     def __enter__(self) -> Self:
         """Open what is read and written. Raises: ManifestRefused."""
@@ -148,7 +149,13 @@ class Recorded:
     def _of_dump(self, load: DumpLoad) -> Iterator[Message | None]:
         with DumpStream(load.file(self._kind).path, hashed=True) as stream:
             self._tally.total = stream.size
-            for piece in split(stream, self._kind):
+            pieces = split(stream, self._kind)
+            while True:
+                try:
+                    piece = next(pieces)
+                except StopIteration as end:
+                    self._is_closed = end.value
+                    break
                 self._tally.done = stream.position
                 yield self._listing.message_of(piece)
             self._sha256 = stream.sha256()
@@ -167,6 +174,10 @@ class Recorded:
         checksum = "absent"
         if isinstance(self._load, DumpLoad):
             checksum = compare(self._load.file(self._kind).path, self._load.date, self._sha256)
+        if not self._is_closed and checksum != "matched":
+            self._listing.refuse(
+                "the dump has no root element whose end could show that it is whole, and no checksum beside it does"
+            )
         if self.refusal:
             return None
         tally = self._tally

@@ -53,6 +53,7 @@ class Writer:
         self._finished = self._part
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _check_replaceable(path, header)
             _take_up_again(path, header)
             self._file: BinaryIO = os.fdopen(os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         except OSError as error:
@@ -130,6 +131,7 @@ class Writer:
         )
         with self._finished.open("r+b") as file:
             file.write(encode_header(header))
+            file.flush()  # or what is made to last is the header of before
             os.fsync(file.fileno())
         return header
 
@@ -170,14 +172,30 @@ def mark_announced(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _check_replaceable(path: Path, header: Header) -> None:
+    """What was published says more than what is only read: what was left out, where to, whether it was announced."""
+    if header.target or (found := _header_of(path)) is None or not found.target:
+        return
+    raise ManifestRefused(
+        f"{path} was written while {found.kind} of load {found.load} was published, and is not replaced by one that is "
+        "only read. Use it; or, if somebody else publishes this load now, move it away."
+    )
+
+
 def _take_up_again(path: Path, header: Header) -> None:
     """A kind that was finished, of a load that was not: it is where the load goes on."""
     if not header.target or part_of(path).exists():
         return
+    found = _header_of(path)
+    if found is not None and not found.announced and _difference(found, header) is None:
+        path.rename(part_of(path))
+
+
+def _header_of(path: Path) -> Header | None:
+    """The header of a manifest that is there and not damaged."""
     with suppress(FileNotFoundError, ManifestRefused), path.open("rb") as file:
-        found = decode_header(file.read(HEADER_BYTES), path)
-        if not found.announced and _difference(found, header) is None:
-            path.rename(part_of(path))
+        return decode_header(file.read(HEADER_BYTES), path)
+    return None
 
 
 def _rows_to_go_on_with(file: BinaryIO, part: Path, header: Header) -> int:

@@ -2,8 +2,12 @@
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+FRESH = 3600.0
+"""Seconds for which an interrupted run is gone on with unasked: later the store may have been emptied meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +16,8 @@ class Position:
 
     after: str = ""
     published: int = 0
+    passed_over: int = 0
+    """Records without a load."""
 
 
 class PositionFile:
@@ -21,15 +27,16 @@ class PositionFile:
         self._path = folder / f"{name}.position" if folder else None
         self._target = target
 
-    def read(self) -> Position:
-        """Where to go on; the beginning if there is nothing, or something else was going on."""
+    def read(self, *, at_any_age: bool) -> Position:
+        """Where to go on; the beginning if there is nothing, it is old, or something else was going on."""
         if self._path is None:
             return Position()
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
-            if found["target"] != self._target:
+            age = time.time() - float(found["at"])
+            if found["target"] != self._target or not (at_any_age or 0 <= age <= FRESH):
                 return Position()
-            return Position(str(found["after"]), int(found["published"]))
+            return Position(str(found["after"]), int(found["published"]), int(found["passed_over"]))
         except (OSError, ValueError, KeyError, TypeError):
             return Position()
 
@@ -37,7 +44,13 @@ class PositionFile:
         """Replace it in one step. Raises: OSError."""
         if self._path is None:
             return
-        content = {"target": self._target, "after": position.after, "published": position.published}
+        content = {
+            "target": self._target,
+            "at": time.time(),
+            "after": position.after,
+            "published": position.published,
+            "passed_over": position.passed_over,
+        }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_name(f"{self._path.name}.draft")
         with draft.open("w", encoding="utf-8") as file:

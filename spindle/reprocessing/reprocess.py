@@ -1,13 +1,16 @@
 """Stored bodies from the tables to one service's queue, in the order of their ids.
 
-What the service has already it finds unchanged: nothing has to be known about its store.
+What the service has already it finds unchanged: nothing has to be known about its store. A record without a load has no
+version, and nothing keeps an older content from coming over a newer one that the service receives meanwhile: such a
+record is passed over unless it is asked for.
 """
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from common.errors import StartRefused
+from common.errors import BrokerUnavailable, SpindleError, StartRefused
 from common.kinds import Service
 from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from common.rabbitmq.topology import queue_lengths
@@ -23,64 +26,101 @@ from tableinator.settings import PostgresSettings
 _PAGE = 1000
 """Rows in memory: the position moves by so many."""
 
-_CHUNK = 128
+
+class ReprocessFailed(SpindleError):
+    """It failed after something was published; the text says why, and how far it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be published again, and how."""
+
+    kind: str
+    service: Service
+    unversioned: bool = False
+    """Also records without a load."""
+    resume: bool = False
+    """Go on with an interrupted run, however long ago that was."""
+    from_start: bool = False
 
 
 async def reprocess(
-    kind: str,
-    service: Service,
+    wish: Wish,
     *,
     settings: ExtractorSettings,
     postgres: PostgresSettings,
-    from_start: bool = False,
-    say: Callable[[Position], None] = lambda _: None,
+    say: Callable[[str, Position], None] = lambda _said, _position: None,
 ) -> Position:
-    """Publish every stored body of a kind to a service's queue; go on where an interrupted one has ended.
+    """Publish every stored body of a kind to a service's queue; go on where an interrupted run has ended a moment ago.
+
+    `say`: told where it begins ("began") and how far it is ("published").
 
     Returns: the last id, and how many records are safe with the broker, those of interrupted runs included.
-    Raises: StartRefused, BrokerUnavailable, StoreUnavailable, PublishFailed, QueueGone.
+    Raises: StartRefused, StoreUnavailable with nothing published; ReprocessFailed.
     """
-    queue = settings.names.queue(service, kind)
-    await _check_queue(settings, queue, service)
-    file = PositionFile(settings.state, f"reprocess.{kind}.{service}", _target(settings, queue))
-    position = Position() if from_start else file.read()
-    name = f"spindle reprocess {kind}"
-    async with (
-        publisher_of(settings, name=name) as publisher,
-        Backlog(settings.broker, [queue], limit=settings.extractor_max_backlog, name=f"{name} backlog") as backlog,
-    ):
-        while rows := await rows_behind(postgres, kind, position.after, _PAGE):
-            await _publish(rows, kind, queue, publisher, backlog)
-            await backlog.length()  # raises if the queue is gone, and what was confirmed with it
-            position = Position(rows[-1].id, position.published + len(rows))
-            file.write(position)
-            say(position)
+    queue = settings.names.queue(wish.service, wish.kind)
+    await _check_queue(settings, queue, wish.service)
+    file = PositionFile(
+        settings.state, f"reprocess.{wish.kind}.{wish.service}", _target(settings, postgres, queue, wish)
+    )
+    began = position = Position() if wish.from_start else file.read(at_any_age=wish.resume)
+    say("began", began)
+    name = f"spindle reprocess {wish.kind}"
+    try:
+        async with (
+            publisher_of(settings, name=name) as publisher,
+            Backlog(settings.broker, [queue], limit=settings.extractor_max_backlog, name=f"{name} backlog") as backlog,
+        ):
+            while True:
+                # Before the page is read: what waits in memory may grow older than what the queue gets meanwhile.
+                await backlog.wait_for_room(lambda: None)
+                rows = await rows_behind(postgres, wish.kind, position.after, _PAGE)
+                if not rows:
+                    break
+                published = await _publish(rows, wish, queue, publisher)
+                await backlog.length()  # raises if the queue is gone, and what was confirmed with it
+                passed_over = position.passed_over + len(rows) - published
+                position = Position(rows[-1].id, position.published + published, passed_over)
+                file.write(position)
+                say("published", position)
+    except SpindleError as error:
+        if position == began:
+            raise
+        raise ReprocessFailed(
+            f"{error} Until then {position.published - began.published:,} records were published, up to id "
+            f"{position.after}; within an hour, or with --resume, the next run goes on there."
+        ) from error
     file.remove()
     return position
 
 
-async def _publish(rows: list[StoredRow], kind: str, queue: str, publisher: Publisher, backlog: Backlog) -> None:
-    for start in range(0, len(rows), _CHUNK):
-        await backlog.wait_for_room(lambda: None)
-        now_ms = time.time_ns() // 1_000_000
-        chunk = [_outgoing(row, kind, now_ms) for row in rows[start : start + _CHUNK]]
-        await publisher.publish("", chunk, key=queue)
+async def _publish(rows: list[StoredRow], wish: Wish, queue: str, publisher: Publisher) -> int:
+    now_ms = time.time_ns() // 1_000_000
+    chosen = [_outgoing(row, wish.kind, now_ms) for row in rows if row.version or wish.unversioned]
+    await publisher.publish("", chosen, key=queue)
     await publisher.flush()
+    return len(chosen)
 
 
 def _outgoing(row: StoredRow, kind: str, now_ms: int) -> Outgoing:
     """A row as the message that it was; without a load if it came without one, so that it is compared as it was."""
     if row.data is None:
-        raise StartRefused(f"the row of {kind} {row.id} can't be read from PostgreSQL")
+        raise SpindleError(f"The row of {kind} {row.id} can't be read from PostgreSQL.")
     shared: dict[str, object] = headers(row.version, now_ms) if row.version else {"timestamp_in_ms": now_ms}
     return Outgoing(row.data, f"{kind}:{row.id}", shared)
 
 
 async def _check_queue(settings: ExtractorSettings, queue: str, service: Service) -> None:
-    lengths = await queue_lengths(settings.broker, [queue])
+    try:
+        lengths = await queue_lengths(settings.broker, [queue])
+    except BrokerUnavailable as error:
+        raise StartRefused(f"nothing was published: {error}") from error
     if lengths[queue] is None:
         raise StartRefused(f"there is no queue {queue}: start {service} first, which makes it.")
 
 
-def _target(settings: ExtractorSettings, queue: str) -> str:
-    return f"{settings.broker.address}{urlsplit(settings.broker.url.get_secret_value()).path} {queue}"
+def _target(settings: ExtractorSettings, postgres: PostgresSettings, queue: str, wish: Wish) -> str:
+    """From where to where: another database's ids say nothing, nor does a run that passed other records over."""
+    source = f"{postgres.address}{urlsplit(postgres.dsn.get_secret_value()).path}"
+    broker = f"{settings.broker.address}{urlsplit(settings.broker.url.get_secret_value()).path}"
+    return f"{source} {broker} {queue} {'all' if wish.unversioned else 'versioned'}"

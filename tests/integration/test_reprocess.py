@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from common.delivery import Delivery, Epoch, Properties
-from common.errors import StartRefused
+from common.errors import StartRefused, StoreUnavailable
 from common.kinds import Names, Service
 from common.pipeline.decoding import decode
 from common.rabbitmq.topology import declare
@@ -23,9 +23,11 @@ from extractor.settings import ExtractorSettings
 from extractor.tally import Tally
 from spindle.reprocessing import reprocess as module
 from spindle.reprocessing.position import Position
-from spindle.reprocessing.reprocess import reprocess
+from spindle.reprocessing.reprocess import ReprocessFailed, Wish, reprocess
 from spindle.show.command import look
 from spindle.show.whereabouts import explain
+from tableinator.ops.pages import rows_behind
+from tableinator.ops.reader import StoredRow
 from tableinator.settings import PostgresSettings
 from tableinator.store import open_store
 from tests.integration import tables
@@ -34,6 +36,7 @@ from tests.servers.servers import Postgres, RabbitMQ
 
 KIND, SERVICE = "labels", Service.GRAPHINATOR
 LOAD = SyntheticLoad(3000, seed=7, kinds=(KIND,))
+WISH = Wish(KIND, SERVICE)
 
 
 class Interrupted(Exception):
@@ -48,6 +51,7 @@ class Site:
     postgres: PostgresSettings
     peer: Peer
     names: Names
+    dsn: str
 
     async def found(self) -> list[tuple[dict[str, Any], Any]]:
         """What was published: bodies, and the loads in their headers."""
@@ -75,21 +79,27 @@ async def site(
             discogs_exchange_prefix=names.prefix,
             spindle_state=str(tmp_path),
         )
-        yield Site(settings, own.postgres, peer, names)
+        yield Site(settings, own.postgres, peer, names, dsn)
         await peer.delete_queue(names.queue(SERVICE, KIND))
+
+
+async def interrupted(site: Site, *, at: int = 100) -> None:
+    """A run that ends in its middle."""
+
+    def interrupt(said: str, position: Position) -> None:
+        if position.published == at:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        await reprocess(WISH, settings=site.settings, postgres=site.postgres, say=interrupt)
 
 
 async def test_every_stored_body_is_published_and_an_interrupted_run_goes_on(site: Site, tmp_path: Path) -> None:
     await declare(site.peer.connection, site.names, SERVICE, KIND)
 
-    def interrupt(position: Position) -> None:
-        if position.published == 100:
-            raise Interrupted
-
-    with pytest.raises(Interrupted):
-        await reprocess(KIND, SERVICE, settings=site.settings, postgres=site.postgres, say=interrupt)
+    await interrupted(site)
     first = await site.found()
-    done = await reprocess(KIND, SERVICE, settings=site.settings, postgres=site.postgres)
+    done = await reprocess(WISH, settings=site.settings, postgres=site.postgres)
     rest = await site.found()
 
     expected = {each.id: json.loads(each.body) for each in messages(LOAD, KIND)}
@@ -100,9 +110,60 @@ async def test_every_stored_body_is_published_and_an_interrupted_run_goes_on(sit
     assert os.listdir(tmp_path) == []  # noqa: PTH208 (no position is left)
 
 
+async def test_a_run_that_was_interrupted_long_ago_begins_again_unless_it_is_asked_to_go_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph may have been emptied meanwhile."""
+    await declare(site.peer.connection, site.names, SERVICE, KIND)
+    await interrupted(site)
+    monkeypatch.setattr("spindle.reprocessing.position.FRESH", 0.0)
+    began: list[Position] = []
+
+    def note(said: str, position: Position) -> None:
+        if said == "began":
+            began.append(position)
+            raise Interrupted
+
+    for wish in (replace(WISH, resume=True), replace(WISH, unversioned=True, resume=True), WISH):
+        with pytest.raises(Interrupted):
+            await reprocess(wish, settings=site.settings, postgres=site.postgres, say=note)
+
+    assert [position.published for position in began] == [100, 0, 0]
+
+
+async def test_a_record_without_a_load_is_published_only_if_it_is_asked_for(site: Site) -> None:
+    await declare(site.peer.connection, site.names, SERVICE, KIND)
+    await tables.run(site.dsn, f"UPDATE {KIND} SET version = NULL WHERE data_id = '7'")
+
+    without = await reprocess(WISH, settings=site.settings, postgres=site.postgres)
+    ids = {body["id"] for body, _ in await site.found()}
+    await reprocess(replace(WISH, unversioned=True), settings=site.settings, postgres=site.postgres)
+    loads = {body["id"]: load for body, load in await site.found()}
+
+    assert (without.passed_over, "7" in ids) == (1, False)
+    assert without.published == len(ids) == len(loads) - 1
+    assert loads["7"] is None
+
+
+async def test_a_run_that_fails_in_its_middle_says_how_far_it_was(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    await declare(site.peer.connection, site.names, SERVICE, KIND)
+
+    async def once(settings: PostgresSettings, kind: str, after: str, count: int) -> list[StoredRow]:
+        if after:
+            raise StoreUnavailable("it is away.")
+        return await rows_behind(settings, kind, after, count)
+
+    monkeypatch.setattr(module, "rows_behind", once)
+
+    with pytest.raises(
+        ReprocessFailed, match=r"it is away\. Until then 50 records were published, up to id \d+; within"
+    ):
+        await reprocess(WISH, settings=site.settings, postgres=site.postgres)
+
+
 async def test_without_the_queue_nothing_is_published(site: Site) -> None:
     with pytest.raises(StartRefused, match=r"there is no queue .*-graphinator-labels: start graphinator first"):
-        await reprocess(KIND, SERVICE, settings=site.settings, postgres=site.postgres)
+        await reprocess(WISH, settings=site.settings, postgres=site.postgres)
 
 
 async def test_a_record_is_shown_where_it_is_and_what_can_not_be_asked_is_said(site: Site, tmp_path: Path) -> None:

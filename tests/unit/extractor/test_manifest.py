@@ -1,6 +1,8 @@
 """A manifest: what was written is what is read, and what was altered is refused with a sentence."""
 
+import os
 import random
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -242,6 +244,23 @@ def test_a_load_that_was_announced_is_published_again(tmp_path: Path) -> None:
 
     assert begun(path) == []
     assert len(opened(path)) == 2  # until the new one is finished
+
+
+def test_what_is_made_to_last_says_that_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for ids that had to be sorted, whose header is new."""
+    lasting: list[bool] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        sync(descriptor)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            lasting.append(decode_header(os.pread(descriptor, HEADER_BYTES, 0), tmp_path).complete)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write(tmp_path, rows_of(1, 2))
+    write(tmp_path, rows_of(2, 1))
+
+    assert lasting == [True, True]
 
 
 def test_two_processes_do_not_write_one_manifest(tmp_path: Path) -> None:

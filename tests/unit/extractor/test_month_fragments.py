@@ -12,6 +12,7 @@ from extractor.manifest.format import PUBLISHED, UNCHANGED, path_of
 from extractor.manifest.plan import Plan
 from extractor.manifest.reader import Manifest
 from extractor.manifest.recording import Recorded
+from extractor.manifest.writer import mark_announced
 from extractor.message import Record
 from extractor.reading import read_record
 from extractor.tally import Tally
@@ -40,6 +41,7 @@ def draw(month: str, state: Path, since: str = "") -> set[int]:
             recorded.confirm(recorded.take_rows())
         recorded.finish()
         recorded.keep()
+    mark_announced(path_of(state, load.date, KIND))
     return published
 
 

@@ -4,7 +4,7 @@ import gzip
 import hashlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from common.kinds import Service
 from common.rabbitmq.publishing.publisher import Portion
 from extractor.loads import DumpLoad, SyntheticLoad, messages, open_files
 from extractor.manifest import listing as listing_module
@@ -21,8 +22,11 @@ from extractor.manifest.format import NO_HASH, PUBLISHED, SKIPPED, UNCHANGED, Ma
 from extractor.manifest.plan import Plan, open_since
 from extractor.manifest.reader import Manifest
 from extractor.manifest.recording import Recorded, Unrecorded
+from extractor.manifest.writer import mark_announced
 from extractor.publishing import _confirm
 from extractor.reading import read_record
+from extractor.run import plan_of
+from extractor.settings import ExtractorSettings
 from extractor.streams import Truncated
 from extractor.tally import Tally
 
@@ -49,17 +53,28 @@ class Done:
     refusal: str = ""
 
 
-def run(load: DumpLoad | SyntheticLoad, state: Path, *, since: str = "", ids_only: bool = False) -> Done:
-    """Draw everything, have it confirmed, finish."""
+def run(
+    load: DumpLoad | SyntheticLoad,
+    state: Path,
+    *,
+    since: str = "",
+    ids_only: bool = False,
+    target: str = TARGET,
+    announced: bool = True,
+) -> Done:
+    """Draw everything, have it confirmed, finish, announce."""
     tally, published = Tally(), []
-    with Recorded(load, KIND, tally, Plan(state, since=since, ids_only=ids_only, target=TARGET)) as recorded:
+    with Recorded(load, KIND, tally, Plan(state, since=since, ids_only=ids_only, target=target)) as recorded:
         for message in recorded.messages():
             if message is not None:
                 published.append(message.id)
             recorded.confirm(recorded.take_rows())
         recorded.finish()
         recorded.keep()
-        return Done(published, tally, recorded.refusal)
+        done = Done(published, tally, recorded.refusal)
+    if announced and not done.refusal:
+        mark_announced(path_of(state, load.date, KIND))
+    return done
 
 
 def killed(load: DumpLoad, state: Path, *, confirmed: int) -> None:
@@ -344,12 +359,21 @@ def test_a_manifest_of_ids_only_has_no_hashes_and_parses_nothing(tmp_path: Path)
 
 
 def test_what_can_not_be_compared_with_is_a_sentence(tmp_path: Path) -> None:
-    plan = Plan(tmp_path, since="20260201")
+    plan = Plan(tmp_path, since="20260201", target=TARGET)
 
     with pytest.raises(ManifestRefused, match=r"there is no manifest of artists of load 20260201"):
         open_since(plan, "20260301", KIND)
     with pytest.raises(ManifestRefused, match=r"--since 20260201 is not older than the load 20260201"):
         open_since(plan, "20260201", KIND)
+    before = dump(tmp_path, artist(1), load="20260201")
+    run(before, tmp_path, target="")
+    with pytest.raises(ManifestRefused, match=r"were only read \(spindle manifest\), and not published from here"):
+        open_since(plan, "20260301", KIND)
+    run(before, tmp_path, announced=False)
+    with pytest.raises(ManifestRefused, match=r"it was not published to its end: no extraction_complete was sent"):
+        open_since(plan, "20260301", KIND)
+    with pytest.raises(ManifestRefused, match=r"were published to broker prefix, and this load goes to elsewhere"):
+        open_since(replace(plan, target="elsewhere"), "20260301", KIND)
     run(dump(tmp_path, artist(1), load="20260201"), tmp_path, ids_only=True)
     with pytest.raises(ManifestRefused, match=r"has ids only .*Publish the whole load, without --since"):
         open_since(plan, "20260301", KIND)
@@ -363,7 +387,7 @@ def test_another_normaliser_can_not_be_compared_with(tmp_path: Path, monkeypatch
     monkeypatch.setattr("extractor.manifest.plan.NORMALISER", 2)
 
     with pytest.raises(ManifestRefused, match=r"were read by version 1 of the normaliser, and this is 2"):
-        open_since(Plan(tmp_path, since="20260201"), "20260301", KIND)
+        open_since(Plan(tmp_path, since="20260201", target=TARGET), "20260301", KIND)
 
 
 def test_a_dump_that_is_written_in_another_way_is_said(tmp_path: Path) -> None:
@@ -385,6 +409,37 @@ def test_a_dump_that_has_shrunk_is_said(tmp_path: Path) -> None:
     assert any("shrunk by 3.0% since 20260201: 97 records of 100" in line["event"] for line in logs)
 
 
+def test_a_dump_without_a_root_element_has_a_manifest_only_if_its_checksum_matches(tmp_path: Path) -> None:
+    """Cut between two records it looks whole."""
+    path = tmp_path / f"discogs_20260301_{KIND}.xml"
+    path.write_bytes(artist(1) + artist(2))
+    load = open_files([path])
+
+    without = run(load, tmp_path)
+    found = list(tmp_path.glob("*.manifest*"))
+    (tmp_path / "discogs_20260301_CHECKSUM.txt").write_text(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.name}"
+    )
+    run(load, tmp_path)
+
+    assert "no root element whose end could show that it is whole" in without.refusal
+    assert without.published == ["1", "2"]
+    assert found == []
+    with manifest(tmp_path) as found_now:
+        assert (found_now.header.complete, found_now.header.checksum) == (True, "matched")
+
+
+def test_one_that_is_only_read_does_not_replace_one_that_was_published(tmp_path: Path) -> None:
+    load = dump(tmp_path, artist(1))
+    run(load, tmp_path)
+
+    with pytest.raises(ManifestRefused, match=r"was written while artists of load 20260301 was published, and is not"):
+        run(load, tmp_path, target="", ids_only=True)
+
+    with manifest(tmp_path) as found:
+        assert not found.header.ids_only
+
+
 def test_made_up_months_have_manifests_and_differences_too(tmp_path: Path) -> None:
     months = [SyntheticLoad(2000, seed=5, month=month, kinds=(KIND,)) for month in (0, 1)]
     before, after = ({each.id: each.sha256 for each in messages(load, KIND)} for load in months)
@@ -394,3 +449,15 @@ def test_made_up_months_have_manifests_and_differences_too(tmp_path: Path) -> No
 
     assert done.published == [each for each in after if before.get(each) != after[each]]
     assert 0 < len(done.published) < 0.1 * len(after)
+
+
+def test_what_another_set_of_services_received_is_not_gone_on_with(tmp_path: Path) -> None:
+    """What was confirmed when only one queue was there has not reached the other."""
+
+    def target(*services: Service) -> str:
+        plan = plan_of(ExtractorSettings(spindle_state=str(tmp_path), extractor_require=services), None)
+        assert plan is not None
+        return plan.target
+
+    assert target(Service.TABLEINATOR) != target(Service.GRAPHINATOR, Service.TABLEINATOR) != target()
+    assert target(Service.TABLEINATOR, Service.GRAPHINATOR) == target(Service.GRAPHINATOR, Service.TABLEINATOR)
