@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import SpindleError
+
 FRESH = 3600.0
 """Seconds for which an interrupted run is gone on with unasked: later the store may have been emptied meanwhile."""
 
@@ -41,7 +43,10 @@ class PositionFile:
             return Position()
 
     def write(self, position: Position) -> None:
-        """Replace it in one step. Raises: OSError."""
+        """Replace it in one step.
+
+        Raises: SpindleError.
+        """
         if self._path is None:
             return
         content = {
@@ -51,13 +56,19 @@ class PositionFile:
             "published": position.published,
             "passed_over": position.passed_over,
         }
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_name(f"{self._path.name}.draft")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("w", encoding="utf-8") as file:
+                json.dump(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path)
+        except OSError as error:
+            raise SpindleError(
+                f"The position can't be written to {self._path} ({error.strerror}): SPINDLE_STATE has to name a folder "
+                "that this program may write to."
+            ) from error
 
     def remove(self) -> None:
         """The end was reached."""
