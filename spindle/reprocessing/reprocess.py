@@ -16,7 +16,7 @@ from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from common.rabbitmq.topology import queue_lengths
 from extractor.control import headers
 from extractor.publishing import publisher_of
-from extractor.queues import Backlog
+from extractor.queues import Backlog, QueueGone
 from extractor.settings import ExtractorSettings
 from spindle.reprocessing.position import Position, PositionFile
 from tableinator.ops.pages import rows_behind
@@ -83,6 +83,9 @@ async def reprocess(
                 position = Position(rows[-1].id, position.published + published, passed_over)
                 file.write(position)
                 say("published", position)
+    except QueueGone:
+        file.remove()  # what was confirmed is gone with the queue
+        raise
     except SpindleError as error:
         if position == began:
             raise
