@@ -31,7 +31,7 @@ def details() -> Sequence[Row]:
     return (
         Row("More on what is wrong", _wrong(), collapsed=True),
         Row("More on how fast", _fast(), collapsed=True),
-        Row("Loads", _loads(), collapsed=True),
+        Row("More on loads", _loads(), collapsed=True),
         Row("More on how far and how fresh", _far_and_fresh(), collapsed=True),
         Row("More on what limits it", _limits(), collapsed=True),
     )

@@ -67,7 +67,7 @@ def test_the_statements_name_every_target_property_and_edge(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_statements_are_given_what_they_ask_for(kind: str) -> None:
     record = GraphRecord("1", "h", None, [], [[["t", "k"] if edge.key else "t"] for edge in edges_of(kind)])
-    given = identities([record]) | rows([record]) | Ends(kind).of([record])
+    given = identities([record]) | rows([record]) | Ends(kind).of([record]) | {"notes": []}
 
     assert set(re.findall(r"\$batch\.(\w+)", statements_of(kind).store)) == given.keys()
 
