@@ -1,6 +1,8 @@
 """`spindle manifest`: a load is listed without any server."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_folder_is_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["manifest", str(folder), "--json", "--kinds", "labels"])
+def test_a_folder_is_listed(folder: Path) -> None:
+    program = [sys.executable, "-m", "spindle", "manifest", str(folder), "--json", "--kinds", "labels"]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
 
-    assert code == 0
-    found = json.loads(capsys.readouterr().out)["kinds"]["labels"]
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)["kinds"]["labels"]
     assert (found["records"], found["problem"]) == (2, "")
     path = path_of(folder / "state", "20260301", "labels")
     assert found["manifest"] == str(path)
