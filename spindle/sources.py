@@ -40,13 +40,13 @@ def add_source_arguments(
             metavar="YYYYMMDD",
             help="of a folder with several dumps, this one; the version of made-up records",
         )
-    add_kinds_argument(parser)
+    add_kinds_argument(parser, default=KINDS if names_load else None)
 
 
-def add_kinds_argument(parser: argparse.ArgumentParser) -> None:
-    """Let a command take a selection of kinds."""
+def add_kinds_argument(parser: argparse.ArgumentParser, *, default: tuple[str, ...] | None = KINDS) -> None:
+    """Let a command take a selection of kinds; `default`: what it is told if nothing is said."""
     parser.add_argument(
-        "--kinds", type=_kinds, default=KINDS, metavar="KIND,…", help=f"only these of {', '.join(KINDS)}"
+        "--kinds", type=_kinds, default=default, metavar="KIND,…", help=f"only these of {', '.join(KINDS)}"
     )
 
 

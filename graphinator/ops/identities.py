@@ -6,6 +6,7 @@ A stub has no hash: no record has filled it, so it is not stored.
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from neo4j import READ_ACCESS, AsyncDriver, Record
@@ -61,6 +62,14 @@ class GraphIdentities:
             {"behind": behind, "size": size},
         )
         return [(key, load or None) for key, load in row["filled"]], row["last"] or behind
+
+    async def who(self, kind: str) -> tuple[str, datetime]:
+        """What tells this database from every other one, and what time it is there.
+
+        Raises: a SinkError where the graph can't be read.
+        """
+        [row] = await self._ask("CYPHER 5 CALL db.info() YIELD id, name RETURN id, name, datetime() AS now", {})
+        return f"{row['id']} {row['name']}", row["now"].to_native()
 
     async def estimate(self, kind: str) -> int:
         """How many nodes there are, stubs included, from the store's own count.

@@ -6,12 +6,17 @@ The dead letters come last: a record that is set aside while the check runs is f
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from common.errors import WriteConflict
 from spindle.checking.classes import Class, Counts, Entry, Judge, Stored
 from spindle.checking.diff import Progress, Result, Subject
 from spindle.checking.id_set import IdSet
+
+T = TypeVar("T")
 
 CHUNK = 5000
 """Ids that one question to a store is about."""
@@ -41,6 +46,9 @@ class Identities(Protocol):
     @property
     def store(self) -> str:
         """What the store is called."""
+
+    async def who(self, kind: str) -> tuple[str, datetime]:
+        """What tells the store from every other one, and what time it is there."""
 
     async def look_up(self, kind: str, ids: Sequence[str]) -> dict[str, tuple[str, str | None, bool]]:
         """Hash, version, and whether it is by the current model, of those that are stored."""
@@ -85,8 +93,10 @@ class Check:
         pace: Pace,
         on_done: OnDone = lambda _phase, _done, _total: None,
         chunk: int = CHUNK,
+        fresh: bool = False,
     ) -> None:
-        self._chunk = chunk
+        """`fresh`: begin again, whatever an interrupted check has left."""
+        self._chunk, self._fresh = chunk, fresh
         self._source, self._identities, self._dead = source, identities, dead
         self._beginning, self._folder, self._pace, self._on_done = beginning, folder, pace, on_done
 
@@ -96,8 +106,9 @@ class Check:
         Raises: a SinkError where the store can't be read, BrokerUnavailable, StartRefused; then what was seen is kept.
         """
         source = self._source
-        subject = Subject(source.load, source.kind, self._identities.store, source.digest)
-        with Progress(self._folder, subject) as progress:
+        server, now = await _again(lambda: self._identities.who(source.kind))
+        subject = Subject(source.load, source.kind, self._identities.store, source.digest, server)
+        with Progress(self._folder, subject, began_at=now, fresh=self._fresh) as progress:
             judge = Judge(source.load, Counts.from_data(progress.position.counts))
             if progress.position.phase == "ids":
                 await self._judge_ids(progress, judge)
@@ -127,7 +138,7 @@ class Check:
         total, done = await self._identities.estimate(kind), 0
         behind = self._beginning if position.place is None else position.place
         while True:
-            page, place = await self._identities.page(kind, behind, self._chunk)
+            page, place = await _again(partial(self._identities.page, kind, behind, self._chunk))
             if place == behind:
                 break
             seeming = [number for number in judge.candidates(page, known) if number not in met]
@@ -143,9 +154,20 @@ class Check:
         progress.save((), judge.counts)
 
     async def _look_up(self, ids: Sequence[int]) -> dict[int, Stored]:
-        found = await self._identities.look_up(self._source.kind, [str(number) for number in ids])
+        asked = [str(number) for number in ids]
+        found = await _again(lambda: self._identities.look_up(self._source.kind, asked))
         await self._pace.spend(len(ids))
         return {int(stored_id): Stored(*values) for stored_id, values in found.items()}
+
+
+async def _again(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask, and a few times again if another transaction was in the way."""
+    for delay in (0.1, 0.5, 2.0, 5.0):
+        try:
+            return await ask()
+        except WriteConflict:
+            await asyncio.sleep(delay)
+    return await ask()
 
 
 def _chunks(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:

@@ -15,9 +15,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common.delivery import load_of
-from common.errors import BrokerUnavailable, StartRefused, StoreUnavailable
-from common.kinds import KINDS
+from common.errors import BrokerUnavailable, SinkError, StartRefused
 from common.settings.environment import load as load_settings
+from common.telemetry import logs
+from extractor.loads import Load
+from extractor.manifest.format import part_of, path_of
 from extractor.settings import ExtractorSettings
 from graphinator.ops import identities as graph_identities
 from graphinator.settings import Neo4jSettings
@@ -27,7 +29,7 @@ from spindle.checking.dead import SERVICES, dead_letters_of
 from spindle.checking.diff import Result
 from spindle.checking.id_set import IdSet
 from spindle.checking.manifests import ManifestSource, loads_in, open_manifests
-from spindle.checking.repair import repair
+from spindle.checking.repair import check_source, repair
 from spindle.dead_letters.policies import limits_of_letters
 from spindle.environments import add_stack_argument, environment_of
 from spindle.output import readers_may_leave, wide_console
@@ -75,23 +77,30 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def run(arguments: argparse.Namespace) -> int:
     """Check, and show; return the exit code."""
     environ = environment_of(arguments)
-    folder, load = which(arguments.what, load_settings(OperatorSettings, environ).state)
-    arguments.load = load
+    settings = load_settings(OperatorSettings, environ)
+    logs.configure("spindle check", level="warning", log_format=settings.log_format)
+    folder, load = which(arguments.what, settings.state)
     if arguments.repair and arguments.synthetic is None and arguments.dumps is None:
         raise StartRefused("--repair publishes from the load itself: say where it is by --dumps FOLDER.")
-    kinds = kinds_of(arguments.kinds, folder, load)
+    kinds, lacking = kinds_of(arguments.kinds, settings.kinds, folder, load)
+    arguments.load, arguments.kinds = load, kinds
     stores = tuple(arguments.store or STORES)
     with open_manifests(folder, load, kinds) as sources, following() as on_done:
-        checks = Checks(environ, folder, on_done)
+        source_load = open_source(arguments).load if arguments.repair else None
+        if source_load is not None:
+            for source in sources:
+                check_source(source_load, source.header)
+        checks = Checks(environ, folder, on_done, fresh=arguments.repair)
         results = told(lambda: asyncio.run(checks.run(sources, stores)), environ)
-    with readers_may_leave():
-        if arguments.json:
-            print(json.dumps(report.as_data(results), indent=2))
-        else:
-            show(results, wide_console())
-    if arguments.repair:
-        publish_again(results, arguments, environ)
-    return 0 if all(result.counts.complete for result in results) else 1
+        remarks = [sentence for source in sources for sentence in source.remarks()]
+        with readers_may_leave():
+            if arguments.json:
+                print(json.dumps(report.as_data(load, results, lacking, remarks), indent=2))
+            else:
+                show(load, results, lacking, remarks, wide_console())
+        if source_load is not None:
+            publish_again(results, sources, source_load, load_settings(ExtractorSettings, environ))
+    return 0 if not lacking and all(result.counts.complete for result in results) else 1
 
 
 def which(what: str, state: Path | None) -> tuple[Path, str]:
@@ -110,22 +119,29 @@ def which(what: str, state: Path | None) -> tuple[Path, str]:
     return folder, list(loads)[-1]
 
 
-def kinds_of(wanted: Sequence[str], folder: Path, load: str) -> tuple[str, ...]:
-    """The kinds that are to be looked at: those asked for; if none in particular was, those that have a manifest."""
+def kinds_of(
+    asked_for: Sequence[str] | None, configured: Sequence[str], folder: Path, load: str
+) -> tuple[tuple[str, ...], list[str]]:
+    """The kinds to look at, and those that should be looked at and have no manifest.
+
+    Only what is asked for narrows: a kind that was never listed, or whose listing was interrupted, is no complete one.
+    Raises: StartRefused if there is no manifest at all.
+    """
+    if asked_for is not None:
+        return tuple(asked_for), []
     there = loads_in(folder).get(load, [])
-    if tuple(wanted) == KINDS and there:
-        for kind in KINDS:
-            if kind not in there:
-                print(f"Passed over: {load} has no manifest of {kind}", file=sys.stderr)
-        return tuple(there)
-    return tuple(wanted)
+    if not there:
+        raise StartRefused(f"{folder} holds no manifest of {load}.")
+    # One that is not finished is opened, to be refused with a sentence.
+    kinds = [kind for kind in configured if kind in there or part_of(path_of(folder, load, kind)).exists()]
+    return tuple(kinds), [kind for kind in configured if kind not in kinds]
 
 
 def told(run_: Callable[[], T], environ: Mapping[str, str]) -> T:
     """Run, and say of a server that can't be read which one it is."""
     try:
         return run_()
-    except StoreUnavailable as error:
+    except SinkError as error:
         postgres, neo4j = load_settings(PostgresSettings, environ), load_settings(Neo4jSettings, environ)
         raise StartRefused(
             f"A store can't be read: {error}. PostgreSQL is {postgres.address}, Neo4j {neo4j.address}. What was seen "
@@ -142,6 +158,8 @@ class Checks:
     environ: Mapping[str, str]
     folder: Path
     on_done: OnDone
+    fresh: bool = False
+    """Go on with no interrupted check: what is published follows from what is there now."""
 
     async def run(self, sources: Sequence[ManifestSource], stores: Sequence[str]) -> list[Result]:
         """Check each kind in each store.
@@ -164,6 +182,7 @@ class Checks:
                 beginning=beginning,
                 folder=self.folder,
                 pace=Pace(settings.check_rate),
+                fresh=self.fresh,
                 on_done=lambda phase, done, total: self.on_done(f"{source.kind} {store}: {phase}", done, total),
             ).run()
 
@@ -189,29 +208,40 @@ class Checks:
         return found.ids
 
 
-def publish_again(results: Sequence[Result], arguments: argparse.Namespace, environ: Mapping[str, str]) -> None:
-    """Repair each store by itself, and say how much was published.
+def publish_again(
+    results: Sequence[Result], sources: Sequence[ManifestSource], load: Load, settings: ExtractorSettings
+) -> None:
+    """Repair each store by itself, and say how much was published and what was not.
 
     Raises: PublishFailed, QueueGone, StartRefused, Truncated.
     """
-    settings = load_settings(ExtractorSettings, environ)
-    load = open_source(arguments).load
+    by_kind = {source.kind: source for source in sources}
     for result in results:
         if not result.counts.complete:
-            published = asyncio.run(repair(result, load, settings))
             subject = result.subject
+            repaired = asyncio.run(repair(result, by_kind[subject.kind], load, settings))
             service = SERVICES[subject.store]
-            print(f"{subject.kind}: {published:,} records published again to {service} alone", file=sys.stderr)
+            print(f"{subject.kind}: {repaired.published:,} records published again to {service} alone", file=sys.stderr)
+            if repaired.lacking:
+                more = ", …" if repaired.lacking > len(repaired.absent) else ""
+                print(
+                    f"{subject.kind}: {repaired.lacking:,} records are not in the source as the manifest lists them, "
+                    f"and were not published to {service}: {', '.join(repaired.absent)}{more}",
+                    file=sys.stderr,
+                )
 
 
-def show(results: Sequence[Result], console: Console) -> None:
+def show(
+    load: str, results: Sequence[Result], lacking: Sequence[str], remarks: Sequence[str], console: Console
+) -> None:
     """Print everything that was found."""
-    if results:
-        console.print(f"[bold]load {escape(results[0].subject.load)}[/]", highlight=False)
+    console.print(f"[bold]load {escape(load)}[/]", highlight=False)
     console.print(report.results_table(results))
-    for line in report.lines(results):
+    for line in (*remarks, *report.lines(results)):
         console.print(line, style="yellow", markup=False, highlight=False)
-    complete = all(result.counts.complete for result in results)
+    for kind in lacking:
+        console.print(f"{kind}: there is no manifest, so that nothing is known of it", style="red", highlight=False)
+    complete = not lacking and all(result.counts.complete for result in results)
     console.print("[green]complete[/]" if complete else "[bold red]NOT complete[/]", highlight=False)
 
 

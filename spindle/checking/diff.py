@@ -35,6 +35,8 @@ class Subject:
     store: str
     manifest: str
     """The manifest's digest."""
+    server: str
+    """What tells the store from every other one: a result says nothing of another server."""
 
     @property
     def name(self) -> str:
@@ -47,6 +49,9 @@ class Position:
     """How far a check has come."""
 
     began_at: str
+    """By the store's clock."""
+    since: str
+    """The same moment by ours."""
     phase: str = "ids"
     """`ids`: the manifest's rows; `scan`: the store's; `letters`: only the dead letters are left."""
     rows: int = 0
@@ -68,6 +73,8 @@ class Result:
     finished_at: str
     counts: Counts
     path: Path
+    resumed: bool = False
+    """Whether an interrupted check was gone on with: its first ids were judged when that one began."""
 
     def ids(self, *classes: Class) -> Iterator[int]:
         """The ids of these classes, of all if none is named.
@@ -89,13 +96,15 @@ class Result:
 class Progress:
     """A check under way; a context manager that holds the lock. Raises: StartRefused if another check has it."""
 
-    def __init__(self, folder: Path, subject: Subject) -> None:
+    def __init__(self, folder: Path, subject: Subject, *, began_at: datetime, fresh: bool = False) -> None:
+        """`began_at`: now by the store's clock; `fresh`: go on with nothing."""
+        self._fresh = fresh
         self.subject = subject
         self.path = folder / subject.name
         self._part_path = self.path.with_name(f"{self.path.name}.part")
         self._at_path = self.path.with_name(f"{self.path.name}.at")
         self._part: BinaryIO | None = None
-        self.position = Position(_now())
+        self.position = Position(began_at.isoformat(), _now())
         self.resumed = False
 
     def __enter__(self) -> Self:
@@ -108,7 +117,7 @@ class Progress:
         except OSError as error:
             self._part.close()
             raise StartRefused(f"{self.subject.name} is being made by another check; wait for its end.") from error
-        self.resumed = self._resume()
+        self.resumed = not self._fresh and self._resume()
         self._part.truncate(self.position.listed * _ROW.size)
         self._part.seek(0, os.SEEK_END)
         return self
@@ -163,14 +172,14 @@ class Progress:
         new.replace(self.path)
         for path in (body_path, self._at_path, self._part_path):
             path.unlink(missing_ok=True)
-        return Result(self.subject, self.position.began_at, finished_at, counts, self.path)
+        return Result(self.subject, self.position.began_at, finished_at, counts, self.path, self.resumed)
 
     def _resume(self) -> bool:
         assert self._part is not None  # noqa: S101
         with suppress(OSError, ValueError, KeyError, TypeError):
             said = json.loads(self._at_path.read_bytes())
             position = Position(**said["position"])
-            age = datetime.now(UTC) - datetime.fromisoformat(position.began_at)
+            age = datetime.now(UTC) - datetime.fromisoformat(position.since)
             enough = os.fstat(self._part.fileno()).st_size >= position.listed * _ROW.size
             if said["subject"] == asdict(self.subject) and age < RESUMED_WITHIN and enough:
                 self.position = position
@@ -196,7 +205,9 @@ def read_result(folder: Path, subject: Subject) -> Result:
         raise StartRefused(f"{path} can't be read as the result of a check: {type(error).__name__}.") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise StartRefused(f"{path.name} is of another format than {FORMAT}; check again.")
-    said = {name: header.get(name) for name in ("load", "kind", "store", "manifest")}
+    said = {name: header.get(name) for name in ("load", "kind", "store", "manifest", "server")}
+    if said["server"] != subject.server:
+        raise StartRefused(f"{path.name} is about another server than this {subject.store}; check again.")
     if said != asdict(subject):
         raise StartRefused(f"{path.name} is bound to another manifest than the one that is there; check again.")
     if size != header["listed"] * _ROW.size:

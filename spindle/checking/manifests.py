@@ -1,6 +1,6 @@
 """Manifests as a check reads them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from common.delivery import load_of
 from common.errors import StartRefused
 from common.kinds import KINDS
 from extractor.manifest.format import ManifestRefused, path_of
+from extractor.manifest.previous import Previous
 from extractor.manifest.reader import Manifest
 from spindle.checking.classes import Entry
 
@@ -30,6 +31,26 @@ class ManifestSource:
     def ids(self) -> Iterator[int]:
         """The ids of all rows."""
         return self._manifest.ids()
+
+    def prefix_of(self) -> Callable[[int], str | None]:
+        """What tells of an id the first 16 hex digits of its hash; ids that come ascending cost least."""
+        previous = Previous(self._manifest)
+
+        def prefix(number: int) -> str | None:
+            row = previous.find(number)
+            return None if row is None else row.sha256.hex()
+
+        return prefix
+
+    def remarks(self) -> Iterator[str]:
+        """What a result by this manifest does not show, a sentence each."""
+        header = self.header
+        if header.ids_only:
+            yield f"{self.kind}: the manifest has ids only: content was not compared"
+        if header.unknown_skipped:
+            yield f"{self.kind}: {header.unknown_skipped:,} records of the dump were skipped whose ids nobody knows"
+        if header.checksum != "matched":
+            yield f"{self.kind}: the dump's checksum is {header.checksum}: nothing shows that it is the published file"
 
 
 @contextmanager

@@ -1,34 +1,80 @@
-"""Publish again exactly what a check has found to be lost or different, to the one service's queue."""
+"""Publish again exactly what a check has found to be lost or different, to the one service's queue.
+
+A record goes out only if it is the one that the manifest lists: another dump of the same ids would overwrite what is
+right.
+"""
 
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 
+from common.errors import StartRefused
 from common.kinds import Service
 from common.rabbitmq.publishing.publisher import Outgoing, Publisher
 from extractor.control import headers
 from extractor.loads import DumpLoad, Load, messages
+from extractor.manifest.format import Header
 from extractor.message import Message, to_message
 from extractor.queues import Backlog
 from extractor.reading import BrokenRecord, Skip, guess_id, read_record
 from extractor.settings import ExtractorSettings
 from extractor.splitting import split
-from extractor.streams import DumpStream
-from spindle.checking.classes import Class, number_of
+from extractor.streams import DumpStream, Truncated
+from spindle.checking.classes import NO_HASH, Class, number_of
 from spindle.checking.dead import SERVICES
 from spindle.checking.diff import Result
 from spindle.checking.id_set import IdSet
+from spindle.checking.manifests import ManifestSource
 
-_CHUNK = 128
+CHUNK = 128
+_NAMED = 10
 
 
-async def repair(result: Result, load: Load, settings: ExtractorSettings) -> int:
-    """Publish what is lost or different. Returns: how many messages the broker has confirmed.
+@dataclass(slots=True)
+class Repaired:
+    """What became of the records that were wanted."""
 
-    Raises: PublishFailed, QueueGone, StartRefused, Truncated.
+    wanted: int = 0
+    published: int = 0
+    """Confirmed messages."""
+    absent: list[str] = field(default_factory=list)
+    """The first ids that the source does not have, or has with other content than the manifest lists."""
+    found: IdSet = field(default_factory=IdSet)
+
+    @property
+    def lacking(self) -> int:
+        """How many wanted ids were not published."""
+        return self.wanted - len(self.found)
+
+
+def check_source(load: Load, header: Header) -> None:
+    """See that a dump is the one that the manifest was made of.
+
+    Raises: StartRefused.
+    """
+    if not isinstance(load, DumpLoad):
+        return
+    if header.kind not in load.kinds:
+        raise StartRefused(f"the dump of {load.date} has no {header.kind} to repair from.")
+    path = load.file(header.kind).path
+    size = path.stat().st_size
+    if (header.file, header.bytes) != (path.name, size):
+        raise StartRefused(
+            f"{path} has {size:,} bytes, and the manifest is of {header.file} with {header.bytes:,}: another dump."
+        )
+
+
+async def repair(result: Result, source: ManifestSource, load: Load, settings: ExtractorSettings) -> Repaired:
+    """Publish what is lost or different.
+
+    Raises: PublishFailed, QueueGone, StartRefused, Truncated; what was published by then is safe.
     """
     wanted = IdSet(result.ids(Class.LOST, Class.DIFFERENT))
+    repaired = Repaired(len(wanted))
     if not wanted:
-        return 0
+        return repaired
+    check_source(load, source.header)
     service: Service = SERVICES[result.subject.store]
     queue = settings.names.queue(service, result.subject.kind)
     name = f"spindle check {result.subject.kind}"
@@ -42,12 +88,33 @@ async def repair(result: Result, load: Load, settings: ExtractorSettings) -> int
         Backlog(settings.broker, [queue], limit=settings.extractor_max_backlog, name=f"{name} backlog") as backlog,
     ):
         await backlog.length()  # raises if there is no such queue
-        for chunk in _chunks(wanted_messages(load, result.subject.kind, wanted)):
-            await backlog.wait_for_room(lambda: None)
-            shared = headers(load.date, time.time_ns() // 1_000_000)
-            await publisher.publish("", [Outgoing(each.body, each.message_id, shared) for each in chunk], key=queue)
+        try:
+            drawn = as_listed(wanted_messages(load, result.subject.kind, wanted), source.prefix_of(), repaired.found)
+            for chunk in chunks(drawn):
+                await backlog.wait_for_room(lambda: None)
+                shared = headers(load.date, time.time_ns() // 1_000_000)
+                await publisher.publish("", [Outgoing(each.body, each.message_id, shared) for each in chunk], key=queue)
+        except Truncated:
+            await publisher.flush()
+            raise
         await publisher.flush()
-        return publisher.confirmed
+        repaired.published = publisher.confirmed
+        await backlog.length()  # raises if it is gone, and with it what was confirmed
+    repaired.absent = [str(number) for number in islice((n for n in wanted if n not in repaired.found), _NAMED)]
+    return repaired
+
+
+def as_listed(drawn: Iterator[Message], prefix_of: Callable[[int], str | None], found: IdSet) -> Iterator[Message]:
+    """Those messages whose content is what the manifest lists; their ids are put into `found`.
+
+    A manifest of ids only lists no content: then every message passes.
+    """
+    for message in drawn:
+        number = number_of(message.id)
+        prefix = None if number is None else prefix_of(number)
+        if number is not None and prefix in (NO_HASH, message.sha256[:16]):
+            found.add(number)
+            yield message
 
 
 def wanted_messages(load: Load, kind: str, wanted: Container[int]) -> Iterator[Message]:
@@ -73,6 +140,22 @@ def wanted_messages(load: Load, kind: str, wanted: Container[int]) -> Iterator[M
                 yield message
 
 
+def chunks(drawn: Iterator[Message]) -> Iterator[list[Message]]:
+    """Messages a few at a time; the last ones also if the reading ends in an error."""
+    chunk: list[Message] = []
+    try:
+        for message in drawn:
+            chunk.append(message)
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+    except Truncated:
+        yield chunk
+        raise
+    if chunk:
+        yield chunk
+
+
 def _is_wanted(message: Message, wanted: Container[int]) -> bool:
     number = number_of(message.id)
     return number is not None and number in wanted
@@ -82,14 +165,3 @@ def _may_be(raw: bytes, wanted: Container[int]) -> bool:
     """Whether a record is worth parsing: it is wanted, or its id can't be made out without."""
     number = number_of(guess_id(raw))
     return number is None or number in wanted
-
-
-def _chunks(drawn: Iterator[Message]) -> Iterator[list[Message]]:
-    chunk: list[Message] = []
-    for message in drawn:
-        chunk.append(message)
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

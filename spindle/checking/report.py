@@ -1,6 +1,7 @@
 """The results of checks, for a person and for a program."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -41,6 +42,9 @@ def lines(results: Sequence[Result]) -> Iterator[str]:
     """The first ids of each class that is not as it should be, and what can't be read from the table."""
     for result in results:
         subject, of = result.subject, result.counts.of
+        if result.resumed:
+            since = datetime.fromisoformat(result.began_at).astimezone()
+            yield f"{subject.store}: {subject.kind} was resumed: its first ids were judged at {since:%H:%M}"
         for found in sorted(LISTED):
             if of[found]:
                 more = ", …" if of[found] > EXAMPLES else ""
@@ -58,11 +62,13 @@ def lines(results: Sequence[Result]) -> Iterator[str]:
             )
 
 
-def as_data(results: Sequence[Result]) -> dict[str, Any]:
-    """For a program."""
+def as_data(load: str, results: Sequence[Result], lacking: Sequence[str], remarks: Sequence[str]) -> dict[str, Any]:
+    """For a program; `lacking`: kinds that have no manifest."""
     return {
-        "load": results[0].subject.load if results else None,
-        "complete": all(result.counts.complete for result in results),
+        "load": load,
+        "complete": not lacking and all(result.counts.complete for result in results),
+        "without_manifest": list(lacking),
+        "remarks": list(remarks),
         "checks": [
             {
                 "kind": result.subject.kind,
@@ -73,6 +79,7 @@ def as_data(results: Sequence[Result]) -> dict[str, Any]:
                 "examples": {found.label: _first(result, found) for found in sorted(LISTED) if result.counts.of[found]},
                 "diff": str(result.path),
                 "manifest": result.subject.manifest,
+                "resumed": result.resumed,
                 "began_at": result.began_at,
                 "finished_at": result.finished_at,
             }

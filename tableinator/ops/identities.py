@@ -6,6 +6,7 @@ Each question is a transaction of its own, so that a check of hours holds back n
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from tableinator.classification import ERRORS, classify
@@ -21,6 +22,14 @@ _PAGE: Final = "SELECT ctid, data_id, version FROM {table} WHERE ctid > $1 LIMIT
 
 _FAST: Final = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
 _IN_ORDER: Final = "SET LOCAL synchronize_seqscans = off; SET LOCAL max_parallel_workers_per_gather = 0"
+
+# The system's identifier tells clusters apart, and the time line a restored one from what it was restored from.
+_WHO: Final = """
+SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()),
+    (SELECT timeline_id FROM pg_control_checkpoint()), current_database(),
+    coalesce(to_regclass($1)::oid::text, 'none')) AS who,
+    clock_timestamp() AS now
+"""
 
 BEGINNING: Final = "0,0"
 """The place before the first row."""
@@ -54,6 +63,14 @@ class TableIdentities:
         rows = await self._ask(_IN_ORDER, statement, (int(block), int(line)), size)
         place = ",".join(map(str, rows[-1][0])) if rows else behind
         return [(row[1], row[2]) for row in rows], place
+
+    async def who(self, kind: str) -> tuple[str, datetime]:
+        """What tells this kind's table from every other one, and what time it is there.
+
+        Raises: StoreUnavailable.
+        """
+        [row] = await self._ask(_FAST, _WHO, Statements.of(kind).table)
+        return str(row["who"]), row["now"]
 
     async def estimate(self, kind: str) -> int:
         """About how many rows there are, for a progress bar.

@@ -40,7 +40,10 @@ class Scene:
 
     def listed(self, store: str, digest: str) -> dict[int, str]:
         """What the diff file says of each id."""
-        result = read_result(self.folder, Subject(LOAD.date, KIND, store, digest))
+        with (self.folder / f"{LOAD.date}.{KIND}.{store}.diff").open("rb") as file:
+            server = json.loads(file.readline())["server"]
+        assert server
+        result = read_result(self.folder, Subject(LOAD.date, KIND, store, digest, server))
         return {number: found.label for number, found in result.listed()}
 
 
@@ -95,6 +98,10 @@ async def test_a_check_names_what_is_wrong_in_each_store_and_a_repair_publishes_
     await dead_letter(scene, Service.TABLEINATOR, 8)  # which is stored: a letter of a message that came twice
     await dead_letter(scene, Service.TABLEINATOR, 1, load="19990101")
 
+    other = await scene.check("--repair", "--synthetic", "300", "--seed", "8", capsys=capsys)
+    queues = [scene.names.queue(service, KIND) for service in (Service.TABLEINATOR, Service.GRAPHINATOR)]
+    assert [await scene.peer.get_all(queue) for queue in queues] == [[], []], other  # other records of the same ids
+
     code, found = await scene.check("--repair", "--synthetic", "300", "--seed", "7", capsys=capsys)
 
     rows, nodes = found["checks"]
@@ -103,7 +110,6 @@ async def test_a_check_names_what_is_wrong_in_each_store_and_a_repair_publishes_
     assert scene.listed("neo4j", nodes["manifest"]) == {5: "lost", 6: "different", 900001: "gone"}
     assert (rows["newer"], rows["missing"], rows["unnumbered"], nodes["other_model"]) == (1, 2, 1, 1)
     assert (rows["same"], nodes["same"]) == (clean[1]["checks"][0]["same"] - 4, clean[1]["checks"][1]["same"] - 3)
-    queues = [scene.names.queue(service, KIND) for service in (Service.TABLEINATOR, Service.GRAPHINATOR)]
     published = [await scene.peer.get_all(queue) for queue in queues]
     assert [[message.header.properties.message_id for message in each] for each in published] == [
         ["artists:1", "artists:3"],

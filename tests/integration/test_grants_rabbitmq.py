@@ -42,7 +42,7 @@ PARTS = {
 }
 """What a pattern may be cut by: a part, and what is left in its place."""
 
-LOOKING = {("extractor", "write", "graphinator"), ("extractor", "write", "tableinator")}
+LOOKING = {(role, "write", each) for role in ("extractor", "operator") for each in ("graphinator", "tableinator")}
 """Beside monitoring's: what is granted for looks alone, which brokers before 4.2.6 grant to everybody."""
 
 
@@ -135,7 +135,7 @@ async def working_on_letters(desk: Actions) -> None:
         fates: list[Fate] = [Send(queue, Properties(), lambda _: None), Drop()]
         for fate in fates:
             await go_through(broker, desk.names.dead_letter_queue(service, KIND), partial(_fated, fate))
-        assert await queue_lengths(settings(desk.broker.url), [queue]) == {queue: 1}
+        assert await queue_lengths(broker, [queue]) == {queue: 1}  # as a repair looks before it publishes
 
 
 def _fated(fate: Fate, _: StoredLetter) -> Fate:

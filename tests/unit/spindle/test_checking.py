@@ -4,17 +4,22 @@ import asyncio
 import resource
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from common.errors import StartRefused, StoreUnavailable
+from common.errors import StartRefused, StoreUnavailable, WriteConflict
+from common.kinds import KINDS
 from common.sink import Outcome
+from extractor.message import Message
 from spindle.checking.check import Check, Pace
 from spindle.checking.classes import Class, Counts, Entry, Judge, Stored, classify, number_of
+from spindle.checking.command import kinds_of
 from spindle.checking.diff import Subject, read_result
 from spindle.checking.id_set import IdSet
+from spindle.checking.repair import as_listed
 from tableinator.decision import StoredState, decide
 from tableinator.model import Row
 
@@ -123,9 +128,13 @@ class Table:
 
     store = "postgresql"
 
-    def __init__(self, stored: dict[int, Stored], *, breaks_at: int = 0) -> None:
+    def __init__(self, stored: dict[int, Stored], *, breaks_at: int = 0, server: str = "one") -> None:
+        self.server = server
         self.stored, self.questions, self.breaks_at = stored, 0, breaks_at
         self.ids = sorted(stored)
+
+    async def who(self, kind: str) -> tuple[str, datetime]:
+        return self.server, datetime.now(UTC)
 
     async def look_up(self, kind: str, ids: Sequence[str]) -> dict[str, tuple[str, str | None, bool]]:
         self._asked()
@@ -238,17 +247,19 @@ async def test_a_check_writes_what_it_has_found_bound_to_the_manifest(tmp_path: 
 
     result = await check_of(story, Table(story.table), tmp_path).run()
 
-    again = read_result(tmp_path, Subject(LOAD, "artists", "postgresql", "d1"))
+    again = read_result(tmp_path, Subject(LOAD, "artists", "postgresql", "d1", "one"))
     assert dict(again.listed()) == {each: found for each, found in story.truth.items() if found >= Class.DIFFERENT}
     assert again.counts == result.counts
     assert names_in(tmp_path) == ["20260301.artists.postgresql.diff"]
     with pytest.raises(StartRefused, match="bound to another manifest"):
-        read_result(tmp_path, Subject(LOAD, "artists", "postgresql", "d2"))
+        read_result(tmp_path, Subject(LOAD, "artists", "postgresql", "d2", "one"))
+    with pytest.raises(StartRefused, match="about another server"):
+        read_result(tmp_path, Subject(LOAD, "artists", "postgresql", "d1", "two"))
     with pytest.raises(StartRefused, match="was not checked"):
-        read_result(tmp_path, Subject(LOAD, "artists", "neo4j", "d1"))
+        read_result(tmp_path, Subject(LOAD, "artists", "neo4j", "d1", "one"))
     result.path.write_bytes(result.path.read_bytes()[:-1])
     with pytest.raises(StartRefused, match="was cut"):
-        read_result(tmp_path, Subject(LOAD, "artists", "postgresql", "d1"))
+        read_result(tmp_path, Subject(LOAD, "artists", "postgresql", "d1", "one"))
 
 
 async def test_a_check_that_was_interrupted_goes_on_behind_the_last_chunk(tmp_path: Path) -> None:
@@ -280,6 +291,61 @@ def names_in(folder: Path) -> list[str]:
 def made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+async def test_a_check_goes_on_at_no_other_server_and_not_if_it_is_to_begin_again(tmp_path: Path) -> None:
+    stored = {number: Stored("a" * 64, LOAD) for number in range(3 * CHUNK)}
+    story = Story([(number, "a" * 16, 0) for number in stored], stored)
+
+    async def interrupted(folder: Path) -> Path:
+        with pytest.raises(StoreUnavailable):
+            await check_of(story, Table(stored, breaks_at=3), folder).run()
+        return folder
+
+    same, other = Table(stored), Table(stored, server="two")
+    resumed = await check_of(story, same, await interrupted(made(tmp_path / "same"))).run()
+    elsewhere = await check_of(story, other, await interrupted(made(tmp_path / "other"))).run()
+
+    assert (resumed.resumed, elsewhere.resumed) == (True, False)
+    assert same.questions == other.questions - 2
+    assert elsewhere.counts.of[Class.SAME] == 3 * CHUNK
+
+
+class Busy(Table):
+    """A store in which other transactions are in the way, now and then."""
+
+    def _asked(self) -> None:
+        super()._asked()
+        if self.questions in (1, 3):
+            raise WriteConflict("in the way")
+
+
+async def test_a_check_asks_again_if_a_transaction_was_in_the_way(tmp_path: Path) -> None:
+    stored = {1: Stored("a" * 64, LOAD)}
+
+    result = await check_of(Story([(1, "a" * 16, 0)], stored), Busy(stored), tmp_path).run()
+
+    assert result.counts.of[Class.SAME] == 1
+
+
+def test_a_kind_without_a_manifest_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "20260301.artists.manifest").touch()
+    (tmp_path / "20260301.labels.manifest.part").touch()
+
+    assert kinds_of(None, KINDS, tmp_path, LOAD) == (("artists", "labels"), ["masters", "releases"])
+    assert kinds_of(("releases",), KINDS, tmp_path, LOAD) == (("releases",), [])
+    with pytest.raises(StartRefused, match="holds no manifest of 20260401"):
+        kinds_of(None, KINDS, tmp_path, AFTER)
+
+
+def test_a_repair_publishes_only_what_the_manifest_lists() -> None:
+    drawn = [Message("artists", number, b"{}", sha256 * 64) for number, sha256 in (("1", "a"), ("2", "b"), ("x", "a"))]
+    found = IdSet()
+
+    passed = list(as_listed(iter(drawn), {1: "a" * 16, 2: "a" * 16}.get, found))
+
+    assert [message.id for message in passed] == ["1"]
+    assert list(found) == [1]
 
 
 async def test_two_checks_of_the_same_are_not_made_at_once(tmp_path: Path) -> None:
@@ -316,6 +382,9 @@ class Endless:
 
     def ids(self) -> Iterator[int]:
         return iter(range(self.records))
+
+    async def who(self, kind: str) -> tuple[str, datetime]:
+        return "one", datetime.now(UTC)
 
     async def look_up(self, kind: str, ids: Sequence[str]) -> dict[str, tuple[str, str | None, bool]]:
         return {each: ("a" * 64, LOAD, True) for each in ids if int(each) % 1000}
