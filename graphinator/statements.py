@@ -69,7 +69,7 @@ def _store(kind: str, own: Node) -> str:
             blocks.append(_make(node))
         if node == own:
             blocks.append(_lock(node))
-    blocks += [_forget(pattern) for pattern in _owned(kind)]
+    blocks += [_forget(pattern) for pattern in owned_patterns(kind)]
     blocks.append(_set_properties(own))
     blocks += [_create(edge, place) for place, edge in enumerate(edges_of(kind))]
     return _PLANNED_ONCE + "\n".join([*blocks, IN_BATCH, "RETURN new, changed, stale"])
@@ -101,7 +101,7 @@ WITH pair[0] AS i, pair[1] AS n
 }}"""
 
 
-def _owned(kind: str) -> Iterator[str]:
+def owned_patterns(kind: str) -> Iterator[str]:
     """The patterns of the edges that `n` owns."""
     for outgoing, pattern in ((True, "(n)-[e:{}]->()"), (False, "(n)<-[e:{}]-()")):
         types = sorted({edge.type for edge in edges_of(kind) if edge.outgoing is outgoing})

@@ -12,6 +12,7 @@ from spindle.dead_letters import command as dead_letters
 from spindle.doctor import command as doctor
 from spindle.ledger import loads, pausing
 from spindle.output import NOBODY_READS, silence, write_any_text
+from spindle.removal import command as removal
 from spindle.reprocessing import command as reprocessing
 from spindle.show import command as show
 from spindle.status import command as status
@@ -24,6 +25,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     lint,
     dead_letters,
     checking,
+    removal,
     show,
     verification,
     manifest,

@@ -3,10 +3,10 @@
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from common.kinds import Service
-from common.settings.fields import split, whole
+from common.settings.fields import secret, split, text, whole
 from common.settings.programs import BrokerSettings, StateSettings
 from common.settings.servers import parse_endpoint
 from graphinator.settings import GraphinatorSettings
@@ -41,6 +41,10 @@ class OperatorSettings(StateSettings):
     )
     status_graphinator: Places = _places_of(Service.GRAPHINATOR)
     status_tableinator: Places = _places_of(Service.TABLEINATOR)
+    removal_postgres_username: str = text("", "the name of a user who may delete")
+    removal_postgres_password: SecretStr = secret("", "that user's password")
+    removal_neo4j_username: str = text("", "the name of a user who may delete")
+    removal_neo4j_password: SecretStr = secret("", "that user's password")
     check_rate: int = whole(50_000, 1, 10_000_000)
     """Records a second that a check asks a store for."""
     doctor_disk: str = Field("", description="a folder on the one disk that all servers have their data on")

@@ -29,6 +29,7 @@ from spindle.checking.dead import SERVICES, dead_letters_of
 from spindle.checking.diff import Result
 from spindle.checking.id_set import IdSet
 from spindle.checking.manifests import ManifestSource, loads_in, open_manifests
+from spindle.checking.recording import record
 from spindle.checking.repair import check_source, repair
 from spindle.dead_letters.policies import limits_of_letters
 from spindle.environments import add_stack_argument, environment_of
@@ -175,7 +176,7 @@ class Checks:
         """
         settings = load_settings(OperatorSettings, self.environ)
         async with self._identities(store) as (identities, beginning):
-            return await Check(
+            result = await Check(
                 source,
                 identities,
                 lambda: self._dead(source, store),
@@ -185,6 +186,16 @@ class Checks:
                 fresh=self.fresh,
                 on_done=lambda phase, done, total: self.on_done(f"{source.kind} {store}: {phase}", done, total),
             ).run()
+        await self._record(result, source)
+        return result
+
+    async def _record(self, result: Result, source: ManifestSource) -> None:
+        """Tell the store's ledger, if this login may: a check is no less true without."""
+        try:
+            await record(result, source.header, self.environ)
+        except SinkError as error:
+            why = getattr(error, "alarm", None) or error
+            print(f"{result.subject.store}: its ledger was not told of the check: {why}", file=sys.stderr)
 
     @asynccontextmanager
     async def _identities(self, store: str) -> AsyncIterator[tuple[Identities, str]]:

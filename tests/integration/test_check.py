@@ -100,7 +100,12 @@ async def test_a_check_names_what_is_wrong_in_each_store_and_a_repair_publishes_
 
     other = await scene.check("--repair", "--synthetic", "300", "--seed", "8", capsys=capsys)
     queues = [scene.names.queue(service, KIND) for service in (Service.TABLEINATOR, Service.GRAPHINATOR)]
-    assert [await scene.peer.get_all(queue) for queue in queues] == [[], []], other  # other records of the same ids
+    published = [await scene.peer.get_all(queue) for queue in queues]
+    # Of the same ids only those with the manifest's content go out: 1 and 3 are hard cases, the same for every seed.
+    assert [[message.header.properties.message_id for message in each] for each in published] == [
+        ["artists:1", "artists:3"],
+        [],
+    ], other
 
     code, found = await scene.check("--repair", "--synthetic", "300", "--seed", "7", capsys=capsys)
 

@@ -94,7 +94,7 @@ def _drops(creations: Sequence[str]) -> list[str]:
 
 
 async def _administer(server: servers.Neo4j, *statements: str) -> None:
-    passwords = dict.fromkeys(("setup", "graphinator", "operator"), grants.PASSWORD)
+    passwords = dict.fromkeys(("setup", "graphinator", "operator", "remover"), grants.PASSWORD)
     async with graphs.driver(server) as driver, driver.session(database="system") as session:
         for statement in statements:
             await (await session.run(statement, passwords)).consume()

@@ -40,6 +40,7 @@ OWN = {
     r"RABBITMQ_MANAGEMENT_URL|STATUS_\w+": "on this machine the addresses are others than within the network",
     r"METRICS_(HOST|PORT)": "Prometheus and the published port lead there",
     r"DOCTOR_DISK|SPINDLE_STATE": "a folder in the container",
+    r"REMOVAL_\w+": "the login of somebody who may delete, which no container has by itself",
 }
 """Settings (as patterns) that compose passes on to none of our programs, whatever the environment says, and why."""
 PORTS = (

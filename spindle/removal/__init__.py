@@ -1,0 +1,1 @@
+"""Remove what a load no longer has, from both stores: planned, bounded, and to be undone."""
