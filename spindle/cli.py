@@ -11,6 +11,7 @@ from spindle.checking import command as checking
 from spindle.dead_letters import command as dead_letters
 from spindle.doctor import command as doctor
 from spindle.ledger import loads, pausing
+from spindle.loading import command as loading
 from spindle.output import NOBODY_READS, silence, write_any_text
 from spindle.removal import command as removal
 from spindle.reprocessing import command as reprocessing
@@ -24,6 +25,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     doctor,
     lint,
     dead_letters,
+    loading,
     checking,
     removal,
     show,

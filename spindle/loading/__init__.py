@@ -1,0 +1,1 @@
+"""Bring a dump into both stores: plan, publish what differs, wait, check, repair, sum up."""

@@ -1,0 +1,308 @@
+"""`spindle load FOLDER`: bring a dump into both stores, and say truthfully what is there afterwards."""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from common.errors import BrokerUnavailable, StartRefused
+from common.settings.environment import load as load_settings
+from common.telemetry import logs
+from extractor.control import extraction_complete, file_complete, timestamp
+from extractor.loads import DumpLoad, only, open_folder, remarks
+from extractor.manifest.format import ManifestRefused, path_of
+from extractor.manifest.reader import Manifest
+from extractor.progress import show_progress
+from extractor.publishing import publisher_of
+from extractor.queues import wait_for_queues
+from extractor.run import make_manifests
+from extractor.settings import ExtractorSettings
+from spindle.checking.check import OnDone
+from spindle.checking.command import STORES, Checks, following, told
+from spindle.checking.dead import SERVICES
+from spindle.checking.diff import Result
+from spindle.checking.manifests import ManifestSource, open_manifests
+from spindle.checking.report import lines
+from spindle.environments import add_stack_argument, environment_of
+from spindle.loading.plan import Part, as_data, objections, plan_of, plan_table
+from spindle.loading.publishing import Wanted, publish_wanted, until_drained
+from spindle.output import readers_may_leave, wide_console
+from spindle.removal.command import refused
+from spindle.removal.work import Removal
+from spindle.sources import add_kinds_argument
+
+REPAIRS = 3
+"""Rounds after the first: what is not there then needs somebody to look."""
+
+_SETTLING = 3.0
+"""Seconds between two checks, while services still hold deliveries that no queue shows."""
+
+_ABOUT = """\
+Bring a dump into both stores. The plan is exact: the dump's manifest is compared with each store, and only what a store
+lacks is published, to its service alone. Then it waits, checks, and repairs up to three times. Run again, it does what
+is left: that is the retry, also after Ctrl-C or a crash. The services must run.
+
+exit codes: 0 both stores hold the dump; 1 not all of it: the ids are named; 2 refused, nothing was published
+"""
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this command to the operator's."""
+    parser = commands.add_parser(
+        "load",
+        help="bring a dump into both stores: plan, publish what differs, wait, check, repair",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dumps", type=Path, metavar="FOLDER", help="the dump files in this folder")
+    parser.add_argument("--load", metavar="YYYYMMDD", help="of a folder with several dumps, this one")
+    add_kinds_argument(parser)
+    parser.add_argument("--plan", action="store_true", help="stop after the plan")
+    parser.add_argument("--remove", action="store_true", help="remove what is gone, if `spindle remove` would")
+    parser.add_argument("--full", action="store_true", help="also if more than 30%% of what is stored changes")
+    parser.add_argument(
+        "--wait", type=float, default=60.0, metavar="SECONDS", help="for broker and queues (default 60)"
+    )
+    add_stack_argument(parser)
+    parser.add_argument("--json", action="store_true", help="for a program")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do all of it, and show; return the exit code."""
+    environ = environment_of(arguments)
+    settings = load_settings(ExtractorSettings, environ)
+    if settings.state is None:
+        raise StartRefused("SPINDLE_STATE is not set: it names the folder for manifests and the results of checks.")
+    logs.configure("spindle load", level=settings.log_level, log_format=settings.log_format)
+    load = _dump(arguments)
+    began = time.monotonic()
+    list_load(load, settings)
+    with open_manifests(settings.state, load.date, load.kinds) as sources, following() as on_done:
+        loading = Loading(environ, settings, load, sources, on_done)
+        parts = told(lambda: asyncio.run(loading.plan()), environ)
+        problems = [] if arguments.full else list(objections(parts))
+        if not arguments.plan and not problems:
+            _publish(loading, arguments)
+    loading.seconds = time.monotonic() - began
+    with readers_may_leave():
+        if arguments.json:
+            print(json.dumps(summary(loading, parts, problems), indent=2))
+        else:
+            show(loading, parts, problems, wide_console(), plan=arguments.plan)
+    if problems:
+        return 2
+    return 0 if arguments.plan or (loading.is_complete and not loading.refusals) else 1
+
+
+def list_load(load: DumpLoad, settings: ExtractorSettings) -> None:
+    """Make the manifests that are not there yet, or not of these files.
+
+    Raises: StartRefused.
+    """
+    assert settings.state is not None  # noqa: S101 (for mypy: looked at before)
+    lacking = []
+    for kind in load.kinds:
+        try:
+            Manifest.open(
+                path_of(settings.state, load.date, kind), load=load.date, kind=kind, of=load.file(kind).path
+            ).close()
+        except ManifestRefused:
+            lacking.append(kind)
+    if not lacking:
+        return
+    print(f"Reading {', '.join(lacking)} of {load.date}", file=sys.stderr)
+    with show_progress() as progress:
+        report = make_manifests(only(load, tuple(lacking)), settings, ids_only=False, show=progress.show)
+    failures = [f"{kind.kind}: {kind.failure}" for kind in report.kinds if kind.failure]
+    if failures:
+        raise StartRefused("Nothing was published, because the dump can't be read: " + "; ".join(failures))
+
+
+@dataclass(slots=True)
+class Loading:
+    """A load under way."""
+
+    environ: Mapping[str, str]
+    settings: ExtractorSettings
+    load: DumpLoad
+    sources: Sequence[ManifestSource]
+    on_done: OnDone
+    results: dict[tuple[str, str], Result] = field(default_factory=dict)
+    written: dict[tuple[str, str], int] = field(default_factory=dict)
+    removed: dict[tuple[str, str], int] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+    """Why nothing was removed, if it was asked for."""
+    rounds: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether both stores hold the dump."""
+        return all(result.counts.complete for result in self.results.values())
+
+    async def plan(self) -> list[Part]:
+        """Compare the dump with the stores.
+
+        Raises: as a check.
+        """
+        await self._check(self.sources)
+        return plan_of(list(self.results.values()))
+
+    async def publish(self, patience: float) -> None:
+        """Publish what differs, wait and check, up to three times again.
+
+        Raises: as a check; PublishFailed, QueueGone, Truncated.
+        """
+        await wait_for_queues(self.settings, self.load.kinds, patience=patience)
+        began = timestamp()
+        while not self.is_complete and self.rounds <= REPAIRS:
+            unclean = [source for source in self.sources if not self._is_clean(source.kind)]
+            for source in unclean:
+                await self._publish(source)
+            if not self.rounds:
+                await self._announce(began)
+            self.rounds += 1
+            await self._settle(unclean)
+
+    async def remove(self) -> None:
+        """Remove what is gone, if every precondition is met; `refusals` says why not.
+
+        Raises: as a removal.
+        """
+        assert self.settings.state is not None  # noqa: S101
+        removal = Removal(self.environ, self.settings.state, self.load.date, STORES)
+        facts = await removal.facts(self.sources)
+        self.refusals = refused(facts, self.load.date, None)
+        if not self.refusals:
+            self.removed = await removal.remove(facts, self.on_done)
+
+    async def _publish(self, source: ManifestSource) -> None:
+        kind = source.kind
+        wanted = Wanted([result for (each, _), result in self.results.items() if each == kind])
+        total = len(wanted)
+        sent = await publish_wanted(
+            self.load, source, wanted, self.settings, lambda done: self.on_done(f"{kind}: publishing", done, total)
+        )
+        for store, service in SERVICES.items():
+            self.written[kind, store] = self.written.get((kind, store), 0) + sent.get(service, 0)
+
+    async def _settle(self, sources: Sequence[ManifestSource]) -> None:
+        """Check when the queues are empty; again as long as it gets better, for services hold some for a moment."""
+        kinds = [source.kind for source in sources]
+        most = 0
+
+        def waiting(count: int) -> None:
+            nonlocal most
+            most = max(most, count)
+            self.on_done("waiting for the services", most - count, most)
+
+        before: list[dict[str, int]] = []
+        while True:
+            with suppress(BrokerUnavailable):
+                await until_drained(self.settings, kinds, waiting)
+            await self._check(sources)
+            now = [result.counts.as_data() for result in self.results.values()]
+            if now == before or all(self._is_clean(kind) for kind in kinds):
+                return
+            before = now
+            await asyncio.sleep(_SETTLING)
+
+    async def _check(self, sources: Sequence[ManifestSource]) -> None:
+        assert self.settings.state is not None  # noqa: S101
+        checks = Checks(self.environ, self.settings.state, self.on_done, fresh=True)
+        for result in await checks.run(sources, STORES):
+            self.results[result.subject.kind, result.subject.store] = result
+
+    def _is_clean(self, kind: str) -> bool:
+        return all(result.counts.complete for (each, _), result in self.results.items() if each == kind)
+
+    async def _announce(self, began: str) -> None:
+        """Say that all was published: services flush at once, and the ledger knows."""
+        counts = {source.kind: source.header.published for source in self.sources}
+        async with publisher_of(self.settings, name="spindle load") as publisher:
+            for source in self.sources:
+                said = file_complete(
+                    kind=source.kind,
+                    load=self.load.date,
+                    total_processed=source.header.published,
+                    file=self.load.file_name(source.kind),
+                )
+                await publisher.publish(self.settings.names.exchange(source.kind), [said])
+            done = extraction_complete(load=self.load.date, started_at=began, record_counts=counts)
+            for source in self.sources:
+                await publisher.publish(self.settings.names.exchange(source.kind), [done])
+            await publisher.flush()
+
+
+def summary(loading: Loading, parts: Sequence[Part], problems: Sequence[str]) -> dict[str, Any]:
+    """All that was done, for a program."""
+    return {
+        "load": loading.load.date,
+        "complete": loading.is_complete,
+        "refused": [*problems, *loading.refusals],
+        "plan": as_data(parts),
+        "rounds": loading.rounds,
+        "seconds": round(loading.seconds, 3),
+        "parts": [
+            {
+                "kind": kind,
+                "store": store,
+                "read": source.header.rows,
+                "written": loading.written.get((kind, store), 0),
+                "unchanged": next(part.same for part in parts if (part.kind, part.store) == (kind, store)),
+                "successful": plan.same + plan.newer,
+                "failed": plan.new + plan.changed + plan.dead,
+                "skipped": sum(source.header.skipped.values()),
+                "removed": loading.removed.get((kind, store), 0),
+            }
+            for source in loading.sources
+            for (kind, store), plan in ((key, plan_of([result])[0]) for key, result in loading.results.items())
+            if kind == source.kind
+        ],
+    }
+
+
+def show(loading: Loading, parts: Sequence[Part], problems: Sequence[str], console: Console, *, plan: bool) -> None:
+    """Print the plan, or what was done."""
+    if plan or problems:
+        console.print(plan_table(parts))
+        for sentence in problems:
+            console.print(sentence, style="red", markup=False, highlight=False)
+        console.print("planned: nothing was published" if plan else "[bold red]refused[/]: nothing was published")
+        return
+    table = Table("kind", "store", box=None, pad_edge=False)
+    names = ("read", "written", "unchanged", "successful", "failed", "skipped", "removed")
+    for heading in names:
+        table.add_column(heading, justify="right")
+    for part in summary(loading, parts, problems)["parts"]:
+        table.add_row(part["kind"], part["store"], *(f"{part[name]:,}" for name in names))
+    console.print(table)
+    for line in lines(list(loading.results.values())):
+        console.print(line, style="yellow", markup=False, highlight=False)
+    for sentence in loading.refusals:
+        console.print(f"nothing was removed: {sentence}", style="red", markup=False, highlight=False)
+    verdict = "[green]complete[/]" if loading.is_complete else "[bold red]NOT complete[/]: run it again"
+    console.print(f"{verdict}, in {loading.seconds:,.0f} s and {loading.rounds} rounds", highlight=False)
+
+
+def _publish(loading: Loading, arguments: argparse.Namespace) -> None:
+    told(lambda: asyncio.run(loading.publish(arguments.wait)), loading.environ)
+    if arguments.remove and loading.is_complete:
+        told(lambda: asyncio.run(loading.remove()), loading.environ)
+
+
+def _dump(arguments: argparse.Namespace) -> DumpLoad:
+    load = only(open_folder(arguments.dumps, date=arguments.load), arguments.kinds)
+    for sentence in remarks(load, arguments.kinds):
+        print(sentence, file=sys.stderr)
+    return load

@@ -1,0 +1,103 @@
+"""Publish a kind once, to each service exactly what its store lacks, and wait until the queues are empty."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from common.kinds import Service
+from common.rabbitmq.publishing.publisher import Outgoing, Publisher
+from common.rabbitmq.topology import queue_lengths
+from extractor.control import headers
+from extractor.loads import Load
+from extractor.message import Message
+from extractor.queues import Backlog
+from extractor.settings import ExtractorSettings
+from spindle.checking.classes import Class, number_of
+from spindle.checking.dead import SERVICES
+from spindle.checking.diff import Result
+from spindle.checking.id_set import IdSet
+from spindle.checking.manifests import ManifestSource
+from spindle.checking.repair import as_listed, check_source, chunks, wanted_messages
+
+_LOOK = 0.5
+"""Seconds between two looks at the queues."""
+
+_STALLED = 300.0
+"""Seconds in which nothing leaves the queues, after which waiting is given up: no service takes anything."""
+
+
+class Wanted:
+    """What each store lacks of a kind."""
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        self.found = IdSet()
+        """Those that the load has, as the manifest lists them."""
+        self.of = {result.subject.store: IdSet(result.ids(Class.LOST, Class.DIFFERENT)) for result in results}
+
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and any(number in ids for ids in self.of.values())
+
+    def __len__(self) -> int:
+        return sum(len(ids) for ids in self.of.values())
+
+    def services(self, message: Message) -> list[Service]:
+        """Whose stores lack this record."""
+        number = number_of(message.id)
+        return [SERVICES[store] for store, ids in self.of.items() if number is not None and number in ids]
+
+
+async def publish_wanted(
+    load: Load, source: ManifestSource, wanted: Wanted, settings: ExtractorSettings, on_done: Callable[[int], None]
+) -> Mapping[Service, int]:
+    """Publish to each service's queue what its store lacks, in the load's order.
+
+    Returns: how many messages each has been sent; all are confirmed.
+    Raises: PublishFailed, QueueGone, StartRefused, Truncated.
+    """
+    kind = source.kind
+    check_source(load, source.header)
+    sent: dict[Service, int] = {}
+    queues = {SERVICES[store]: settings.names.queue(SERVICES[store], kind) for store in wanted.of}
+    name = f"spindle load {kind}"
+    async with (
+        Publisher(
+            settings.broker,
+            max_unconfirmed=settings.extractor_max_unconfirmed,
+            name=name,
+            patience=settings.extractor_confirm_timeout,
+        ) as publisher,
+        Backlog(
+            settings.broker, list(queues.values()), limit=settings.extractor_max_backlog, name=f"{name} backlog"
+        ) as backlog,
+    ):
+        await backlog.length()  # raises if a queue is missing
+        for chunk in chunks(as_listed(wanted_messages(load, kind, wanted), source.prefix_of(), wanted.found)):
+            await backlog.wait_for_room(lambda: None)
+            shared = headers(load.date, time.time_ns() // 1_000_000)
+            for service, queue in queues.items():
+                mine = [message for message in chunk if service in wanted.services(message)]
+                await publisher.publish("", [Outgoing(m.body, m.message_id, shared) for m in mine], key=queue)
+                sent[service] = sent.get(service, 0) + len(mine)
+            on_done(sum(sent.values()))
+        await publisher.flush()
+        await backlog.length()
+    return sent
+
+
+async def until_drained(settings: ExtractorSettings, kinds: Sequence[str], on_done: Callable[[int], None]) -> None:
+    """Wait until nothing waits in the services' queues, twice in a row: what was just sent arrives between the looks.
+    Waiting is given up if it leads nowhere: the check that follows says what is missing.
+
+    Raises: BrokerUnavailable, StartRefused.
+    """
+    queues = [settings.names.queue(service, kind) for service in Service for kind in kinds]
+    empty, least, since = 0, sys.maxsize, time.monotonic()
+    while empty < 2 and time.monotonic() - since < _STALLED:
+        lengths = await queue_lengths(settings.broker, queues)
+        waiting = sum(length or 0 for length in lengths.values())
+        on_done(waiting)
+        if waiting < least:
+            least, since = waiting, time.monotonic()
+        empty = 0 if waiting else empty + 1
+        await asyncio.sleep(_LOOK)

@@ -1,0 +1,123 @@
+"""`spindle load` with the real services: a month, the month after it, what was damaged in between, and what is gone."""
+
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.broker import Broker
+from tests.e2e.fixtures import empty_graph, empty_tables, fresh_broker, services_of_a_test  # noqa: F401  (fixtures)
+from tests.e2e.services import ROOT, Services
+from tests.e2e.sides import Graph, Tables
+from tests.integration import graphs
+from tests.integration import tables as sql
+from tests.servers.servers import RabbitMQ
+
+KIND, FIRST, SECOND = "artists", "20260301", "20260401"
+
+
+class Scene:
+    """Both services at work, and a folder for dumps and one for manifests."""
+
+    def __init__(self, broker: Broker, tables: Tables, graph: Graph, folder: Path, management: str) -> None:
+        self.tables, self.graph, self.folder = tables, graph, folder
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            **broker.environment,
+            **tables.environment,
+            **graph.environment,
+            "RABBITMQ_MANAGEMENT_URL": management,
+            "SPINDLE_STATE": str(folder / "state"),
+        }
+
+    async def load(self, dumps: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Run the command. Returns: its exit code, and its summary."""
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "spindle", "load", str(dumps), "--json", *arguments],
+            cwd=ROOT,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def dump(self, date: str, artists: dict[int, str]) -> Path:
+        """Write a dump of these artists, with its checksums."""
+        folder = self.folder / date
+        folder.mkdir(exist_ok=True)
+        records = "".join(f"<artist><id>{each}</id><name>{name}</name></artist>" for each, name in artists.items())
+        path = folder / f"discogs_{date}_{KIND}.xml"
+        path.write_text(f"<artists>{records}</artists>")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        (folder / f"discogs_{date}_CHECKSUM.txt").write_text(f"{digest} {path.name}\n")
+        return folder
+
+
+@pytest.fixture
+async def scene(
+    rabbitmq: RabbitMQ, broker: Broker, services: Services, tables: Tables, graph: Graph, tmp_path: Path
+) -> AsyncIterator[Scene]:
+    """Both services ready."""
+    (tmp_path / "state").mkdir()
+    for side in (tables, graph):
+        await broker.declare(side.service)
+    for side in (tables, graph):
+        await services.start(side.service, broker.environment | side.environment)
+    yield Scene(broker, tables, graph, tmp_path, rabbitmq.management_url or "none")
+
+
+def of(summary: dict[str, Any], name: str) -> dict[str, int]:
+    """One number of each store."""
+    return {part["store"]: part[name] for part in summary["parts"]}
+
+
+def both(count: int) -> dict[str, int]:
+    return {"postgresql": count, "neo4j": count}
+
+
+async def test_a_month_and_the_next_one_are_loaded_repaired_and_cleaned(scene: Scene) -> None:
+    artists = {number: f"Artist {number}" for number in range(1, 301)}
+    first = scene.dump(FIRST, artists)
+
+    planned = await scene.load(first, "--plan")
+    assert planned[0] == 0
+    assert [(part["new"], part["same"]) for part in planned[1]["plan"]] == [(300, 0), (300, 0)]
+    assert await scene.tables.stored() == 0
+    loaded = await scene.load(first)
+    assert (loaded[0], loaded[1]["complete"], loaded[1]["rounds"]) == (0, True, 1), loaded
+    assert (of(loaded[1], "written"), of(loaded[1], "successful")) == (both(300), both(300))
+
+    # Running it again is the retry: what is there is not published, what is missing in one store goes there alone.
+    again = await scene.load(first)
+    assert (again[0], again[1]["rounds"], of(again[1], "written"), of(again[1], "unchanged")) == (
+        *(0, 0, both(0)),
+        both(300),
+    ), again
+    await graphs.fetch(scene.graph.server, "MATCH (n:Artist {id: '5'}) DETACH DELETE n")
+    retried = await scene.load(first)
+    assert (retried[0], of(retried[1], "written")) == (0, {"postgresql": 0, "neo4j": 1}), retried
+
+    # The next month: one changed, one new, two gone. All changed is refused.
+    changed = {each: name for each, name in artists.items() if each not in (7, 8)} | {9: "Another", 301: "New"}
+    odd = await scene.load(scene.dump(SECOND, {each: f"{name} (reindented)" for each, name in artists.items()}))
+    assert odd[0] == 2
+    assert "100% of what is stored would change" in odd[1]["refused"][0]
+    second = await scene.load(scene.dump(SECOND, changed), "--remove")
+    assert second[0] == 0, second
+    assert of(second[1], "written") == both(2)
+    assert of(second[1], "removed") == both(2)
+    rows = await sql.fetch(scene.tables.dsn, "SELECT data_id, version FROM artists")
+    assert {int(row[0]) for row in rows} == set(changed)
+    assert {int(row[0]) for row in rows if row[1] == SECOND} == {9, 301}
+    assert {int(each) for each in await graphs.nodes(scene.graph.server, "Artist")} == set(changed)
