@@ -89,7 +89,7 @@ class TableLedger:
         try:
             await self._write(transaction, note)
         except ERRORS as error:
-            problem = classify(error, alone=True)
+            problem = classify(error, alone=False)  # (no sentence about a single record)
             if isinstance(problem, StoreUnavailable | WriteConflict):
                 raise problem from error
             alarm = (
