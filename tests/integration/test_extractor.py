@@ -502,15 +502,51 @@ async def test_a_broker_that_blocks_publishers_can_be_left_by_a_signal(own_rabbi
     assert code == 143, err
 
 
+PAUSING = """
+import asyncio, os, sys
+from pathlib import Path
+from common.settings.environment import load
+from extractor import queues
+from extractor.loads import open_files
+from extractor.publishing import Job, publish_kind
+from extractor.run import plan_of
+from extractor.settings import ExtractorSettings
+from extractor.tally import Tally
+queues.CHECK_INTERVAL = 0.0
+settings = load(ExtractorSettings, os.environ)
+job = Job("artists", open_files([Path(sys.argv[1])]), settings, plan=plan_of(settings, None))
+asyncio.run(publish_kind(job, Tally(), lambda said: print(said, flush=True)))
+"""
+"""One kind's worker, which looks at the queues before every chunk."""
+
+
+async def paused_midway(site: Site, path: Path, state: Path) -> Process:
+    """A worker that has published some hundred records, however fast it is, and waits for room."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "EXTRACTOR_"))},
+        "RABBITMQ_URL": site.url,
+        "DISCOGS_EXCHANGE_PREFIX": site.names.prefix,
+        "SPINDLE_STATE": str(state),
+        "EXTRACTOR_MAX_BACKLOG": "1000",
+        "EXTRACTOR_MAX_UNCONFIRMED": "200",
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PAUSING, path), env=environment, stdout=PIPE, stderr=PIPE, start_new_session=True
+    )
+    site.started.append(process)
+    assert process.stdout is not None
+    async with asyncio.timeout(90):
+        while (line := await process.stdout.readline()).strip() != b"paused":
+            assert line, "ended without a pause"
+    return process
+
+
 async def test_a_load_that_was_killed_goes_on_behind_what_was_confirmed(site: Site, tmp_path: Path) -> None:
     """The manifest is the position; nothing is missing, and only what was unconfirmed comes twice."""
     count = 3000
     await site.declare(["artists"])
     path, state = dump(tmp_path, count), tmp_path / "state"
-    paused = await site.start(path, SPINDLE_STATE=str(state), EXTRACTOR_MAX_BACKLOG="1000")
-    assert paused.stderr is not None
-    while b"Paused" not in (line := await paused.stderr.readline()):
-        assert line, "ended without a pause"
+    paused = await paused_midway(site, path, state)
     os.killpg(paused.pid, signal.SIGKILL)
     await paused.wait()
     rows = [row[0] for row in ROW.iter_unpack((state / "20260301.artists.manifest.part").read_bytes()[HEADER_BYTES:])]
@@ -537,10 +573,7 @@ async def test_a_load_that_was_killed_goes_on_behind_what_was_confirmed(site: Si
 async def test_a_queue_that_is_deleted_takes_the_position_along(site: Site, tmp_path: Path) -> None:
     await site.declare(["artists"])
     path, state = dump(tmp_path, 3000), tmp_path / "state"
-    paused = await site.start(path, SPINDLE_STATE=str(state), EXTRACTOR_MAX_BACKLOG="1000")
-    assert paused.stderr is not None
-    while b"Paused" not in (line := await paused.stderr.readline()):
-        assert line, "ended without a pause"
+    paused = await paused_midway(site, path, state)
 
     await site.peer.delete_queue(site.names.queue(Service.TABLEINATOR, "artists"))
     code, _, err = await ended(paused)
