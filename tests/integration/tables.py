@@ -13,6 +13,14 @@ from pydantic import SecretStr
 from tableinator.model import Row
 from tableinator.settings import PostgresSettings, TableinatorSettings
 
+RIGHTS = (
+    "SELECT, INSERT, UPDATE ON artists",
+    "SELECT, INSERT, UPDATE ON spindle_loads, spindle_progress",
+    "INSERT ON spindle_events",
+    "SELECT ON spindle_pauses",
+)
+"""What a login needs that writes artists."""
+
 KINDS = ("artists", "labels", "masters", "releases")
 
 

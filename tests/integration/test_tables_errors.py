@@ -12,7 +12,7 @@ from common.sink import Outcomes
 from tableinator.model import Row
 from tableinator.sink import TableSink
 from tableinator.store import open_store
-from tests.integration.tables import at, fetch, row, run, settings, wait_until_blocked
+from tests.integration.tables import RIGHTS, at, fetch, row, run, settings, wait_until_blocked
 
 NUL = rb'{"name": "\u0000"}'
 
@@ -308,7 +308,7 @@ async def login(dsn: str, sink: TableSink) -> AsyncIterator[str]:
         dsn,
         f"CREATE ROLE {name} LOGIN PASSWORD 'first'",
         f"GRANT USAGE ON SCHEMA {schema} TO {name}",
-        f"GRANT SELECT, INSERT, UPDATE ON artists TO {name}",
+        *(f"GRANT {rights} TO {name}" for rights in RIGHTS),
     )
     yield f"{name}:first"
     await run(

@@ -11,17 +11,10 @@ from common.sink import Outcomes
 from tableinator import ledger
 from tableinator.store import open_store
 from tableinator.tables import creation
-from tests.integration.tables import KINDS, at, fetch, row, run, settings
+from tests.integration.tables import KINDS, RIGHTS, at, fetch, row, run, settings
 from tests.servers.servers import Postgres
 
 LEDGER = sorted(ledger.TABLES)
-RIGHTS = (
-    "SELECT, INSERT, UPDATE ON artists",
-    "SELECT, INSERT, UPDATE ON spindle_loads, spindle_progress",
-    "INSERT ON spindle_events",
-    "SELECT ON spindle_pauses",
-)
-"""What a login needs that writes artists."""
 
 
 @pytest.fixture
