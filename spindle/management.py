@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from common.errors import SpindleError, StartRefused
+from common.network.failures import in_words
 from common.network.reaching import dial
 from common.rabbitmq.policies import QueueLimits
 from common.settings.certificates import Peer, described_context, what_is_wrong
@@ -107,7 +108,8 @@ class Management:
             wrong = what_is_wrong(error, _PEER) or f"does not answer: {error}"
             raise NoManagement(f"{self.url} {wrong}") from error
         except (OSError, ValueError, http.client.HTTPException) as error:
-            raise NoManagement(f"{self.url} does not answer: {error or type(error).__name__}") from error
+            why = in_words(error) or error or type(error).__name__
+            raise NoManagement(f"{self.url} does not answer: {why}") from error
         finally:
             if connection is not None:
                 connection.close()
