@@ -66,7 +66,8 @@ class Actions:
         for _ in range(2):
             await record_check(settings, Checked(load="20250201", kind="artists", state=State.COMPLETE))
             await set_pause(settings, ["artists"], by="me", reason="", paused=True)
-        assert [load.state for load in await read_loads(settings)] == [State.COMPLETE]
+        states = {load.kind: load.state for load in await read_loads(settings)}
+        assert states == dict.fromkeys(KINDS, State.RUNNING) | {"artists": State.COMPLETE}
         assert [pause.kind for pause in await read_pauses(settings)] == ["artists"]
 
 
@@ -82,13 +83,16 @@ async def granted(
     with servers.database_of_this_run(server) as database:
         name = urlsplit(database.dsn).path[1:]
         await tables.run(database.dsn, "GRANT ALL ON SCHEMA public TO PUBLIC")
-        shipped = [*grants.postgresql(logins, name), *(grants.ledger(logins) if with_ledger else ())]
-        cut, left = logins.renamed(cut, name), logins.renamed(left, name)
-        statements = [left if each == cut else each for each in shipped]
+        shipped = [grants.postgresql(logins, name), grants.ledger(logins) if with_ledger else []]
+        cut, left = (
+            logins.renamed_logins(each).replace("DATABASE spindle", f"DATABASE {name}") for each in (cut, left)
+        )
+        statements = [[left if each == cut else each for each in file] for file in shipped]
         assert (statements != shipped) == bool(cut)
         roles = [logins.of(role) for role in ("setup", "tableinator", "operator")]
         try:
-            await tables.run(database.dsn, "BEGIN", *filter(None, statements), "COMMIT")
+            for file in statements:
+                await tables.run(database.dsn, "BEGIN", *filter(None, file), "COMMIT")
             await tables.run(database.dsn, *(f"ALTER ROLE {role} PASSWORD '{grants.PASSWORD}'" for role in roles))
             yield Actions(database.dsn, logins)
         finally:
@@ -189,6 +193,9 @@ async def test_doctor_names_the_shipped_file_until_the_tables_are_there(postgres
 
 # ---- with one privilege less ----
 
+REFUSALS = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError)
+"""Of who makes the ledger; a schema that one may not use is none."""
+
 
 def cuts() -> Iterator[tuple[str, str]]:
     """Every statement, and every privilege of it, with what is left of the statement: nothing, or the others."""
@@ -210,12 +217,13 @@ def cuts() -> Iterator[tuple[str, str]]:
 async def test_no_statement_and_no_privilege_of_it_is_superfluous(
     postgres: servers.Postgres, statement: str, left: str
 ) -> None:
-    async with granted(postgres, statement, left) as desk:
-        try:
+    try:
+        async with granted(postgres, statement, left) as desk:
             await desk.start("setup")
             await desk.write("tableinator")
             await desk.read()
             await desk.keep_the_book()
-        except SpindleError:
-            return
-        assert await beyond(desk) != []
+            found = await beyond(desk)
+    except (SpindleError, *REFUSALS):
+        return
+    assert found != []

@@ -15,7 +15,7 @@ from tableinator.connections import Connections
 from tableinator.ops.doctor import check_tables
 from tableinator.sink import TableSink
 from tableinator.store import open_store
-from tests.integration.tables import at, fetch, own_schema, row, run, settings, with_parameter
+from tests.integration.tables import RIGHTS, at, fetch, own_schema, row, run, settings, with_parameter
 from tests.servers.native import OwnPostgres
 from tests.servers.servers import Postgres, database_of_this_run
 
@@ -110,7 +110,7 @@ async def another_role(dsn: str) -> AsyncIterator[tuple[str, str]]:
         dsn,
         f"CREATE ROLE {name} LOGIN PASSWORD 'word'",
         f"GRANT USAGE ON SCHEMA {schema} TO {name}",
-        f"GRANT SELECT, INSERT, UPDATE ON artists TO {name}",
+        *(f"GRANT {rights} TO {name}" for rights in RIGHTS),
     )
     try:
         yield name, at(dsn, login=f"{name}:word")
