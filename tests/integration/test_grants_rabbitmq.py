@@ -136,6 +136,9 @@ async def working_on_letters(desk: Actions) -> None:
         for fate in fates:
             await go_through(broker, desk.names.dead_letter_queue(service, KIND), partial(_fated, fate))
         assert await queue_lengths(broker, [queue]) == {queue: 1}  # as a repair looks before it publishes
+    async with Publisher(broker, max_unconfirmed=10, name="test", patience=10.0) as publisher:
+        await publisher.publish(desk.names.exchange(KIND), [Outgoing(b"{}", "", {})])  # as `spindle load` announces
+        await publisher.flush()
 
 
 def _fated(fate: Fate, _: StoredLetter) -> Fate:
@@ -221,7 +224,7 @@ ALLOWED = {
     | {"delete a queue", "delete dead letters", "delete an exchange"},
     "services": {"take a record", "publish a letter", "bind a queue"},
     "extractor": {"publish a record"},
-    "operator": {"take a dead letter", "publish to a queue"},
+    "operator": {"take a dead letter", "publish a record", "publish to a queue"},
     "monitoring": set[str](),
 }
 """Whoever may make a queue may delete it: hence the login for the first start alone."""
