@@ -59,7 +59,7 @@ def open_since(plan: Plan, load: str, kind: str) -> Manifest:
 def _not_comparable(header: Header, target: str) -> str | None:
     """Why records that are the same may not be in the stores, or may not be the same."""
     if not header.target:
-        return f"its {header.kind} were only read (spindle manifest), and not published from here"
+        return f"its {header.kind} were only read (spindle manifest, spindle load), and not published by the extractor"
     if header.target != target:
         return f"its {header.kind} were published to {header.target}, and this load goes to {target}"
     if not header.announced:

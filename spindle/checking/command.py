@@ -43,10 +43,10 @@ STORES = tuple(SERVICES)
 T = TypeVar("T")
 
 _ABOUT = """\
-Compare a load's manifest with each store, read-only, also beside running services: which ids are lost, different,
-dead (set aside in the dead-letter queue), and which the stores hold that the load does not have (gone). The ids go to
-LOAD.KIND.STORE.diff beside the manifests. A check that was interrupted goes on where it was when it is run again within
-an hour. CHECK_RATE limits the records a second that a store is asked for.
+Compare a load's manifest with each store, also beside running services: which ids are lost, different, dead (set aside
+in the dead-letter queue), and which the stores hold that the load does not have (gone). No record is written; the ids
+go to LOAD.KIND.STORE.diff beside the manifests, the counts to the ledgers. A check that was interrupted goes on where
+it was when it is run again within an hour. CHECK_RATE limits the records a second that a store is asked for.
 
 exit codes: 0 complete; 1 not: ids are lost or different; 2 refused, or something can't be read
 """

@@ -51,7 +51,8 @@ Bring a dump into both stores. The plan is exact: the dump's manifest is compare
 lacks is published, to its service alone. Then it waits, checks, and repairs up to three times. Run again, it does what
 is left: that is the retry, also after Ctrl-C or a crash. The services must run.
 
-exit codes: 0 both stores hold the dump; 1 not all of it: the ids are named; 2 refused, nothing was published
+exit codes: 0 both stores hold the dump; 1 not all of it: the ids are named; 2 refused, or something
+could not be read to the end
 """
 
 
