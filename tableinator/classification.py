@@ -20,7 +20,7 @@ class NoWriter(Exception):
 
 
 class NotHeeded(Exception):
-    """What the DSN sets for the session is not in effect: a pooler does not pass it on. The tables would be others."""
+    """The DSN's search_path is not in effect: a pooler does not pass it on. The tables would be others."""
 
 
 class RowsDropped(Exception):
@@ -47,8 +47,8 @@ ERRORS: Final = (
 
 _OURS: Final = {
     NoWriter: "None of PostgreSQL's hosts takes writes: see POSTGRES_DSN, and that one of them is the primary",
-    NotHeeded: "What POSTGRES_DSN sets for the session does not reach PostgreSQL through the connection pooler: set it "
-    "for the role",
+    NotHeeded: "The search_path of POSTGRES_DSN does not reach PostgreSQL through the connection pooler: set it for "
+    "the role, as ALTER ROLE … SET search_path does",
     RowsDropped: "PostgreSQL takes rows and does not store them: see the table's triggers and rules",
     NotReplicated: "PostgreSQL's standby does not confirm: see synchronous_standby_names, and that the standby runs",
 }

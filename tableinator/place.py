@@ -17,7 +17,7 @@ SOCKETS: Final = ("/run/postgresql", "/var/run/postgresql", "/tmp", "localhost")
 
 TLS_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
-_OPTION: Final = re.compile(r"(?:-c\s*|--)([\w.-]+)=")
+_SEARCH_PATH: Final = re.compile(r"(?:-c\s*|--)search[_-]path=((?:\\.|\S)*)", re.IGNORECASE)
 
 _WANTED: Final = ("any", "read-write", "primary")
 
@@ -47,10 +47,16 @@ class Place:
     """What the DSN sets for the session, such as search_path."""
 
     @property
-    def names_set(self) -> list[str]:
-        """The names of what the DSN sets for the session, as the server knows them, also by `options=-c name=value`."""
-        by_options = _OPTION.findall(self.session.get("options", ""))
-        return sorted({name.lower().replace("-", "_") for name in (*self.session, *by_options)})
+    def schemas(self) -> list[str]:
+        """The search_path that the DSN sets, also by `options=-c search_path=…`; empty if it sets none."""
+        by_options = _SEARCH_PATH.findall(self.session.get("options", ""))
+        said = self.session.get("search_path") or "".join(by_options[-1:]).replace("\\", "")
+        return schemas_of(said) if said else []
+
+
+def schemas_of(search_path: str) -> list[str]:
+    """The schemas that a search_path names, in order, without their quotes."""
+    return [name.strip().strip('"') for name in search_path.split(",")]
 
 
 def place_of(settings: PostgresSettings) -> Place:

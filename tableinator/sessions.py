@@ -21,7 +21,7 @@ from common.network.names import Address
 from common.network.reaching import addresses_of, try_each
 from common.settings.certificates import make_context, settings_context
 from tableinator.classification import PEER, NotHeeded, NoWriter
-from tableinator.place import Place, place_of
+from tableinator.place import Place, place_of, schemas_of
 from tableinator.settings import PostgresSettings
 
 _SERVERS_SHARE: Final = 0.8
@@ -41,12 +41,9 @@ _NEXT: Final = (
 
 _FACTS: Final = """
 SELECT pg_backend_pid() AS pid, current_setting('synchronous_standby_names') <> '' AS replicated,
+    current_setting('search_path') AS search_path,
     pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only
 """
-
-
-_NOT_HEEDED: Final = "SELECT name FROM pg_settings WHERE lower(name) = ANY($1) AND source NOT IN ('client', 'session')"
-"""Of these settings, those that have their value from somewhere else than this session."""
 
 
 # A role or a database may have it off, and then what is acknowledged is lost with the server. Stronger values stay.
@@ -216,8 +213,8 @@ async def _prepare(session: Session, place: Place) -> Facts:
         format="binary",
     )
     [found] = await session.fetch(_FACTS)
-    if place.session and (others := await session.fetch(_NOT_HEEDED, place.names_set)):
-        raise NotHeeded(", ".join(each["name"] for each in others))
+    if place.schemas and place.schemas != schemas_of(found["search_path"]):
+        raise NotHeeded(f"search_path is {found['search_path']}")
     await session.execute("ROLLBACK")
     return Facts(found["pid"] != greeted_by, found["replicated"], found["read_only"])
 

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -114,7 +115,8 @@ async def test_a_pooler_that_pools_statements_is_refused_with_a_sentence(dsn: st
 async def test_a_pooler_that_keeps_the_sessions_settings_to_itself_is_refused(dsn: str, sets: str) -> None:
     """Fault 70: the tables would be in another schema."""
     await run(dsn, "CREATE SCHEMA elsewhere")
-    with pooler(dsn, "session", ignore_startup_parameters="search_path, options") as pooled:
+    kept = "search_path, options, extra_float_digits"
+    with pooler(dsn, "session", ignore_startup_parameters=kept) as pooled:
         given = settings(f"{pooled}?{sets}")
         with pytest.raises(StartRefused, match="search_path") as refused:
             async with asyncio.timeout(30), open_store(given):
@@ -122,10 +124,14 @@ async def test_a_pooler_that_keeps_the_sessions_settings_to_itself_is_refused(ds
         [check] = await check_tables(given.postgres, ["artists"], connections=1)
     async with open_store(settings(f"{dsn}?{sets}")) as store:
         await store.sink("artists").write([row("1")])
+    await run(dsn, f"ALTER DATABASE {urlsplit(dsn).path[1:]} SET search_path = elsewhere")
+    with pooler(dsn, "session", ignore_startup_parameters=kept) as pooled:
+        async with open_store(settings(f"{pooled}?{sets}&extra_float_digits=0")) as store:
+            await store.sink("artists").write([row("2")])
 
     assert "set it for the role" in str(refused.value)
     assert check.state is State.FAILED and "search_path" in check.sentence
-    assert [tuple(each) for each in await fetch(dsn, "SELECT data_id FROM elsewhere.artists")] == [("1",)]
+    assert [tuple(each) for each in await fetch(dsn, "SELECT data_id FROM elsewhere.artists")] == [("1",), ("2",)]
 
 
 @pytest.mark.parametrize("mode", ["transaction", "session"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.dead_letters import DeadLetter
 from common.delivery import Properties
+from common.rabbitmq.field_tables import REST
 from common.rabbitmq.frames import header_size, table
 
 PREFIX = "x-spindle-"
@@ -19,6 +20,9 @@ _BROKERS_OWN = ("x-delivery-count", "x-acquired-count")
 
 _ALSO_TO = "CC"
 """The header of routing keys to which the broker routes a message beside its own."""
+
+_ALSO_TO_AS_BYTES = (b"\x02CC", b"\x03BCC")
+"""How such headers begin among those that were not read; if one may be there, none of these is copied."""
 
 
 def properties_of(letter: DeadLetter, *, service: str, at: datetime, frame_max: int) -> Properties:
@@ -56,6 +60,8 @@ def publishable(original: Properties) -> Properties:
     """What of a message's properties a copy may have: nothing that would end it, send it to others as well, or have the
     broker refuse it."""
     headers = {key: value for key, value in original.headers.items() if key not in (*_BROKERS_OWN, _ALSO_TO)}
+    if any(name in headers.get(REST, b"") for name in _ALSO_TO_AS_BYTES):
+        del headers[REST]
     kept = {"expiration": original.expiration, "user-id": original.user_id, "cc": original.headers.get(_ALSO_TO)}
     headers |= {f"{PREFIX}{name}": value for name, value in kept.items() if value is not None}
     return replace(original, headers=headers, expiration=None, user_id=None)

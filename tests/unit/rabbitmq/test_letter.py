@@ -149,3 +149,14 @@ def test_thousands_of_small_headers_are_weighed_once_each(monkeypatch: pytest.Mo
     assert weighed < 2 * len(headers)
     assert header_size(kept) <= 131_072
     assert 7000 < len(kept.headers) < 8150
+
+
+@pytest.mark.parametrize("name", ["CC", "BCC"])
+def test_headers_that_are_not_read_send_no_copy_to_another_queue(name: str) -> None:
+    """Fault 82."""
+    written = table({f"{number}": None for number in range(VALUES + 100)} | {name: ["somebody-elses"]})
+    original = read_table(written, 4, len(written))
+
+    copied = table(publishable(Properties(headers=original)).headers)
+
+    assert b"somebody-elses" not in copied
