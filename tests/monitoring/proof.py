@@ -22,6 +22,7 @@ EMPTY = {
     "recorded: spindle:full_load:median30d": "needs an hour of those",
     "overview.json: More on how fast: Against its own median: A": "needs both",
     "value of SpindleThroughputRegression": "needs both",
+    "overview.json: More on loads: Age of the last check: A": "nobody has checked",
     **{f"alert: {alert.name}": "nothing is wrong" for alert in ALERTS},
 }
 # On a slow machine these are true, and so they should be: nothing is expected of them.

@@ -153,7 +153,6 @@ def test_thousands_of_small_headers_are_weighed_once_each(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", ["CC", "BCC"])
 def test_headers_that_are_not_read_send_no_copy_to_another_queue(name: str) -> None:
-    """Fault 82."""
     written = table({f"{number}": None for number in range(VALUES + 100)} | {name: ["somebody-elses"]})
     original = read_table(written, 4, len(written))
 
