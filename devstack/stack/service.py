@@ -19,7 +19,7 @@ class Service:
 
     ports = ("metrics",)
     supervised = True
-    patience = 60.0
+    patience = 180.0
     stop_signal = signal.SIGTERM
 
     def __init__(self, name: str, addresses: Callable[[], Mapping[str, str]]) -> None:
