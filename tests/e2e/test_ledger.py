@@ -67,7 +67,9 @@ async def test_a_paused_service_leaves_its_queues_alone_also_after_a_restart_unt
     service = await services.start(side.service, environment)
     await service.until(lambda: set(service.ready()[1].get("paused", {})) == set(KINDS), "paused")
     controls = len(KINDS)
-    assert await broker.waiting(side.service) == published + controls
+    async with asyncio.timeout(30):  # what came before the store was asked about a pause is on its way back
+        while await broker.waiting(side.service) != published + controls:
+            await asyncio.sleep(0.05)
     assert await side.stored() == 0
 
     await _pause(side, paused=False)
