@@ -75,7 +75,7 @@ class _Worker:
     async def _until_told_to_stop(self) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (for mypy: a coroutine that runs is run by a task)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _stop, task)
         self._tell("starting")
         if self._job.only_check:
             check_kind(self._job, self._tally, self._tell)
@@ -113,3 +113,9 @@ class _Worker:
             resumed=tally.resumed,
             no_manifest=tally.refusal,
         )
+
+
+def _stop(task: "asyncio.Task[None]") -> None:
+    """End; once. A second SIGTERM, as a group's comes beside the parent's, would meet a loop that is being closed."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    task.cancel()

@@ -4,12 +4,14 @@
 stopped, killed and frozen by the test that has them; `private_stack` is an empty native stack.
 """
 
+import logging
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+import structlog
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
@@ -27,6 +29,20 @@ def pytest_configure() -> None:
     hypothesis_settings.register_profile("spindle", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis_settings.load_profile("spindle")
     stop_on_sigterm()
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Logging as the test found it: a command that is run in this process configures it for all that come after."""
+    root, before = logging.getLogger(), structlog.get_config()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    structlog.configure(**before)
+    logging.captureWarnings(False)
+    root.setLevel(level)
+    for handler in set(root.handlers) - set(handlers):
+        if not type(handler).__module__.startswith("_pytest"):  # those come and go with each phase of a test
+            root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

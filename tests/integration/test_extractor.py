@@ -425,7 +425,7 @@ async def test_a_signal_midway_ends_every_worker_and_announces_nothing(
     ending, _, err = await ended(process, 15)
 
     assert ending == code, err
-    assert "Traceback" not in err
+    assert "Traceback" not in err, err
     assert len(workers) >= 4
     _, alive = await asyncio.to_thread(psutil.wait_procs, workers, 5)
     assert alive == []
