@@ -65,7 +65,14 @@ def _run(arguments: argparse.Namespace) -> Report:
     with show_progress() as progress:
         if arguments.only_check:
             return check_load(asked_for, settings, show=progress.show)
-        return publish_load(asked_for, settings, patience=arguments.wait, show=progress.show, since=arguments.since)
+        return publish_load(
+            asked_for,
+            settings,
+            patience=arguments.wait,
+            show=progress.show,
+            since=arguments.since,
+            from_start=arguments.from_start,
+        )
 
 
 def _hand_over(report: Report, arguments: argparse.Namespace) -> int:

@@ -51,6 +51,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="YYYYMMDD",
         help="publish only what is new or changed since this load, whose manifest lies in SPINDLE_STATE",
     )
+    parser.add_argument(
+        "--from-start", action="store_true", help="publish all of it, also what an interrupted run has published"
+    )
     parser.add_argument("--only-check", action="store_true", help="read everything, publish nothing; needs no broker")
     parser.add_argument("--json", action="store_true", help="write the report to standard output as JSON")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report to a file as JSON")

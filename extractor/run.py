@@ -26,15 +26,21 @@ Show = Callable[[Update], None]
 
 
 def publish_load(
-    load: Load, settings: ExtractorSettings, *, patience: float, show: Show, since: str | None = None
+    load: Load,
+    settings: ExtractorSettings,
+    *,
+    patience: float,
+    show: Show,
+    since: str | None = None,
+    from_start: bool = False,
 ) -> Report:
     """Publish a load; `patience` is how many seconds to wait for the broker and the queues. With `since`, without what
-    that load had with the same bytes.
+    that load had with the same bytes; `from_start`, with what an interrupted run has published.
 
     Raises: StartRefused, with nothing published.
     """
     begun, started_at = time.monotonic(), timestamp()
-    plan = plan_of(settings, since)
+    plan = plan_of(settings, since, from_start=from_start)
     if plan is not None:
         check_plan(plan, load)
     asyncio.run(wait_for_queues(settings, load.kinds, patience=patience))
@@ -72,7 +78,7 @@ def make_manifests(load: Load, settings: ExtractorSettings, *, ids_only: bool, s
     return Report(load.date, kinds, time.monotonic() - begun, checked_only=True)
 
 
-def plan_of(settings: ExtractorSettings, since: str | None) -> Plan | None:
+def plan_of(settings: ExtractorSettings, since: str | None, *, from_start: bool = False) -> Plan | None:
     """How these settings have manifests made; None if they name no folder.
 
     Raises: StartRefused.
@@ -85,7 +91,7 @@ def plan_of(settings: ExtractorSettings, since: str | None) -> Plan | None:
     services = ",".join(sorted(settings.extractor_require)) or "none"
     vhost = urlsplit(settings.broker.url.get_secret_value()).path
     target = f"{settings.broker.address}{vhost} {settings.discogs_exchange_prefix} {services}"
-    return Plan(settings.state, since=since or "", target=target)
+    return Plan(settings.state, since=since or "", from_start=from_start, target=target)
 
 
 def _note_announced(plan: Plan, report: Report) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from common.kinds import Service
-from devstack.demo.stacks import LOGGING
+from devstack.demo.stacks import EXTRACTION, LOGGING
 from devstack.stack.files import PROJECT
 from devstack.stack.ports import LOOPBACK
 from devstack.stack.recipe import StackFailed
@@ -83,7 +83,7 @@ class ComposeServices:
         folder = ("--dumps", "/dumps") if source.folder else ()
         command = ("docker", "compose", "run", "--rm", "--no-TTY", *options)
         return subprocess.Popen(  # noqa: S603  (the argument list is ours)
-            [*command, "extractor", *folder, *source.arguments, "--json"],
+            [*command, "extractor", *folder, *source.arguments, *EXTRACTION],
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,
             stdout=report,

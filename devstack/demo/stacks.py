@@ -15,6 +15,9 @@ from spindle.sources import Source
 LOGGING = {"LOG_FORMAT": "logfmt", "LOG_LEVEL": "info"}
 """How the extractor must write, so that its progress can be read from its log."""
 
+EXTRACTION = ("--from-start", "--json")
+"""Options of the extractor: what an interrupted demo has published is not this demo's."""
+
 
 class Stack(Protocol):
     """Servers and services that run together, on this machine."""
@@ -63,7 +66,7 @@ class NativeServices:
         """Start the extractor as a process like the services."""
         folder = ("--dumps", str(source.folder)) if source.folder else ()
         return subprocess.Popen(  # noqa: S603  (the argument list is ours)
-            [sys.executable, "-m", "extractor", *folder, *source.arguments, "--json"],
+            [sys.executable, "-m", "extractor", *folder, *source.arguments, *EXTRACTION],
             stdin=subprocess.DEVNULL,
             stdout=report,
             stderr=log,

@@ -18,6 +18,8 @@ class Plan:
     since: str = ""
     """Leave out what this load had with the same bytes."""
     ids_only: bool = False
+    from_start: bool = False
+    """Publish again what an interrupted run has published."""
     target: str = ""
     """Where records are published; empty if they are only read."""
 

@@ -122,7 +122,7 @@ class Recorded:
                 ids_only=plan.ids_only,
             )
             path = path_of(plan.state, load.date, kind)
-            self._writer = files.enter_context(Writer(path, self._header))
+            self._writer = files.enter_context(Writer(path, self._header, from_start=plan.from_start))
             self._rows_before = len(since) if since else 0
             previous = Previous(since) if since else None
             self._listing = Listing(self._writer, self._tally, kind=kind, previous=previous, ids_only=plan.ids_only)

@@ -44,8 +44,8 @@ whether it is still the same, and a truncated file is gone on with once it is wh
 class Writer:
     """One manifest under way. Nobody else writes it meanwhile."""
 
-    def __init__(self, path: Path, header: Header) -> None:
-        """Begin `path`, or go on with what is there if it is about the same load and target.
+    def __init__(self, path: Path, header: Header, *, from_start: bool = False) -> None:
+        """Begin `path`, or go on with what is there if it is about the same load and target and not `from_start`.
 
         Raises: ManifestRefused.
         """
@@ -54,7 +54,8 @@ class Writer:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _check_replaceable(path, header)
-            _take_up_again(path, header)
+            if not from_start:
+                _take_up_again(path, header)
             self._file: BinaryIO = os.fdopen(os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         except OSError as error:
             raise ManifestRefused(
@@ -63,7 +64,7 @@ class Writer:
             ) from error
         try:
             self._lock()
-            self.rows = _rows_to_go_on_with(self._file, self._part, header)
+            self.rows = 0 if from_start else _rows_to_go_on_with(self._file, self._part, header)
             self.cut_to(self.rows)
             self._write_header(header)
         except BaseException:

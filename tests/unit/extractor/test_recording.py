@@ -60,11 +60,13 @@ def run(
     since: str = "",
     ids_only: bool = False,
     target: str = TARGET,
+    from_start: bool = False,
     announced: bool = True,
 ) -> Done:
     """Draw everything, have it confirmed, finish, announce."""
     tally, published = Tally(), []
-    with Recorded(load, KIND, tally, Plan(state, since=since, ids_only=ids_only, target=target)) as recorded:
+    plan = Plan(state, since=since, ids_only=ids_only, from_start=from_start, target=target)
+    with Recorded(load, KIND, tally, plan) as recorded:
         for message in recorded.messages():
             if message is not None:
                 published.append(message.id)
@@ -232,6 +234,21 @@ def test_after_any_interruption_the_manifest_is_that_of_an_uninterrupted_run(
         left_out = len(whole.published) - len(done.published)
         assert done.published == whole.published[left_out:]
         assert left_out == done.tally.resumed <= confirmed
+
+
+@pytest.mark.parametrize("interrupted_after", [0, 2, 3])
+def test_from_the_start_all_is_published_again(tmp_path: Path, interrupted_after: int) -> None:
+    """Also of a kind that was finished, in a load that was not announced."""
+    load = dump(tmp_path, *numbered([1, 2, 3]))
+    if interrupted_after == 3:
+        run(load, tmp_path, announced=False)
+    else:
+        killed(load, tmp_path, confirmed=interrupted_after)
+
+    done = run(load, tmp_path, from_start=True)
+
+    assert (done.published, done.tally.resumed) == (["1", "2", "3"], 0)
+    assert flags(tmp_path) == dict.fromkeys((1, 2, 3), PUBLISHED)
 
 
 def test_rows_are_written_only_up_to_the_first_message_that_is_not_safe() -> None:
