@@ -67,11 +67,23 @@ def rabbitmq(request: pytest.FixtureRequest) -> Iterator[servers.RabbitMQ]:
         yield stack.enter_context(servers.vhost_of_this_run(broker))
 
 
+@pytest.fixture(scope="session")
+def other_brokers() -> Iterator[tuple[dict[str, servers.RabbitMQ], ExitStack]]:
+    """Brokers of further versions by their versions: they outlive `each_rabbitmq`, which comes and goes by file."""
+    with ExitStack() as stack:
+        yield {}, stack
+
+
 @pytest.fixture(scope="session", params=brokers.VERSIONS)
-def each_rabbitmq(request: pytest.FixtureRequest, rabbitmq: servers.RabbitMQ) -> Iterator[servers.RabbitMQ]:
+def each_rabbitmq(
+    request: pytest.FixtureRequest,
+    rabbitmq: servers.RabbitMQ,
+    other_brokers: tuple[dict[str, servers.RabbitMQ], ExitStack],
+) -> servers.RabbitMQ:
     """A broker of each version, with a vhost of this run; the shared one where it is of that version."""
     version, image = request.param, containers.rabbitmq_image(request.param)
-    with ExitStack() as stack:
+    others, stack = other_brokers
+    if version not in others:
         broker = rabbitmq
         if brokers.version_of(rabbitmq) != version:
             if _is_native(version):
@@ -82,7 +94,8 @@ def each_rabbitmq(request: pytest.FixtureRequest, rabbitmq: servers.RabbitMQ) ->
                 pytest.skip(f"no RabbitMQ {version} here: not installed, and {_why_no_container(image)}")
             broker = stack.enter_context(servers.vhost_of_this_run(other))
         assert brokers.version_of(broker) == version
-        yield broker
+        others[version] = broker
+    return others[version]
 
 
 @pytest.fixture(scope="session")
