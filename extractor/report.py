@@ -39,6 +39,8 @@ class KindReport:
     """Not published, because the load before had the same bytes."""
     resumed: int = 0
     """Of the published: confirmed before, to a run that was interrupted."""
+    known: int = 0
+    """Of what was read without publishing: not parsed, because another load had the same bytes."""
     no_manifest: str = ""
     """Why there is none, although one was asked for."""
 
@@ -111,6 +113,7 @@ def _kind_to_json(kind: KindReport) -> dict[str, Any]:
         "published": kind.published,
         "unchanged": kind.unchanged,
         "resumed": kind.resumed,
+        "known": kind.known,
         "no_manifest": kind.no_manifest,
         "skipped": dict(kind.skipped),
         "skipped_examples": [

@@ -118,7 +118,7 @@ def _run_jobs(jobs: list[Job], show: Show) -> list[KindReport]:
 
 def _log_end(report: KindReport) -> None:
     fields = {"data_type": report.kind, "published": report.published, "skipped": sum(report.skipped.values())}
-    fields |= {name: count for name in ("unchanged", "resumed") if (count := getattr(report, name))}
+    fields |= {name: count for name in ("unchanged", "resumed", "known") if (count := getattr(report, name))}
     if report.failure:
         log.error("Kind failed", reason=report.failure, **fields)
     else:

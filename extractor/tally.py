@@ -20,6 +20,8 @@ class Tally:
     """Of the published: confirmed before, to a run that was interrupted."""
     unchanged: int = 0
     """Not published, because the load before had the same bytes."""
+    known: int = 0
+    """Listed without being parsed, because another load had the same bytes."""
     body_bytes: int = 0
     refusal: str = ""
     """Why there is no manifest of it, although one was asked for."""

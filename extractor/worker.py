@@ -111,6 +111,7 @@ class _Worker:
             failure=failure,
             unchanged=tally.unchanged,
             resumed=tally.resumed,
+            known=tally.known,
             no_manifest=tally.refusal,
         )
 

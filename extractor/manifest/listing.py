@@ -1,8 +1,9 @@
 """What becomes of each record of a dump: published, or passed over, and its row for the manifest.
 
-Four things may be the case, and are asked in this order. A row that is there already: the broker has confirmed the
-record to a run that was interrupted. The bytes of the load before: not published, and not even parsed. A record that
-can't be read: skipped. Else a message.
+Five things may be the case, and are asked in this order. A row that is there already: the broker has confirmed the
+record to a run that was interrupted. The bytes of the load before: not published, and not even parsed. Where nothing is
+published, the bytes of another load that was listed: its sha256 is known. A record that can't be read: skipped. Else a
+message.
 """
 
 import re
@@ -42,10 +43,18 @@ class Listing:
     """
 
     def __init__(
-        self, writer: Writer, tally: Tally, *, kind: str, previous: Previous | None = None, ids_only: bool = False
+        self,
+        writer: Writer,
+        tally: Tally,
+        *,
+        kind: str,
+        previous: Previous | None = None,
+        known: Previous | None = None,
+        ids_only: bool = False,
     ) -> None:
+        """`previous`: the load whose unchanged records are left out; `known`: one whose sha256 need no parsing."""
         self._writer, self._tally, self._kind = writer, tally, kind
-        self._previous, self._ids_only = previous, ids_only
+        self._previous, self._known, self._ids_only = previous, known, ids_only
         self._rows = bytearray()
         self._earlier: Iterator[Row] = writer.earlier()
         self._expected: Row | None = next(self._earlier, None)
@@ -66,7 +75,11 @@ class Listing:
             self._skip(piece, NO_HASH)
             return None
         raw = digest_of(piece.raw)
-        if self._is_here(raw) or (self._previous is not None and self._is_unchanged(guess_id(piece.raw), raw)):
+        if self._is_here(raw):
+            return None
+        if self._previous is not None and self._is_unchanged(guess_id(piece.raw), raw):
+            return None
+        if self._known is not None and self._is_known(guess_id(piece.raw), raw):
             return None
         if self._ids_only and (found := guess_id(piece.raw)):
             self._publish(found, raw, NO_HASH)
@@ -90,7 +103,7 @@ class Listing:
         if not self.refusal:
             self.refusal = f"no manifest of {self._kind}, so that nothing can be checked or removed: {reason}"
             log.warning("The load goes on without a manifest", data_type=self._kind, reason=self.refusal)
-            self._expected, self._earlier, self._previous = None, iter(()), None
+            self._expected, self._earlier, self._previous, self._known = None, iter(()), None, None
             self._rows.clear()
             self._writer.discard()
 
@@ -137,16 +150,29 @@ class Listing:
 
         Not if the id may have come before in this load: what was published for it then would stay.
         """
-        if self._previous is None or not record_id:
-            return False
-        number = int(record_id)
-        row = self._previous.find(number) if self._highest < number <= MAX_ID else None
-        if row is None or row.raw != raw or row.flag == SKIPPED:
+        row = self._row_of(self._previous, record_id, raw)
+        if row is None:
             return False
         self._tally.records += 1
         self._tally.unchanged += 1
-        self._add(number, raw, row.sha256, UNCHANGED)
+        self._add(row.id, raw, row.sha256, UNCHANGED)
         return True
+
+    def _is_known(self, record_id: str, raw: bytes) -> bool:
+        """Whether a load that was listed had the same bytes: they make the same record, of the same sha256."""
+        row = self._row_of(self._known, record_id, raw)
+        if row is None:
+            return False
+        self._tally.known += 1
+        self._publish(record_id, raw, row.sha256)
+        return True
+
+    def _row_of(self, other: Previous | None, record_id: str, raw: bytes) -> Row | None:
+        if other is None or not record_id:
+            return None
+        number = int(record_id)
+        row = other.find(number) if self._highest < number <= MAX_ID else None
+        return None if row is None or row.raw != raw or row.flag == SKIPPED else row
 
     def _add(self, number: int | None, raw: bytes, sha256: bytes, flag: int) -> None:
         if number is None or self.refusal:

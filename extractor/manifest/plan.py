@@ -1,5 +1,6 @@
 """What a run is to list: where the manifests go, and which load they may leave out."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,23 @@ def check_plan(plan: Plan, load: Load) -> None:
         ) from error
     for kind in load.kinds if plan.since else ():
         open_since(plan, load.date, kind).close()
+
+
+def open_known(plan: Plan, load: str, kind: str) -> Manifest | None:
+    """The newest other load whose sha256 may be taken over where the bytes are the same; None if there is none.
+
+    Only for a load that is read and not published: who publishes needs the record itself.
+    """
+    if plan.target or plan.ids_only:
+        return None
+    others = {path.name.split(".")[0] for path in plan.state.glob(f"*.{kind}.manifest")} - {load}
+    for other in sorted(others, reverse=True):
+        with suppress(ManifestRefused):
+            manifest = Manifest.open(path_of(plan.state, other, kind), load=other, kind=kind)
+            if manifest.header.normaliser == NORMALISER and not manifest.header.ids_only:
+                return manifest
+            manifest.close()
+    return None
 
 
 def open_since(plan: Plan, load: str, kind: str) -> Manifest:

@@ -12,7 +12,7 @@ from extractor.loads import DumpLoad, Load, messages, records
 from extractor.manifest.checksums import compare
 from extractor.manifest.format import Header, path_of
 from extractor.manifest.listing import Listing
-from extractor.manifest.plan import Plan, open_since
+from extractor.manifest.plan import Plan, open_known, open_since
 from extractor.manifest.previous import Previous
 from extractor.manifest.writer import Writer
 from extractor.message import Message, to_message
@@ -124,8 +124,17 @@ class Recorded:
             path = path_of(plan.state, load.date, kind)
             self._writer = files.enter_context(Writer(path, self._header, from_start=plan.from_start))
             self._rows_before = len(since) if since else 0
-            previous = Previous(since) if since else None
-            self._listing = Listing(self._writer, self._tally, kind=kind, previous=previous, ids_only=plan.ids_only)
+            known = open_known(plan, load.date, kind)
+            if known is not None:
+                files.enter_context(known)
+            self._listing = Listing(
+                self._writer,
+                self._tally,
+                kind=kind,
+                previous=Previous(since) if since else None,
+                known=Previous(known) if known else None,
+                ids_only=plan.ids_only,
+            )
             self._files = files.pop_all()
         return self
 

@@ -33,6 +33,7 @@ from spindle.checking.diff import Result
 from spindle.checking.manifests import ManifestSource, open_manifests
 from spindle.checking.report import lines
 from spindle.environments import add_stack_argument, environment_of
+from spindle.ledger.stores import ledgers_of
 from spindle.loading.plan import Part, as_data, objections, plan_of, plan_table
 from spindle.loading.publishing import Wanted, publish_wanted, until_drained
 from spindle.output import readers_may_leave, wide_console
@@ -127,6 +128,9 @@ def list_load(load: DumpLoad, settings: ExtractorSettings) -> None:
     failures = [f"{kind.kind}: {kind.failure}" for kind in report.kinds if kind.failure]
     if failures:
         raise StartRefused("Nothing was published, because the dump can't be read: " + "; ".join(failures))
+    for each in report.kinds:
+        parsed = each.published - each.known
+        print(f"{each.kind}: {each.published:,} records, of which {parsed:,} had to be parsed", file=sys.stderr)
 
 
 @dataclass(slots=True)
@@ -143,6 +147,8 @@ class Loading:
     removed: dict[tuple[str, str], int] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
     """Why nothing was removed, if it was asked for."""
+    stuck: Mapping[str, int] = field(default_factory=dict)
+    """Queues that nobody empties, and what waits in them: no further round would help."""
     rounds: int = 0
     seconds: float = 0.0
 
@@ -162,11 +168,12 @@ class Loading:
     async def publish(self, patience: float) -> None:
         """Publish what differs, wait and check, up to three times again.
 
-        Raises: as a check; PublishFailed, QueueGone, Truncated.
+        Raises: as a check; PublishFailed, QueueGone, Truncated; StartRefused if a service is paused.
         """
+        await self._refuse_paused()
         await wait_for_queues(self.settings, self.load.kinds, patience=patience)
         began = timestamp()
-        while not self.is_complete and self.rounds <= REPAIRS:
+        while not self.is_complete and self.rounds <= REPAIRS and not self.stuck:
             unclean = [source for source in self.sources if not self._is_clean(source.kind)]
             for source in unclean:
                 await self._publish(source)
@@ -210,13 +217,28 @@ class Loading:
         before: list[dict[str, int]] = []
         while True:
             with suppress(BrokerUnavailable):
-                await until_drained(self.settings, kinds, waiting)
+                self.stuck = await until_drained(self.settings, kinds, waiting)
             await self._check(sources)
             now = [result.counts.as_data() for result in self.results.values()]
-            if now == before or all(self._is_clean(kind) for kind in kinds):
+            if now == before or self.stuck or all(self._is_clean(kind) for kind in kinds):
                 return
             before = now
             await asyncio.sleep(_SETTLING)
+
+    async def _refuse_paused(self) -> None:
+        """Nobody would write what is published; a ledger that can't be asked is no reason to refuse."""
+        paused = [
+            f"{book.service}'s {pause.kind} are paused since {pause.since:%Y-%m-%d %H:%M} by {pause.by}"
+            + (f" ({pause.reason})" if pause.reason else "")
+            for book in await ledgers_of(self.environ).read()
+            for pause in book.pauses
+            if pause.kind in self.load.kinds
+        ]
+        if paused:
+            raise StartRefused(
+                f"Nothing was published: {'; '.join(paused)}. Let them go on with `spindle resume SERVICE KIND`, or "
+                "leave them out with --kinds."
+            )
 
     async def _check(self, sources: Sequence[ManifestSource]) -> None:
         assert self.settings.state is not None  # noqa: S101
@@ -251,6 +273,7 @@ def summary(loading: Loading, parts: Sequence[Part], problems: Sequence[str]) ->
         "load": loading.load.date,
         "complete": loading.is_complete,
         "refused": [*problems, *loading.refusals],
+        "stuck": dict(loading.stuck),
         "plan": as_data(parts),
         "rounds": loading.rounds,
         "seconds": round(loading.seconds, 3),
@@ -290,6 +313,13 @@ def show(loading: Loading, parts: Sequence[Part], problems: Sequence[str], conso
     console.print(table)
     for line in lines(list(loading.results.values())):
         console.print(line, style="yellow", markup=False, highlight=False)
+    for queue, count in loading.stuck.items():
+        console.print(
+            f"{count:,} records wait in {queue}, and none left it for minutes: does its service run? `spindle status`",
+            style="red",
+            markup=False,
+            highlight=False,
+        )
     for sentence in loading.refusals:
         console.print(f"nothing was removed: {sentence}", style="red", markup=False, highlight=False)
     verdict = "[green]complete[/]" if loading.is_complete else "[bold red]NOT complete[/]: run it again"

@@ -85,19 +85,24 @@ async def publish_wanted(
     return sent
 
 
-async def until_drained(settings: ExtractorSettings, kinds: Sequence[str], on_done: Callable[[int], None]) -> None:
+async def until_drained(
+    settings: ExtractorSettings, kinds: Sequence[str], on_done: Callable[[int], None]
+) -> Mapping[str, int]:
     """Wait until nothing waits in the services' queues, twice in a row: what was just sent arrives between the looks.
-    Waiting is given up if it leads nowhere: the check that follows says what is missing.
 
+    Returns: what waits in which queue, after `_STALLED` seconds in which nothing left them; empty if they are.
     Raises: BrokerUnavailable, StartRefused.
     """
     queues = [settings.names.queue(service, kind) for service in Service for kind in kinds]
     empty, least, since = 0, sys.maxsize, time.monotonic()
-    while empty < 2 and time.monotonic() - since < _STALLED:
-        lengths = await queue_lengths(settings.broker, queues)
-        waiting = sum(length or 0 for length in lengths.values())
+    while empty < 2:
+        lengths = {queue: length for queue, length in (await queue_lengths(settings.broker, queues)).items() if length}
+        waiting = sum(lengths.values())
         on_done(waiting)
+        if time.monotonic() - since > _STALLED:
+            return lengths
         if waiting < least:
             least, since = waiting, time.monotonic()
         empty = 0 if waiting else empty + 1
         await asyncio.sleep(_LOOK)
+    return {}

@@ -39,9 +39,15 @@ class Scene:
 
     async def load(self, dumps: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Run the command. Returns: its exit code, and its summary."""
-        done = await asyncio.to_thread(
+        done = await self.spindle("load", str(dumps), "--json", *arguments)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    async def spindle(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the operator's commands."""
+        return await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "spindle", "load", str(dumps), "--json", *arguments],
+            [sys.executable, "-m", "spindle", *arguments],
             cwd=ROOT,
             env=self.environ,
             capture_output=True,
@@ -49,8 +55,6 @@ class Scene:
             timeout=240,
             check=False,
         )
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
 
     def dump(self, date: str, artists: dict[int, str]) -> Path:
         """Write a dump of these artists, with its checksums."""
@@ -121,3 +125,19 @@ async def test_a_month_and_the_next_one_are_loaded_repaired_and_cleaned(scene: S
     assert {int(row[0]) for row in rows} == set(changed)
     assert {int(row[0]) for row in rows if row[1] == SECOND} == {9, 301}
     assert {int(each) for each in await graphs.nodes(scene.graph.server, "Artist")} == set(changed)
+
+
+async def test_nothing_is_published_for_a_service_that_is_paused(scene: Scene) -> None:
+    """It would wait in the queue for as long as nobody remembers the pause."""
+    folder = scene.dump(FIRST, {1: "A"})
+    paused = await scene.spindle("pause", "tableinator", "artists", "--by", "me", "--reason", "a backup")
+    assert paused.returncode == 0, paused.stderr
+
+    refused = await scene.spindle("load", str(folder))
+
+    assert refused.returncode == 2, refused
+    assert "tableinator's artists are paused since" in refused.stderr
+    assert "by me (a backup). Let them go on with `spindle resume SERVICE KIND`" in refused.stderr
+    assert await scene.graph.stored() == 0
+    assert (await scene.spindle("resume", "tableinator", "artists")).returncode == 0
+    assert (await scene.load(folder))[0] == 0

@@ -30,10 +30,10 @@ def elements(month: str) -> dict[int, bytes]:
     return {int(each.attrib["id"]): etree.tostring(each, method="c14n", with_tail=False) for each in root}
 
 
-def draw(month: str, state: Path, since: str = "") -> set[int]:
+def draw(month: str, state: Path, since: str = "", target: str = "t") -> set[int]:
     """The ids that a month publishes; its manifest is kept."""
     load = open_folder(FRAGMENTS / month)
-    with Recorded(load, KIND, Tally(), Plan(state, since=since, target="t")) as recorded:
+    with Recorded(load, KIND, Tally(), Plan(state, since=since, target=target)) as recorded:
         published = set()
         for message in recorded.messages():
             if message is not None:
@@ -70,3 +70,27 @@ def test_the_second_month_publishes_what_is_new_or_changed_and_parses_nothing_el
     with Manifest.open(path_of(tmp_path, date, KIND), load=date, kind=KIND) as manifest:
         flags = {row.id: row.flag for row in manifest.rows()}
     assert flags == {each: UNCHANGED if each in same else PUBLISHED for each in after}
+
+
+def test_the_second_month_is_listed_by_parsing_what_is_new_or_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `spindle load` lists it."""
+    draw("2025-11", tmp_path, target="")
+    draw("2025-12", tmp_path / "fresh", target="")
+    parsed = []
+
+    def note(raw: bytes) -> Record:
+        parsed.append(raw)
+        return read_record(raw)
+
+    monkeypatch.setattr(listing_module, "read_record", note)
+    draw("2025-12", tmp_path, target="")
+
+    assert len(parsed) == 150 + 2601
+    date = open_folder(FRAGMENTS / "2025-12").date
+    found, fresh = (
+        Manifest.open(path_of(state, date, KIND), load=date, kind=KIND) for state in (tmp_path, tmp_path / "fresh")
+    )
+    with found, fresh:
+        assert list(found.rows()) == list(fresh.rows())

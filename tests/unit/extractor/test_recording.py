@@ -23,6 +23,7 @@ from extractor.manifest.plan import Plan, open_since
 from extractor.manifest.reader import Manifest
 from extractor.manifest.recording import Recorded, Unrecorded
 from extractor.manifest.writer import mark_announced
+from extractor.message import Record
 from extractor.publishing import _confirm
 from extractor.reading import read_record
 from extractor.run import plan_of
@@ -478,3 +479,63 @@ def test_what_another_set_of_services_received_is_not_gone_on_with(tmp_path: Pat
 
     assert target(Service.TABLEINATOR) != target(Service.GRAPHINATOR, Service.TABLEINATOR) != target()
     assert target(Service.TABLEINATOR, Service.GRAPHINATOR) == target(Service.GRAPHINATOR, Service.TABLEINATOR)
+
+
+@given(
+    before=st.lists(_RECORD | _NAMELESS, max_size=12),
+    after=st.lists(_RECORD | _NAMELESS, min_size=1, max_size=12),
+    kept=st.integers(0, 12),
+    was_published=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_another_listed_load_had_with_the_same_bytes_is_listed_the_same_without_being_parsed(
+    before: list[bytes], after: list[bytes], kept: int, was_published: bool
+) -> None:
+    with TemporaryDirectory() as name, capture_logs():
+        folder = Path(name)
+        run(dump(folder, *before, load="20260201"), folder, target=TARGET if was_published else "")
+        load = dump(folder, *before[:kept], *after)
+
+        done, parsed = run(load, folder, target="", announced=False), run(load, folder / "fresh", target="")
+
+        with manifest(folder) as found, manifest(folder / "fresh") as fresh:
+            assert list(found.rows()) == list(fresh.rows())
+            assert [getattr(found.header, field) for field in _COUNTS] == [
+                getattr(fresh.header, field) for field in _COUNTS
+            ]
+        assert len(done.published) == len(parsed.published) - done.tally.known
+
+
+_COUNTS = ("rows", "records", "published", "unchanged", "skipped", "unknown_skipped", "duplicates", "since", "digest")
+
+
+def test_what_is_only_read_again_next_month_is_hardly_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+
+    def read(raw: bytes) -> Record:
+        parsed.append(raw)
+        return read_record(raw)
+
+    monkeypatch.setattr(listing_module, "read_record", read)
+    run(dump(tmp_path, *numbered([1, 2, 3, 4]), load="20260201"), tmp_path, target="")
+    parsed.clear()
+
+    run(dump(tmp_path, artist(1), artist(2, "B"), artist(4), artist(5)), tmp_path, target="")
+
+    assert parsed == [artist(2, "B"), artist(5)]
+
+
+@pytest.mark.parametrize("how", ["ids only", "another normaliser", "damaged", "published now"])
+def test_another_load_that_can_not_tell_a_sha256_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    run(dump(tmp_path, artist(1), load="20260201"), tmp_path, target="", ids_only=how == "ids only")
+    if how == "another normaliser":
+        monkeypatch.setattr("extractor.manifest.plan.NORMALISER", -1)
+    elif how == "damaged":
+        path = path_of(tmp_path, "20260201", KIND)
+        path.write_bytes(path.read_bytes()[:-1])
+
+    done = run(dump(tmp_path, artist(1)), tmp_path, target=TARGET if how == "published now" else "")
+
+    assert (done.published, done.tally.known) == (["1"], 0)
