@@ -152,6 +152,15 @@ ALERTS = (
         "a load is not known to be complete after a day",
     ),
     Alert(
+        "SpindlePauseForgotten",
+        signals.PAUSES,
+        "1d",
+        Severity.WARNING,
+        f"{_KIND}: paused by an operator for more than a day; its records wait in the queue",
+        "See spindle status for who paused it and why; spindle resume lets it go on.",
+        "paused for a day, its records wait",
+    ),
+    Alert(
         "SpindleBatchesNotFilling",
         signals.BATCH_FILL,
         "5m",

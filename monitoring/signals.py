@@ -83,6 +83,7 @@ PROCESSES = Signal(
 RESTARTS = Signal(f"max by (job) (changes({_any_of('process_start_time_seconds', Service)}[10m]))", bad=2)
 PAUSED = f"max by ({BY_KIND}) (spindle_paused) > 0"
 """The kinds that an operator has paused: they are to receive and to settle nothing."""
+PAUSES = Signal(f"max by ({BY_KIND}) (spindle_paused)", bad=0)
 BROKER_CONNECTED = Signal(
     "min by (service, kind) (spindle_broker_connected)", bad=1, below=True, when=f"unless on ({BY_KIND}) {PAUSED}"
 )
