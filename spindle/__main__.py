@@ -3,14 +3,18 @@
 import sys
 from collections.abc import Sequence
 
-from common.telemetry import logs
-from spindle import cli
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Warnings that are logged go to standard error: standard output is the command's own."""
-    logs.configure("spindle", level="warning")
-    return cli.main(argv)
+    try:
+        # Here, because they take a second, in which somebody who changes his mind wants no traceback either.
+        from common.telemetry import logs
+        from spindle import cli
+
+        logs.configure("spindle", level="warning")
+        return cli.main(argv)
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

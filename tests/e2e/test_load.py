@@ -4,8 +4,11 @@ import asyncio
 import hashlib
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from tests.integration import tables as sql
 from tests.servers.servers import RabbitMQ
 
 KIND, FIRST, SECOND = "artists", "20260301", "20260401"
+INTERRUPTIONS = int(os.environ.get("LOAD_INTERRUPTIONS", "4"))
 
 
 class Scene:
@@ -54,6 +58,12 @@ class Scene:
             text=True,
             timeout=240,
             check=False,
+        )
+
+    async def start(self, *arguments: str) -> Process:
+        """Start one of them."""
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "spindle", *arguments), cwd=ROOT, env=self.environ, stdout=DEVNULL, stderr=DEVNULL
         )
 
     def dump(self, date: str, artists: dict[int, str]) -> Path:
@@ -141,3 +151,26 @@ async def test_nothing_is_published_for_a_service_that_is_paused(scene: Scene) -
     assert await scene.graph.stored() == 0
     assert (await scene.spindle("resume", "tableinator", "artists")).returncode == 0
     assert (await scene.load(folder))[0] == 0
+
+
+async def test_however_often_it_is_interrupted_running_it_again_is_all_it_takes(scene: Scene) -> None:
+    """By Ctrl-C and by kill -9, wherever it is: while it lists, compares, publishes, waits or checks."""
+    folder = scene.dump(FIRST, {number: f"Artist {number}" for number in range(1, 4001)})
+    rng, stored = random.Random(INTERRUPTIONS), [0]
+    codes = []
+    for number in range(INTERRUPTIONS):
+        process = await scene.start("load", str(folder))
+        ended = asyncio.ensure_future(process.wait())
+        # From the interpreter's start to the last check: a whole load takes some ten seconds here.
+        await asyncio.wait([ended], timeout=rng.uniform(0.5, 8.0))
+        if not ended.done():
+            process.send_signal(signal.SIGINT if number % 2 else signal.SIGKILL)
+        codes.append(await asyncio.wait_for(ended, 60))
+        stored.append(await scene.tables.stored())
+
+    assert set(codes) <= {-signal.SIGKILL, 130, 0}, codes
+    assert stored == sorted(stored)
+    done = await scene.load(folder)
+    assert (done[0], done[1]["complete"], of(done[1], "successful")) == (0, True, both(4000)), (codes, stored, done)
+    again = await scene.load(folder)
+    assert (again[0], again[1]["rounds"], of(again[1], "unchanged")) == (0, 0, both(4000)), again
