@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -211,29 +211,17 @@ async def test_guards_refuse_then_exactly_what_is_gone_goes_and_comes_back(
     assert await scene.graph() == (nodes, edges)
 
 
-async def test_a_removal_that_is_killed_in_the_middle_is_done_by_running_it_again(
+async def test_a_removal_or_an_undo_that_is_killed_in_the_middle_is_done_by_running_it_again(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    rows, graph = await scene.rows(), await scene.graph()
     scene.list({NAMED, UNNAMED})
     assert (await scene.run(capsys, "check"))[0] == 0
-    async with graphs.driver(scene.server) as driver, driver.session(database=scene.server.database) as session:
-        transaction = await session.begin_transaction()
-        await (await transaction.run("MATCH (n:Artist {id: '7'}) SET n.held = 1")).consume()
-        process = subprocess.Popen(  # noqa: ASYNC220 (it is not waited for)
-            [sys.executable, "-m", "spindle", "remove", LOAD, "--kinds", KIND],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **scene.environ},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            async with asyncio.timeout(60):
-                while len(await scene.rows()) != COUNT - 2:
-                    await asyncio.sleep(0.05)  # it happens in another process, which tells nobody
-        finally:
-            process.send_signal(signal.SIGKILL)
-            await asyncio.to_thread(process.wait)
-        await transaction.rollback()
+
+    async def rows_are_gone() -> bool:
+        return len(await scene.rows()) == COUNT - 2
+
+    await killed(scene, rows_are_gone)
     assert len((await scene.graph())[0]) == COUNT + 1
 
     assert (await scene.run(capsys, "remove"))[0] == 0
@@ -241,7 +229,47 @@ async def test_a_removal_that_is_killed_in_the_middle_is_done_by_running_it_agai
     nodes, _ = await scene.graph()
     assert f"{UNNAMED}" not in nodes
     assert nodes[f"{NAMED}"] == {"id": f"{NAMED}"}
-    assert len(await scene.rows()) == COUNT - 2
+    assert await rows_are_gone()
+
+    # ---- and the undo ----
+    queue = scene.names.queue(Service.TABLEINATOR, KIND)
+
+    async def rows_are_on_their_way() -> bool:
+        return await scene.peer.ready(queue) == 2
+
+    await killed(scene, rows_are_on_their_way, "--undo")
+    assert (await scene.graph())[0] == nodes
+
+    assert (await scene.run(capsys, "remove", "--undo"))[0] == 0
+
+    messages = await scene.peer.get_all(queue)
+    assert {message.header.properties.message_id for message in messages} == {f"{KIND}:{NAMED}", f"{KIND}:{UNNAMED}"}
+    async with open_tables(tables.settings(scene.dsn)) as store:
+        await scene.store(store, KIND, list({message.body for message in messages}))
+    assert await scene.rows() == rows
+    assert await scene.graph() == graph
+
+
+async def killed(scene: Scene, is_midway: Callable[[], Awaitable[bool]], *options: str) -> None:
+    """Begin a removal, and kill it between the two stores: the graph's part waits for a lock."""
+    async with graphs.driver(scene.server) as driver, driver.session(database=scene.server.database) as session:
+        transaction = await session.begin_transaction()
+        await (await transaction.run("MATCH (n:Artist {id: '7'}) SET n.held = 1")).consume()
+        process = subprocess.Popen(  # noqa: ASYNC220 (it is not waited for)
+            [sys.executable, "-m", "spindle", "remove", LOAD, "--kinds", KIND, *options],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], **scene.environ},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            async with asyncio.timeout(60):
+                while not await is_midway():
+                    await asyncio.sleep(0.05)  # it happens in another process, which tells nobody
+        finally:
+            process.send_signal(signal.SIGKILL)
+            await asyncio.to_thread(process.wait)
+        await transaction.rollback()
 
 
 async def test_a_removal_takes_a_login_of_its_own(postgres: Postgres) -> None:
