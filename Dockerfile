@@ -71,20 +71,22 @@ COPY --chmod=755 deploy/healthcheck.py /usr/local/bin/healthcheck
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["healthcheck", "live"]
 
 FROM service AS graphinator
+COPY --chmod=755 deploy/program.sh /usr/local/bin/graphinator
 COPY --from=sources /app/graphinator graphinator
 ENV METRICS_PORT=8001
 EXPOSE 8001
 LABEL org.opencontainers.image.title="graphinator" \
       org.opencontainers.image.description="Records from RabbitMQ into Neo4j, in batches"
-ENTRYPOINT ["python", "-m", "graphinator"]
+ENTRYPOINT ["graphinator"]
 
 FROM service AS tableinator
+COPY --chmod=755 deploy/program.sh /usr/local/bin/tableinator
 COPY --from=sources /app/tableinator tableinator
 ENV METRICS_PORT=8002
 EXPOSE 8002
 LABEL org.opencontainers.image.title="tableinator" \
       org.opencontainers.image.description="Records from RabbitMQ into PostgreSQL, in batches"
-ENTRYPOINT ["python", "-m", "tableinator"]
+ENTRYPOINT ["tableinator"]
 
 # These two do one thing and end: there is nothing to check the health of.
 FROM program AS command
@@ -95,16 +97,18 @@ RUN install -d -o 10001 -g 10001 /state
 USER 10001:10001
 
 FROM command AS extractor
+COPY --chmod=755 deploy/program.sh /usr/local/bin/extractor
 COPY --from=sources /app/extractor extractor
 LABEL org.opencontainers.image.title="extractor" \
       org.opencontainers.image.description="Discogs dump files or synthetic records as messages to RabbitMQ"
-ENTRYPOINT ["python", "-m", "extractor"]
+ENTRYPOINT ["extractor"]
 
 FROM command AS spindle
+COPY --chmod=755 deploy/program.sh /usr/local/bin/spindle
 COPY --from=sources /app/graphinator graphinator
 COPY --from=sources /app/tableinator tableinator
 COPY --from=sources /app/extractor extractor
 COPY --from=sources /app/spindle spindle
 LABEL org.opencontainers.image.title="spindle" \
       org.opencontainers.image.description="The operator's command: status, doctor, dead-letters, verify"
-ENTRYPOINT ["python", "-m", "spindle"]
+ENTRYPOINT ["spindle"]

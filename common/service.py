@@ -4,17 +4,19 @@ Exit codes: 0 done or drained; 1 crashed, or the deadline came first; 2 it can't
 A second signal ends the process at once with 128 and the signal's number, as a shell would put it.
 """
 
+import argparse
 import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import FrameType, TracebackType
 from typing import Self, TypeVar
 
 import structlog
 
+from common import VERSION
 from common.errors import SettingsError, StartRefused
 from common.settings.environment import load, misspelt
 from common.settings.programs import ProgramSettings
@@ -52,6 +54,18 @@ class Shutdown:
         for callback in callbacks:
             callback()
         return bool(callbacks)
+
+
+def read_arguments(name: str, about: str, argv: Sequence[str] | None = None) -> None:
+    """Answer `--help` and `--version`; nothing else is taken.
+
+    Raises: SystemExit, with 2 for what is not known.
+    """
+    parser = argparse.ArgumentParser(
+        prog=name, description=f"{about} Settings come from environment variables (docs/configuration.md)."
+    )
+    parser.add_argument("--version", action="version", version=f"{name} {VERSION}")
+    parser.parse_args(argv)
 
 
 def start(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from common import VERSION
 from common.errors import StartRefused
 from common.kinds import KINDS
 from extractor.dumps import is_date
@@ -18,10 +19,11 @@ _PROPORTIONS = ", ".join(f"{share * 100:g} %% {kind}" for kind, share in SHARES.
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line; ends the program with exit code 2 if it can't be understood."""
     parser = argparse.ArgumentParser(
-        prog="python -m extractor",
+        prog="extractor",
         description="Publish Discogs dumps, or synthetic records, to RabbitMQ. Settings come from the environment.",
         epilog="Exit codes: 0 done; 1 failed midway, or a file is truncated; 2 nothing was published.",
     )
+    parser.add_argument("--version", action="version", version=f"extractor {VERSION}")
     source = parser.add_argument_group("what to publish (one of these)")
     source.add_argument("files", nargs="*", type=Path, metavar="FILE", help="dump files, named as Discogs names them")
     source.add_argument("--dumps", type=Path, metavar="DIR", help="the dump files of a folder")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
+from common import VERSION
 from common.errors import SettingsError, SpindleError, StartRefused
 from spindle import lint, manifest
 from spindle.checking import command as checking
@@ -42,6 +43,7 @@ _MORE = "`spindle COMMAND --help` tells what a command does, which options it ta
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 2 for what the caller can fix, 1 for what failed."""
     parser = argparse.ArgumentParser(prog="spindle", description=_ABOUT, epilog=_MORE)
+    parser.add_argument("--version", action="version", version=f"spindle {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:
         command.register(commands)

@@ -1,8 +1,8 @@
 """The Helm chart: it renders, fits the schemas, and says without changes of values what the kustomize base says."""
 
-import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +17,18 @@ from tableinator.settings import TableinatorSettings
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/spindle"
-HELM = "helm.sh/helm/v3/cmd/helm@v3.18.6"
 CUSTOM = ("ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule")
-
 Manifest = dict[str, Any]
-
-pytestmark = pytest.mark.timeout(1200)  # without a cache Go builds helm for some minutes
 
 
 @pytest.fixture(scope="module")
 def helm() -> str:
-    """The program: on the path, or built once per machine where Go is."""
-    if found := shutil.which("helm"):
-        return found
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spindle" / "bin"
-    if not (folder / "helm").exists():
-        if shutil.which("go") is None:
-            pytest.skip("there is no helm, and no go to build it with")
-        environment = os.environ | {"GOBIN": str(folder), "GOFLAGS": "-p=1"}
-        try:
-            subprocess.run(["go", "install", HELM], env=environment, capture_output=True, timeout=900, check=True)
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"there is no helm, and it could not be built: {error.stderr.decode()[-300:]}")
-        except subprocess.TimeoutExpired:
-            pytest.skip("there is no helm, and it could not be built in 15 minutes; the next run goes on from there")
-    return str(folder / "helm")
+    """The program: on the path, or the one that is installed beside Python for the tests."""
+    beside = Path(sys.executable).with_name("helm")
+    found = shutil.which("helm") or (str(beside) if beside.exists() else None)
+    if found is None:
+        pytest.skip("there is no helm on the path, and none is to be had as a package for this machine")
+    return found
 
 
 def run(helm: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Start the program after which this file is named.
+exec python -m "${0##*/}" "$@"
