@@ -3,17 +3,13 @@
 A stub has no hash: no record has filled it, so it is not stored.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from neo4j import READ_ACCESS, AsyncDriver, Record
-from neo4j.exceptions import DriverError, Neo4jError
-
-from graphinator.classification import classify
 from graphinator.model import MODEL_VERSION, node_of
+from graphinator.ops.asking import GraphQuestions
 from graphinator.settings import Neo4jSettings
 from graphinator.store import open_driver
 
@@ -23,14 +19,10 @@ BEGINNING: Final = ""
 _CURRENT: Final = f":{MODEL_VERSION}"
 
 
-class GraphIdentities:
-    """Reads; each question is a transaction with a limit of its own."""
+class GraphIdentities(GraphQuestions):
+    """The ids of one graph."""
 
     store: Final = "neo4j"
-
-    def __init__(self, driver: AsyncDriver, settings: Neo4jSettings) -> None:
-        self._driver, self._database = driver, settings.database
-        self._timeout = settings.connect_timeout + settings.transaction_timeout
 
     async def look_up(self, kind: str, ids: Sequence[str]) -> dict[str, tuple[str, str | None, bool]]:
         """What records have filled the nodes of these ids: hash without the model's version, load, and whether that
@@ -78,18 +70,6 @@ class GraphIdentities:
         """
         [row] = await self._ask(f"CYPHER 5 MATCH (n:{node_of(kind).label}) RETURN count(n) AS count", {})
         return int(row["count"])
-
-    async def _ask(self, statement: str, parameters: Mapping[str, Any]) -> list[Record]:
-        try:
-            async with (
-                asyncio.timeout(self._timeout),
-                self._driver.session(database=self._database, default_access_mode=READ_ACCESS) as session,
-            ):
-                # The text is generated from the model, never from a value.
-                result = await session.run(statement, dict(parameters))
-                return [record async for record in result]
-        except (Neo4jError, DriverError, OSError) as error:
-            raise classify(error) from error
 
 
 @asynccontextmanager

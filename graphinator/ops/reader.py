@@ -4,17 +4,14 @@ Page by page along the unique index: memory is bounded by a page, no transaction
 failed can be asked for again. What a page shows is the graph of its moment, not of one moment for all.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from neo4j import READ_ACCESS, AsyncDriver, Record
-from neo4j.exceptions import DriverError, Neo4jError
 
-from graphinator.classification import classify
 from graphinator.model import Edge, edges_of, node_labelled, node_of
+from graphinator.ops.asking import GraphQuestions
 from graphinator.settings import Neo4jSettings
 from graphinator.store import open_driver
 
@@ -33,13 +30,8 @@ class StoredRecord(msgspec.Struct, frozen=True):
     edges: list[list[Any]]
 
 
-class GraphReader:
-    """Reads; each question is a transaction with a limit of its own."""
-
-    def __init__(self, driver: AsyncDriver, *, database: str, timeout: float) -> None:
-        self._driver = driver
-        self._database = database
-        self._timeout = timeout
+class GraphReader(GraphQuestions):
+    """The records of one graph."""
 
     async def records(self, kind: str, *, page: int = _PAGE) -> AsyncIterator[list[StoredRecord]]:
         """Every node of a kind in the order of their ids, a page at a time, stubs included.
@@ -98,18 +90,6 @@ class GraphReader:
     async def _count(self, statement: str) -> int:
         return int((await self._ask(statement, {}))[0]["count"])
 
-    async def _ask(self, statement: str, parameters: Mapping[str, Any]) -> list[Record]:
-        try:
-            async with (
-                asyncio.timeout(self._timeout),
-                self._driver.session(database=self._database, default_access_mode=READ_ACCESS) as session,
-            ):
-                # The text is generated from the model, never from a value.
-                result = await session.run(statement, dict(parameters))
-                return [record async for record in result]
-        except (Neo4jError, DriverError, OSError) as error:
-            raise classify(error) from error
-
 
 @asynccontextmanager
 async def open_reader(settings: Neo4jSettings) -> AsyncIterator[GraphReader]:
@@ -118,8 +98,7 @@ async def open_reader(settings: Neo4jSettings) -> AsyncIterator[GraphReader]:
     Raises: StartRefused if the URI can't be one.
     """
     async with open_driver(settings) as driver:
-        timeout = settings.connect_timeout + settings.transaction_timeout
-        yield GraphReader(driver, database=settings.database, timeout=timeout)
+        yield GraphReader(driver, settings)
 
 
 def page_statement(kind: str) -> str:
