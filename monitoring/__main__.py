@@ -5,17 +5,22 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from monitoring.alerts import RUNBOOK
 from monitoring.dashboards import dashboard_files
 from monitoring.rules import chart_rules, operators_rules, rule_files
 
 HERE = Path(__file__).parent
 
 
-def files() -> Mapping[Path, str]:
-    """Everything that is made from code, by its place."""
-    rules = {HERE / "rules" / name: text for name, text in rule_files().items()}
+def files(runbook: str = RUNBOOK) -> Mapping[Path, str]:
+    """Everything that is made from code, by its place. `runbook`: to which page the alerts' links lead."""
     boards = {HERE / "grafana" / "dashboards" / name: text for name, text in dashboard_files().items()}
-    return {**rules, **boards, _kubernetes() / "rules.yaml": operators_rules(), _chart() / "rules.yaml": chart_rules()}
+    rules = {HERE / "rules" / name: text for name, text in rule_files().items()}
+    rules |= {_kubernetes() / "rules.yaml": operators_rules(), _chart() / "rules.yaml": chart_rules()}
+    linked = {
+        path: text.replace(f"runbook_url: {RUNBOOK}#", f"runbook_url: {runbook}#") for path, text in rules.items()
+    }
+    return {**boards, **linked}
 
 
 def outdated() -> list[Path]:
@@ -39,11 +44,18 @@ def main() -> int:
     """Run the command. Returns: its exit code."""
     parser = argparse.ArgumentParser(prog="python -m monitoring", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file is not up to date")
-    if parser.parse_args().check:
+    parser.add_argument(
+        "--runbook",
+        metavar="URL",
+        default=RUNBOOK,
+        help="where the runbook is that alerts lead to (default %(default)s)",
+    )
+    options = parser.parse_args()
+    if options.check:
         for path in (stale := outdated()):
             print(f"{path.relative_to(HERE.parent)} is not what `make dashboards` writes", file=sys.stderr)
         return 1 if stale else 0
-    for path, text in files().items():
+    for path, text in files(options.runbook).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return 0

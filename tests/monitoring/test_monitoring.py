@@ -68,6 +68,16 @@ def test_the_runbook_names_the_number_that_the_alert_has() -> None:
     assert f"{signals.SMALL_BACKLOG:,} messages" in _runbook_entries()["SpindleLatencyHigh"]
 
 
+def test_alerts_lead_to_another_page_if_one_is_named() -> None:
+    made = files("https://example.org/runbook")
+
+    for name in ("alerts.yml", "rules.yaml"):
+        for text in [text for path, text in made.items() if path.name == name]:
+            links = re.findall(r"runbook_url: (.*)#", text)
+            assert set(links) == {"https://example.org/runbook"}
+            assert len(links) == text.count("- alert:")
+
+
 def test_every_alert_leads_to_its_entry() -> None:
     for rule in queries.rules():
         if "alert" in rule:

@@ -124,9 +124,21 @@ def test_what_a_cluster_lacks_can_be_switched_off(helm: str) -> None:
     assert made["Deployment", "tableinator"]["spec"]["replicas"] == 3
 
 
+def test_alerts_lead_to_the_runbook_that_is_named(helm: str) -> None:
+    page = "https://example.org/spindle/runbook.html"
+
+    made = rendered(helm, "--set", f"rules.runbook={page}")
+
+    rules = [rule for group in made["PrometheusRule", "spindle"]["spec"]["groups"] for rule in group["rules"]]
+    links = [rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule]
+    assert links
+    assert {link.partition("#")[0] for link in links} == {page}
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
+        ("rules.runbook=a page", "runbook"),
         ("settings.RABBITMQ_PASSWORD=x", "RABBITMQ_PASSWORD"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("tableinator.scaling.min=0", "min"),
