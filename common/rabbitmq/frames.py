@@ -32,7 +32,7 @@ def publish_frame(channel: int, exchange: str, routing_key: str = "") -> bytes:
 
 def content_frames(channel: int, properties: Properties, body: bytes, *, frame_max: int) -> bytes:
     """The header frame and the body frames."""
-    header = _frame(_HEADER, channel, _header(properties, len(body)))
+    header = _frame(_HEADER, channel, content_header(properties, len(body)))
     largest = frame_max - _OVERHEAD
     if len(body) <= largest:
         return b"".join((header, _FRAME.pack(_BODY, channel, len(body)), body, _END) if body else (header,))
@@ -41,33 +41,8 @@ def content_frames(channel: int, properties: Properties, body: bytes, *, frame_m
     )
 
 
-def header_size(properties: Properties) -> int:
-    """Bytes of the header frame; it may not be longer than the connection's frame limit."""
-    return len(_header(properties, 0)) + _OVERHEAD
-
-
-def table(values: Mapping[str, Any]) -> bytes:
-    """A field table in the order of the mapping: what changes from message to message belongs at its end."""
-    rest: bytes = values.get(REST, b"")
-    if rest:  # last: whoever can't read it reads all else
-        values = {key: value for key, value in values.items() if key is not REST}
-    content = b"".join([short_text(key) + _value(value) for key, value in values.items()]) + rest
-    return struct.pack(">I", len(content)) + content
-
-
-def short_text(text: str) -> bytes:
-    """A text of at most 255 bytes; a longer one is cut."""
-    encoded = text.encode("utf-8", "replace")
-    if len(encoded) > _SHORT:
-        encoded = encoded[:_SHORT].decode("utf-8", "ignore").encode()
-    return bytes((len(encoded),)) + encoded
-
-
-def _frame(frame_type: int, channel: int, payload: bytes) -> bytes:
-    return b"".join((_FRAME.pack(frame_type, channel, len(payload)), payload, _END))
-
-
-def _header(properties: Properties, body_size: int) -> bytes:
+def content_header(properties: Properties, body_size: int) -> bytes:
+    """The header frame's payload: all properties, exactly as they go over the wire."""
     flags = 0
     parts: list[bytes] = []
     # In the order that the protocol lays down; a property's flag is the bit of its place, the first the highest.
@@ -90,6 +65,32 @@ def _header(properties: Properties, body_size: int) -> bytes:
             flags |= 1 << bit
             parts.append(_property(bit, value))
     return _CONTENT.pack(60, 0, body_size, flags) + b"".join(parts)
+
+
+def header_size(properties: Properties) -> int:
+    """Bytes of the header frame; it may not be longer than the connection's frame limit."""
+    return len(content_header(properties, 0)) + _OVERHEAD
+
+
+def table(values: Mapping[str, Any]) -> bytes:
+    """A field table in the order of the mapping: what changes from message to message belongs at its end."""
+    rest: bytes = values.get(REST, b"")
+    if rest:  # last: whoever can't read it reads all else
+        values = {key: value for key, value in values.items() if key is not REST}
+    content = b"".join([short_text(key) + _value(value) for key, value in values.items()]) + rest
+    return struct.pack(">I", len(content)) + content
+
+
+def short_text(text: str) -> bytes:
+    """A text of at most 255 bytes; a longer one is cut."""
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) > _SHORT:
+        encoded = encoded[:_SHORT].decode("utf-8", "ignore").encode()
+    return bytes((len(encoded),)) + encoded
+
+
+def _frame(frame_type: int, channel: int, payload: bytes) -> bytes:
+    return b"".join((_FRAME.pack(frame_type, channel, len(payload)), payload, _END))
 
 
 def _property(bit: int, value: Any) -> bytes:

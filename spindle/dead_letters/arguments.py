@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common.rabbitmq.ops.rotation import PERMISSIONS
 from spindle.dead_letters.choosing import add_choice, at_least
+from spindle.dead_letters.editing import Change, change_of, removal_of
 from spindle.environments import add_stack_argument
 
 Run = Callable[[argparse.Namespace], int]
@@ -35,6 +36,8 @@ def add_actions(parser: argparse.ArgumentParser, run: Run) -> None:
         ("replay", "send them back to the queues that they came from", _replay),
         ("drop", "remove them for good", _drop),
         ("export", "write them to a file; they stay in their queues", _export),
+        ("import", "put what was exported back into its queues, without what is there already", _import),
+        ("edit", "change what their records say, and send them back", _edit),
     ):
         action = actions.add_parser(name, help=summary, description=summary)
         add_choice(action)
@@ -59,6 +62,40 @@ def _export(parser: argparse.ArgumentParser) -> None:
         "--to", type=Path, required=True, metavar="FILE", help="a line of JSON per letter; - for standard output"
     )
     _without_copying(parser)
+
+
+def _import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from", type=Path, required=True, dest="source", metavar="FILE", help="an export; - for standard input"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+
+
+def _edit(parser: argparse.ArgumentParser) -> None:
+    _changing(parser)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_change(change_of),
+        dest="changes",
+        metavar="PATH=VALUE",
+        help="of the record, as artists[0].id=5; what is no JSON is a text. Without --set and --unset: $EDITOR",
+    )
+    parser.add_argument(
+        "--unset", action="append", type=_change(removal_of), dest="changes", metavar="PATH", help="remove it"
+    )
+    parser.add_argument("--yes", action="store_true", help="don't ask")
+
+
+def _change(read: Callable[[str], Change]) -> Callable[[str], Change]:
+    def change(text: str) -> Change:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return change
 
 
 def _replay(parser: argparse.ArgumentParser) -> None:

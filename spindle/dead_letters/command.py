@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
@@ -13,19 +14,22 @@ from rich.console import Console
 
 from common.errors import BrokerUnavailable, StartRefused
 from common.rabbitmq.ops.fates import Drop, Fate, Keep
+from common.rabbitmq.ops.putting import put_all
 from common.rabbitmq.ops.rotation import WINDOW
 from common.settings.environment import load as load_settings
 from common.settings.programs import ProgramSettings
 from spindle.dead_letters.arguments import add_actions
 from spindle.dead_letters.choosing import Choice, choice_of
 from spindle.dead_letters.each import listing
+from spindle.dead_letters.editing import NotEditable, edited, in_editor, to_send
 from spindle.dead_letters.exporting import STANDARD_OUTPUT, exporting_to, with_body
+from spindle.dead_letters.importing import by_queue, letters_of, missing
 from spindle.dead_letters.letter import Letter
 from spindle.dead_letters.loads import newest_in_stores
 from spindle.dead_letters.policies import limits_of_letters, warnings
 from spindle.dead_letters.progress import following
 from spindle.dead_letters.replaying import Replay
-from spindle.dead_letters.reporting import list_data, replay_data, show_list, show_replay
+from spindle.dead_letters.reporting import list_data, replay_data, show_edit, show_import, show_list, show_replay
 from spindle.dead_letters.showing import show_letters
 from spindle.dead_letters.summary import Summary
 from spindle.dead_letters.sweep import Passage
@@ -35,7 +39,7 @@ from spindle.output import json_text, wide_console
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this command to the operator's."""
-    summary = "look at, replay, drop or export what could never be stored"
+    summary = "look at, edit, replay, drop, export or import what could never be stored"
     add_actions(commands.add_parser("dead-letters", help=summary, description=summary), run)
 
 
@@ -43,7 +47,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Do one action; return the exit code."""
     environ = environment_of(arguments)
     desk = Actions(arguments, environ, choice_of(arguments))
-    action = {"list": desk.list, "show": desk.show, "export": desk.export, "replay": desk.replay, "drop": desk.drop}
+    action = {
+        "list": desk.list,
+        "show": desk.show,
+        "export": desk.export,
+        "import": desk.put_back,
+        "edit": desk.edit,
+        "replay": desk.replay,
+        "drop": desk.drop,
+    }
     try:
         return asyncio.run(action[arguments.action]())
     except BrokerUnavailable as error:
@@ -93,6 +105,70 @@ class Actions:
             lambda console: console.print(f"{export.count:,} letters written to {self.arguments.to}", markup=False),
         )
         return 0
+
+    async def put_back(self) -> int:
+        """Put exported letters back into their queues: those that are not there."""
+        now = datetime.now(UTC)
+        chosen = [
+            letter
+            for letter in letters_of(self.arguments.source)
+            if letter.service in self.choice.services
+            and letter.kind in self.choice.kinds
+            and self.choice.takes(letter, now)
+        ]
+        there = Counter[object]()
+        await self._look(lambda letter: there.update([(letter.service, letter.kind, letter.mark)]))
+        lacking = missing(chosen, there)
+        refused = 0
+        for (service, kind), stored in by_queue(lacking).items():
+            if not self.arguments.dry_run:
+                queue = self._settings.names.dead_letter_queue(service, kind)
+                refused += await put_all(self._settings.broker, queue, stored)
+        data = {
+            "imported": len(lacking) - refused,
+            "there_already": len(chosen) - len(lacking),
+            "refused": refused,
+            "dry_run": self.arguments.dry_run,
+        }
+        self._say(data, lambda console: show_import(data, console))
+        return 1 if refused else 0
+
+    async def edit(self) -> int:
+        """Send records back with changes."""
+        self._need_a_choice()
+        changes, limit = self.arguments.changes, self.arguments.limit
+        letters: list[Letter] = []
+        await self._look(lambda each: letters.append(each) if limit is None or len(letters) < limit else None)
+        bodies: dict[tuple[str, bytes], bytes] = {}
+        wrong: list[str] = []
+        try:
+            bodies = {} if changes else in_editor(letters)
+        except NotEditable as error:
+            raise StartRefused(f"nothing was edited: {error}") from None
+        for letter in letters if changes else ():
+            try:
+                bodies[letter.mark] = edited(letter.stored.body, changes)
+            except NotEditable as error:
+                wrong.append(f"{letter.kind} {letter.id or '(no id)'}: {error}")
+        sent = Counter[bool]()
+        if bodies and not self.arguments.dry_run:
+            self._ask(f"Send {len(bodies):,} edited records back?", "edited")
+            await self._go(lambda letter: self._edited(letter, bodies, sent))
+        data = {
+            "edited": len(bodies) if self.arguments.dry_run else sent[True],
+            "unchanged": len(letters) - len(bodies) - len(wrong),
+            "refused": sent[False],
+            "not_editable": wrong,
+            "dry_run": self.arguments.dry_run,
+        }
+        self._say(data, lambda console: show_edit(data, console))
+        return 1 if wrong or sent[False] else 0
+
+    def _edited(self, letter: Letter, bodies: dict[tuple[str, bytes], bytes], sent: Counter[bool]) -> Fate:
+        body = bodies.pop(letter.mark, None)
+        if body is None:
+            return Keep()
+        return to_send(letter, body, self._settings.names, lambda taken: sent.update([taken]))
 
     async def replay(self) -> int:
         """Send letters back."""
@@ -198,14 +274,14 @@ class Actions:
         if not (self.choice.is_narrow or self.arguments.all):
             raise StartRefused(f"say which letters to {self.arguments.action}: with filters, or with --all")
 
-    def _ask(self, question: str) -> None:
+    def _ask(self, question: str, done: str = "dropped") -> None:
         if self.arguments.yes:
             return
         if not sys.stdin.isatty():
             raise StartRefused("nobody can be asked here: say --yes")
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise StartRefused("nothing was dropped")
+            raise StartRefused(f"nothing was {done}")
 
     def _say(self, data: Any, show: Callable[[Console], object]) -> None:
         if self.arguments.json:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from common.errors import StartRefused
+from common.rabbitmq.frames import content_header
 from spindle.dead_letters.letter import Letter, as_data
 from spindle.output import for_standard_output, json_text
 
@@ -25,7 +26,7 @@ class Export:
 
     def add(self, letter: Letter) -> None:
         """Write one letter."""
-        self._file.write(self._to_text(with_body(letter)) + "\n")
+        self._file.write(self._to_text(whole(letter)) + "\n")
         self.count += 1
 
 
@@ -60,10 +61,16 @@ def exporting_to(path: Path) -> Iterator[Export]:
 
 
 def with_body(letter: Letter) -> dict[str, Any]:
-    """All of a letter: the body as text, or as base64 where it is none."""
+    """A letter with its body: as text, or as base64 where it is none."""
     body = letter.stored.body
     try:
         text = {"body": body.decode()}
     except UnicodeDecodeError:
         text = {"body_base64": base64.b64encode(body).decode()}
     return {**as_data(letter), **text}
+
+
+def whole(letter: Letter) -> dict[str, Any]:
+    """All of a letter, from which it can be made again: its properties as they go over the wire, too."""
+    header = content_header(letter.stored.properties, len(letter.stored.body))
+    return {**with_body(letter), "header": base64.b64encode(header).decode()}

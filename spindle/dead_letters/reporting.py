@@ -1,5 +1,6 @@
 """What a command has found or done, for a program and for a person."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -56,3 +57,23 @@ def show_replay(replay: Replay, console: Console, *, dry_run: bool) -> None:
         console.print(f"{replay.refused:,} stay: their queue is missing or does not take them")
     if replay.left:
         console.print(f"{replay.left:,} stay: beyond --limit")
+
+
+def show_import(data: Mapping[str, Any], console: Console) -> None:
+    """What became of an export's letters."""
+    said = "would be put back" if data["dry_run"] else "put back"
+    console.print(f"{data['imported']:,} letters {said}; {data['there_already']:,} are there already")
+    if data["refused"]:
+        console.print(f"{data['refused']:,} were not taken: their queue is missing or full")
+
+
+def show_edit(data: Mapping[str, Any], console: Console) -> None:
+    """What became of edited records."""
+    said = "would be edited and sent back" if data["dry_run"] else "edited and sent back"
+    console.print(f"{data['edited']:,} records {said}")
+    for sentence in data["not_editable"]:
+        console.print(f"stays: {sentence}", markup=False)
+    if data["unchanged"]:
+        console.print(f"{data['unchanged']:,} stay: nothing was changed")
+    if data["refused"]:
+        console.print(f"{data['refused']:,} stay: their queue is missing or does not take them")

@@ -224,3 +224,69 @@ async def test_letters_are_listed_and_shown_on_a_terminal_of_any_encoding(desk: 
     assert [listed.code, shown.code] == [0, 0]
     assert "\\u4e2d" in listed.out
     assert json.loads(shown.data[0]["body"])["name"] == "Björk 中"
+
+
+async def test_what_was_exported_and_dropped_is_imported_as_it_was_and_what_is_there_is_not(
+    desk: Actions, tmp_path: Path
+) -> None:
+    await desk.set_aside(1, 2, 3)
+    queue, path = desk.names.dead_letter_queue(SERVICE, KIND), tmp_path / "letters.jsonl"
+    assert (await desk.run("export", "--to", str(path))).code == 0
+    assert (await desk.run("drop", "--id", "1", "--id", "3", "--yes")).code == 0
+
+    planned = await desk.run("import", "--from", str(path), "--dry-run", "--json")
+    left = await desk.left()
+    imported = await desk.run("import", "--from", str(path), "--json")
+    again = await desk.run("import", "--from", str(path))
+
+    assert (planned.code, planned.data) == (0, {"imported": 2, "there_already": 1, "refused": 0, "dry_run": True})
+    assert left == 1
+    assert (imported.code, imported.data["imported"]) == (0, 2)
+    assert "0 letters put back; 3 are there already" in again.out
+    said = [json.loads(line) for line in path.read_text().splitlines()]
+    after = [json.loads(line) for line in (await desk.run("export", "--to", "-")).out.splitlines()]
+    assert sorted(after, key=lambda each: each["id"]) == said
+    messages = await desk.peer.get_all(queue)
+    assert {(message.header.properties.headers or {})["load"] for message in messages} == {"20260301"}
+
+
+async def test_a_cut_export_is_refused_and_nothing_is_imported(desk: Actions, tmp_path: Path) -> None:
+    await desk.set_aside(1, 2)
+    path = tmp_path / "letters.jsonl"
+    assert (await desk.run("export", "--to", str(path))).code == 0
+    assert (await desk.run("drop", "--all", "--yes")).code == 0
+    path.write_text(path.read_text()[:-20])
+
+    refused = await desk.run("import", "--from", str(path))
+
+    assert refused.code == 2
+    assert "line 2: it is not JSON, or was cut. Nothing was imported." in refused.err
+    assert await desk.left() == 0
+
+
+async def test_an_edited_record_goes_back_to_its_queue_and_its_letter_is_done(desk: Actions) -> None:
+    await desk.set_aside(1, 2)
+
+    planned = await desk.run("edit", "--id", "1", "--set", "name=B", "--dry-run", "--json")
+    asked = await desk.run("edit", "--id", "1", "--set", "name=B")
+    edited = await desk.run("edit", "--all", "--set", "name=B", "--yes", "--json")
+
+    assert (planned.code, planned.data["edited"]) == (0, 1)
+    assert asked.code == 2
+    assert "nobody can be asked here: say --yes" in asked.err
+    assert (edited.code, edited.data["edited"], await desk.left()) == (0, 2, 0)
+    messages = await desk.peer.get_all(desk.names.queue(SERVICE, KIND))
+    assert [json.loads(message.body) for message in messages] == [{"id": "1", "name": "B"}, {"id": "2", "name": "B"}]
+    headers: list[Any] = [message.header.properties.headers for message in messages]
+    assert [(each["load"], each["x-spindle-replays"]) for each in headers] == [("20260301", 1)] * 2
+    assert [each["x-spindle-edited-from"] for each in headers] == ["0000000000000001", "0000000000000002"]
+
+
+async def test_what_can_not_be_edited_stays_and_is_named(desk: Actions) -> None:
+    await desk.set_aside(1)
+
+    said = await desk.run("edit", "--id", "1", "--set", "artists[0].id=5", "--yes")
+
+    assert said.code == 1
+    assert "stays: labels 1: there is no artists[0].id in it" in said.out
+    assert await desk.left() == 1

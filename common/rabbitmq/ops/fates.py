@@ -19,7 +19,8 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """The letter goes to another queue, with these properties; `done` is told whether that queue took it.
+    """The letter goes to another queue, with these properties, and with another body if one is given; `done` is told
+    whether that queue took it.
 
     If it did not, the letter stays.
     """
@@ -27,6 +28,7 @@ class Send:
     queue: str
     properties: Properties
     done: Callable[[bool], None]
+    body: bytes | None = None
 
 
 Fate = Keep | Drop | Send

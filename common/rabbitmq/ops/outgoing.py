@@ -44,10 +44,11 @@ class Outgoing:
     def put(self, taken: Taken) -> None:
         """Have a letter written: a copy of one that stays, or one that is sent."""
         fate, letter = taken.fate, taken.letter
-        queue, properties = self._queue, letter.properties
+        queue, properties, body = self._queue, letter.properties, letter.body
         if isinstance(fate, Send):
             queue, properties = fate.queue, fate.properties
-        self._outbox.append(Message("", publishable(properties), letter.body, about=taken, routing_key=queue))
+            body = letter.body if fate.body is None else fate.body
+        self._outbox.append(Message("", publishable(properties), body, about=taken, routing_key=queue))
         self.pending += 1
 
     async def write(self) -> None:
