@@ -16,16 +16,15 @@ def files(runbook: str = RUNBOOK) -> Mapping[Path, str]:
     """Everything that is made from code, by its place. `runbook`: to which page the alerts' links lead."""
     boards = {HERE / "grafana" / "dashboards" / name: text for name, text in dashboard_files().items()}
     rules = {HERE / "rules" / name: text for name, text in rule_files().items()}
-    rules |= {_kubernetes() / "rules.yaml": operators_rules(), _chart() / "rules.yaml": chart_rules()}
-    linked = {
-        path: text.replace(f"runbook_url: {RUNBOOK}#", f"runbook_url: {runbook}#") for path, text in rules.items()
-    }
-    return {**boards, **linked}
+    rules |= {_kubernetes() / "rules.yaml": operators_rules()}
+    before, after = f"runbook_url: {RUNBOOK}#", f"runbook_url: {runbook}#"
+    linked = {path: text.replace(before, after) for path, text in rules.items()}
+    return {**boards, **linked, _chart() / "rules.yaml": chart_rules()}  # the chart has a value for it
 
 
-def outdated() -> list[Path]:
+def outdated(runbook: str = RUNBOOK) -> list[Path]:
     """The files that differ from what would be written, and those that nothing would write any more."""
-    wanted = files()
+    wanted = files(runbook)
     folders = {path.parent for path in wanted} - {_kubernetes()}  # the rest of which is written by hand
     there = {path for folder in folders for path in folder.iterdir()}
     differing = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
@@ -52,7 +51,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     if options.check:
-        for path in (stale := outdated()):
+        for path in (stale := outdated(options.runbook)):
             print(f"{path.relative_to(HERE.parent)} is not what `make dashboards` writes", file=sys.stderr)
         return 1 if stale else 0
     for path, text in files(options.runbook).items():

@@ -83,7 +83,8 @@ PROCESSES = Signal(
 RESTARTS = Signal(f"max by (job) (changes({_any_of('process_start_time_seconds', Service)}[10m]))", bad=2)
 PAUSED = f"max by ({BY_KIND}) (spindle_paused) > 0"
 """The kinds that an operator has paused: they are to receive and to settle nothing."""
-PAUSES = Signal(f"max by ({BY_KIND}) (spindle_paused)", bad=0)
+# Over a quarter of an hour: a service that is started again tells of no pause until it has asked its store.
+PAUSES = Signal(f"max by ({BY_KIND}) (max_over_time(spindle_paused[15m]))", bad=0)
 BROKER_CONNECTED = Signal(
     "min by (service, kind) (spindle_broker_connected)", bad=1, below=True, when=f"unless on ({BY_KIND}) {PAUSED}"
 )

@@ -40,9 +40,9 @@ def restored_logging() -> Iterator[None]:
     structlog.configure(**before)
     logging.captureWarnings(False)
     root.setLevel(level)
-    for handler in set(root.handlers) - set(handlers):
-        if not type(handler).__module__.startswith("_pytest"):  # those come and go with each phase of a test
-            root.removeHandler(handler)
+    # pytest's own come and go with each phase of a test
+    pytests = [each for each in root.handlers if type(each).__module__.startswith("_pytest")]
+    root.handlers[:] = [*pytests, *(each for each in handlers if not type(each).__module__.startswith("_pytest"))]
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """What becomes of each record of a dump: published, or passed over, and its row for the manifest.
 
 Five things may be the case, and are asked in this order. A row that is there already: the broker has confirmed the
-record to a run that was interrupted. The bytes of the load before: not published, and not even parsed. Where nothing is
+record to a run that was interrupted. The bytes of the load before: not published, and not even parsed. If nothing is
 published, the bytes of another load that was listed: its sha256 is known. A record that can't be read: skipped. Else a
 message.
 """

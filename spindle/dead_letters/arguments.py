@@ -80,11 +80,13 @@ def _edit(parser: argparse.ArgumentParser) -> None:
         type=_change(change_of),
         dest="changes",
         metavar="PATH=VALUE",
-        help="of the record, as artists[0].id=5; what is no JSON is a text. Without --set and --unset: $EDITOR",
+        help='of the record, as artists[0].id=5: a text, but for null and JSON\'s {…}, […] and "…". Without --set and '
+        "--unset each record is opened in $EDITOR",
     )
     parser.add_argument(
         "--unset", action="append", type=_change(removal_of), dest="changes", metavar="PATH", help="remove it"
     )
+    parser.add_argument("--force", action="store_true", help="also letters older than the newest load seen")
     parser.add_argument("--yes", action="store_true", help="don't ask")
 
 

@@ -3,9 +3,9 @@
 import argparse
 import asyncio
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
@@ -21,9 +21,9 @@ from common.settings.programs import ProgramSettings
 from spindle.dead_letters.arguments import add_actions
 from spindle.dead_letters.choosing import Choice, choice_of
 from spindle.dead_letters.each import listing
-from spindle.dead_letters.editing import NotEditable, edited, in_editor, to_send
+from spindle.dead_letters.editing import BY_HAND, Edits, edited, edited_by_hand
 from spindle.dead_letters.exporting import STANDARD_OUTPUT, exporting_to, with_body
-from spindle.dead_letters.importing import by_queue, letters_of, missing
+from spindle.dead_letters.importing import by_queue, letters_of, missing, sign_of
 from spindle.dead_letters.letter import Letter
 from spindle.dead_letters.loads import newest_in_stores
 from spindle.dead_letters.policies import limits_of_letters, warnings
@@ -117,7 +117,8 @@ class Actions:
             and self.choice.takes(letter, now)
         ]
         there = Counter[object]()
-        await self._look(lambda letter: there.update([(letter.service, letter.kind, letter.mark)]))
+        of_any_age = replace(self.choice, older_than=None, newer_than=None)  # or one at the limit is not seen here
+        await replace(self, choice=of_any_age)._look(lambda letter: there.update([sign_of(letter)]))
         lacking = missing(chosen, there)
         refused = 0
         for (service, kind), stored in by_queue(lacking).items():
@@ -136,39 +137,43 @@ class Actions:
     async def edit(self) -> int:
         """Send records back with changes."""
         self._need_a_choice()
-        changes, limit = self.arguments.changes, self.arguments.limit
-        letters: list[Letter] = []
-        await self._look(lambda each: letters.append(each) if limit is None or len(letters) < limit else None)
-        bodies: dict[tuple[str, bytes], bytes] = {}
-        wrong: list[str] = []
-        try:
-            bodies = {} if changes else in_editor(letters)
-        except NotEditable as error:
-            raise StartRefused(f"nothing was edited: {error}") from None
-        for letter in letters if changes else ():
-            try:
-                bodies[letter.mark] = edited(letter.stored.body, changes)
-            except NotEditable as error:
-                wrong.append(f"{letter.kind} {letter.id or '(no id)'}: {error}")
-        sent = Counter[bool]()
-        if bodies and not self.arguments.dry_run:
-            self._ask(f"Send {len(bodies):,} edited records back?", "edited")
-            await self._go(lambda letter: self._edited(letter, bodies, sent))
+        letters, outdated = await self._to_edit()
+        changes, edits = self.arguments.changes, Edits(self._settings.names)
+        if not changes and len(letters) > BY_HAND and self.arguments.limit is None:
+            raise StartRefused(
+                f"{len(letters):,} letters would be opened in an editor: say --limit, or --set PATH=VALUE"
+            )
+        edits.make(
+            letters,
+            lambda each: edited(each.stored.body, changes) if changes else edited_by_hand(each, self.environ),
+        )
+        planned = edits.waiting
+        if planned and not self.arguments.dry_run:
+            self._ask(f"Send {planned:,} edited records back?", "edited")
+            await self._go(edits.judge)
         data = {
-            "edited": len(bodies) if self.arguments.dry_run else sent[True],
-            "unchanged": len(letters) - len(bodies) - len(wrong),
-            "refused": sent[False],
-            "not_editable": wrong,
+            "edited": planned if self.arguments.dry_run else edits.sent,
+            "unchanged": edits.unchanged,
+            "refused": edits.refused,
+            "gone": 0 if self.arguments.dry_run else edits.waiting,
+            "outdated": outdated,
+            "not_editable": edits.not_editable,
             "dry_run": self.arguments.dry_run,
         }
         self._say(data, lambda console: show_edit(data, console))
-        return 1 if wrong or sent[False] else 0
+        return 1 if edits.not_editable or data["refused"] or data["gone"] or outdated else 0
 
-    def _edited(self, letter: Letter, bodies: dict[tuple[str, bytes], bytes], sent: Counter[bool]) -> Fate:
-        body = bodies.pop(letter.mark, None)
-        if body is None:
-            return Keep()
-        return to_send(letter, body, self._settings.names, lambda taken: sent.update([taken]))
+    async def _to_edit(self) -> tuple[Sequence[Letter], int]:
+        """The chosen letters, and how many are left because they are older than the newest load, as at a replay."""
+        letters = deque[Letter]()
+        looked = await self._look(letters.append)
+        in_stores, silent = await newest_in_stores(self.environ, self.choice)
+        self._warn(silent)
+        newest = max(looked.newest_load or "", in_stores or "") or None
+        replay = Replay(self._settings.names, newest, force=self.arguments.force)
+        current = [letter for letter in letters if not replay.is_outdated(letter)]
+        limit = self.arguments.limit
+        return current[:limit], len(letters) - len(current)
 
     async def replay(self) -> int:
         """Send letters back."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from common.errors import StartRefused
-from common.rabbitmq.frames import content_header
+from common.rabbitmq.ops.header import header_of
 from spindle.dead_letters.letter import Letter, as_data
 from spindle.output import for_standard_output, json_text
 
@@ -61,7 +61,7 @@ def exporting_to(path: Path) -> Iterator[Export]:
 
 
 def with_body(letter: Letter) -> dict[str, Any]:
-    """A letter with its body: as text, or as base64 where it is none."""
+    """A letter with its body: as text, or as base64 if it is no text."""
     body = letter.stored.body
     try:
         text = {"body": body.decode()}
@@ -72,5 +72,5 @@ def with_body(letter: Letter) -> dict[str, Any]:
 
 def whole(letter: Letter) -> dict[str, Any]:
     """All of a letter, from which it can be made again: its properties as they go over the wire, too."""
-    header = content_header(letter.stored.properties, len(letter.stored.body))
+    header = header_of(letter.stored.properties, letter.stored.body)
     return {**with_body(letter), "header": base64.b64encode(header).decode()}

@@ -11,8 +11,7 @@ from typing import Any
 
 from common.errors import StartRefused
 from common.kinds import KINDS, Service
-from common.rabbitmq.consuming.fast.headers import read_properties
-from common.rabbitmq.frames import content_header
+from common.rabbitmq.ops.header import header_of, properties_in
 from common.rabbitmq.ops.queue_reader import StoredLetter
 from spindle.dead_letters.exporting import STANDARD_OUTPUT
 from spindle.dead_letters.letter import Letter, read
@@ -38,13 +37,19 @@ def letters_of(path: Path) -> list[Letter]:
         raise StartRefused(f"{path} can't be read: {error.strerror}") from error
 
 
+def sign_of(letter: Letter) -> object:
+    """What a letter is found again by: its number and body; without a number, which the broker's own have not, all of
+    it."""
+    about = letter.service, letter.kind, letter.mark
+    return about if letter.number else (*about, header_of(letter.stored.properties, letter.stored.body))
+
+
 def missing(letters: Iterable[Letter], there: Counter[object]) -> list[Letter]:
-    """Those that are not in their queues, by their marks; a mark that is there twice covers two."""
+    """Those that are not in their queues, by their signs; a sign that is there twice covers two letters."""
     left, lacking = there.copy(), []
     for letter in letters:
-        key = letter.service, letter.kind, letter.mark
-        if left[key]:
-            left[key] -= 1
+        if left[sign := sign_of(letter)]:
+            left[sign] -= 1
         else:
             lacking.append(letter)
     return lacking
@@ -83,9 +88,10 @@ def _letter(line: str) -> Letter:
     body = _body(said)
     if (header := _bytes(said, "header")) is None:
         raise _Wrong("header is missing: an older version exported it, and its properties are not in it")
-    properties = read_properties(header)
-    if content_header(properties, len(body)) != header:
-        raise _Wrong("header does not belong to this body, or was changed: it can't be edited here")
+    try:
+        properties = properties_in(header, body)
+    except ValueError:
+        raise _Wrong("header does not belong to this body, or was changed: it can't be edited here") from None
     return read(StoredLetter(body, properties), Service(service), kind)
 
 

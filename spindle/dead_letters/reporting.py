@@ -75,5 +75,9 @@ def show_edit(data: Mapping[str, Any], console: Console) -> None:
         console.print(f"stays: {sentence}", markup=False)
     if data["unchanged"]:
         console.print(f"{data['unchanged']:,} stay: nothing was changed")
+    if data["outdated"]:
+        console.print(f"{data['outdated']:,} stay: older than the newest load; --force takes them too")
+    if data["gone"]:
+        console.print(f"{data['gone']:,} were not met again: somebody else has taken them")
     if data["refused"]:
         console.print(f"{data['refused']:,} stay: their queue is missing or does not take them")

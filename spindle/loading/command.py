@@ -129,7 +129,7 @@ def list_load(load: DumpLoad, settings: ExtractorSettings) -> None:
     if failures:
         raise StartRefused("Nothing was published, because the dump can't be read: " + "; ".join(failures))
     for each in report.kinds:
-        parsed = each.published - each.known
+        parsed = each.published - each.known - each.resumed
         print(f"{each.kind}: {each.published:,} records, of which {parsed:,} had to be parsed", file=sys.stderr)
 
 
@@ -227,12 +227,13 @@ class Loading:
 
     async def _refuse_paused(self) -> None:
         """Nobody would write what is published; a ledger that can't be asked is no reason to refuse."""
+        wanted = {(SERVICES[store], kind) for (kind, store), each in self.results.items() if not each.counts.complete}
         paused = [
             f"{book.service}'s {pause.kind} are paused since {pause.since:%Y-%m-%d %H:%M} by {pause.by}"
             + (f" ({pause.reason})" if pause.reason else "")
             for book in await ledgers_of(self.environ).read()
             for pause in book.pauses
-            if pause.kind in self.load.kinds
+            if (book.service, pause.kind) in wanted
         ]
         if paused:
             raise StartRefused(

@@ -1,7 +1,6 @@
 """Publish a kind once, to each service exactly what its store lacks, and wait until the queues are empty."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -94,15 +93,17 @@ async def until_drained(
     Raises: BrokerUnavailable, StartRefused.
     """
     queues = [settings.names.queue(service, kind) for service in Service for kind in kinds]
-    empty, least, since = 0, sys.maxsize, time.monotonic()
+    empty, since = 0, time.monotonic()
+    before: dict[str, int] = {}
     while empty < 2:
         lengths = {queue: length for queue, length in (await queue_lengths(settings.broker, queues)).items() if length}
         waiting = sum(lengths.values())
         on_done(waiting)
         if time.monotonic() - since > _STALLED:
             return lengths
-        if waiting < least:
-            least, since = waiting, time.monotonic()
+        if any(lengths.get(queue, 0) < length for queue, length in before.items()):
+            since = time.monotonic()
+        before = lengths
         empty = 0 if waiting else empty + 1
         await asyncio.sleep(_LOOK)
     return {}

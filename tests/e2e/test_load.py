@@ -162,7 +162,7 @@ async def test_however_often_it_is_interrupted_running_it_again_is_all_it_takes(
         process = await scene.start("load", str(folder))
         ended = asyncio.ensure_future(process.wait())
         # From the interpreter's start to the last check: a whole load takes some ten seconds here.
-        await asyncio.wait([ended], timeout=rng.uniform(0.5, 8.0))
+        await asyncio.wait([ended], timeout=rng.uniform(1.0, 8.0))
         if not ended.done():
             process.send_signal(signal.SIGINT if number % 2 else signal.SIGKILL)
         codes.append(await asyncio.wait_for(ended, 60))

@@ -1,4 +1,4 @@
-"""`spindle load` waits for the services, and not for ever."""
+"""`spindle load` waits for the services, but not forever."""
 
 import pytest
 

@@ -71,11 +71,12 @@ def test_the_runbook_names_the_number_that_the_alert_has() -> None:
 def test_alerts_lead_to_another_page_if_one_is_named() -> None:
     made = files("https://example.org/runbook")
 
-    for name in ("alerts.yml", "rules.yaml"):
-        for text in [text for path, text in made.items() if path.name == name]:
-            links = re.findall(r"runbook_url: (.*)#", text)
-            assert set(links) == {"https://example.org/runbook"}
-            assert len(links) == text.count("- alert:")
+    for path in (ROOT / "monitoring/rules/alerts.yml", ROOT / "deploy/kubernetes/base/rules.yaml"):
+        links = re.findall(r"runbook_url: (.*)#", made[path])
+        assert set(links) == {"https://example.org/runbook"}
+        assert len(links) == made[path].count("- alert:")
+    chart = ROOT / "deploy/helm/spindle/files/rules.yaml"
+    assert made[chart] == files()[chart], "the chart's value replaces what stands there"
 
 
 def test_every_alert_leads_to_its_entry() -> None:

@@ -1,5 +1,6 @@
 """Edited and imported letters: what a change makes of a record, and what is refused with a sentence."""
 
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -9,11 +10,12 @@ import pytest
 
 from common.delivery import Properties
 from common.errors import StartRefused
-from common.kinds import Service
+from common.kinds import Names, Service
+from common.rabbitmq.ops.fates import Keep, Send
 from common.rabbitmq.ops.queue_reader import StoredLetter
-from spindle.dead_letters.editing import NotEditable, change_of, edited, in_editor, removal_of
+from spindle.dead_letters.editing import Change, Edits, NotEditable, change_of, edited, edited_by_hand, removal_of
 from spindle.dead_letters.exporting import exporting_to
-from spindle.dead_letters.importing import letters_of, missing
+from spindle.dead_letters.importing import letters_of, missing, sign_of
 from spindle.dead_letters.letter import Letter, read
 
 RECORD = {"id": "1", "sha256": "a" * 64, "name": "A", "artists": [{"id": "5"}, {"id": "6"}]}
@@ -31,10 +33,12 @@ def letter(body: bytes = b'{"id":"1"}', number: str = "0f", **headers: Any) -> L
     [
         (change_of("name=B"), {"name": "B"}),
         (change_of('name="5"'), {"name": "5"}),
-        (change_of("name=5"), {"name": 5}),
+        (change_of("name=5"), {"name": "5"}),
+        (change_of("name=true"), {"name": "true"}),
+        (change_of("name=NaN"), {"name": "NaN"}),
         (change_of("name=a=b"), {"name": "a=b"}),
         (change_of("year=null"), {"year": None}),
-        (change_of("artists[1].id=7"), {"artists": [{"id": "5"}, {"id": 7}]}),
+        (change_of("artists[1].id=7"), {"artists": [{"id": "5"}, {"id": "7"}]}),
         (change_of("artists=[]"), {"artists": []}),
         (removal_of("artists[0]"), {"artists": [{"id": "6"}]}),
         (removal_of("artists[0].id"), {"artists": [{}, {"id": "6"}]}),
@@ -72,19 +76,49 @@ def test_what_is_no_path_is_refused(text: str) -> None:
         change_of(text)
 
 
+@pytest.mark.parametrize("text", ["a=[NaN]", 'a={"b"', "a=" + "[" * 100_000])
+def test_what_begins_as_json_and_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not JSON"):
+        change_of(text)
+
+
 @pytest.mark.parametrize(
-    ("script", "expected"),
-    [("sed -i s/A/B/", '{"id":"1","name":"B"}'), ("true", None)],
+    "rest", ['"n":1.10', '"n":12345678901234567890123.5', '"n":1e999', '"n":-0', '"t":"\\ud800"', '"t":"ä\\u0000"']
 )
-def test_an_editor_is_given_a_readable_record(
-    monkeypatch: pytest.MonkeyPatch, script: str, expected: str | None
-) -> None:
-    monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setenv("EDITOR", script)
+def test_what_no_change_names_stays_as_it_was_written(rest: str) -> None:
+    before = f'{{"id":"1",{rest}}}'
 
-    found = in_editor([letter(b'{"id":"1","name":"A"}')])
+    assert edited(before.encode(), [change_of("name=B")]).decode() == before[:-1] + ',"name":"B"}'
 
-    assert [body.decode() for body in found.values()] == ([expected] if expected else [])
+
+def test_two_letters_without_a_number_are_two_edits() -> None:
+    names = Names(prefix="p")
+    tables, graph = (
+        read(StoredLetter(b'{"id":"1"}', Properties()), service, "labels")
+        for service in (Service.TABLEINATOR, Service.GRAPHINATOR)
+    )
+    edits = Edits(names)
+
+    edits.make([tables, graph, graph], lambda each: edited(each.stored.body, [Change("of", each.service.value)]))
+    fates = [edits.judge(each) for each in (graph, tables, graph, graph)]
+
+    sends = [fate for fate in fates if isinstance(fate, Send)]
+    assert [json.loads(send.body or b"")["of"] for send in sends] == ["graphinator", "tableinator", "graphinator"]
+    assert isinstance(fates[3], Keep)
+    assert [send.queue for send in sends] == [names.queue(each.service, "labels") for each in (graph, tables, graph)]
+
+
+@pytest.mark.parametrize(
+    ("script", "body", "expected"),
+    [
+        ("sed -i s/A/B/", b'{"id":"1","name":"A","n":1.10}', b'{"id":"1","name":"B","n":1.10}'),
+        ("true", b'{"id":"1","name":"A"}', b'{"id":"1","name":"A"}'),
+        ("true", b"{no record", b"{no record"),
+        ("sed -i s/$/}/", b'{"id":"1"', b'{"id":"1"}'),
+    ],
+)
+def test_an_editor_is_given_a_readable_record(script: str, body: bytes, expected: bytes) -> None:
+    assert edited_by_hand(letter(body), {"EDITOR": script}) == expected
 
 
 @pytest.mark.parametrize(
@@ -99,11 +133,10 @@ def test_an_editor_is_given_a_readable_record(
 def test_an_editor_that_fails_edits_nothing(
     monkeypatch: pytest.MonkeyPatch, script: str, error: type[Exception], why: str
 ) -> None:
-    monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setenv("EDITOR", script)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
 
     with pytest.raises(error, match=why):
-        in_editor([letter()])
+        edited_by_hand(letter(), {"EDITOR": script})
 
 
 def test_an_export_is_read_back_whole(tmp_path: Path) -> None:
@@ -150,6 +183,7 @@ def test_a_line_that_is_none_of_an_export_is_named_and_nothing_is_imported(
 
 def test_only_what_is_not_there_is_missing() -> None:
     a, b, c = letter(number="0a"), letter(number="0b"), letter(number="0c")
-    there = Counter[object]([(each.service, each.kind, each.mark) for each in (a, c)])
+    unnumbered, other = letter(number="", load="20260301"), letter(number="", load="20260401")
+    there = Counter(sign_of(each) for each in (a, c, other))
 
-    assert missing([a, b, c, c], there) == [b, c]
+    assert missing([a, b, c, c, unnumbered, other], there) == [b, c, unnumbered]
