@@ -16,7 +16,7 @@ from tests.e2e.sides import Side, problems
 from tests.servers.native import OwnRabbitMQ, OwnServer
 
 OUTAGE = float(os.environ.get("SPINDLE_OUTAGE_SECONDS", "15"))
-RESUMPTION = 15.0  # seconds; 1 to 2 on a quiet machine, which the printed line shows
+RESUMPTION = 5.0  # seconds
 NEAR_ZERO = 0.10  # of one core
 GROWTH = 8 * 2**20  # bytes: what a process may have in use at one moment and not at another
 LOOKED_AT = 3_000  # messages at the head of each queue: more than any prefetch

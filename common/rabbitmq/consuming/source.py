@@ -143,10 +143,13 @@ class RabbitSource:
 
         Raises: StartRefused if the broker can't be used as it is; only before the first success.
         """
-        async with asyncio.TaskGroup() as tasks:
-            consuming = tasks.create_task(self._consume(), name=f"{self._kind} consumer")
-            await self._condition.until(lambda: self._is_closed)
-            consuming.cancel()  # it may be waiting for a broker that is not there
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                consuming = tasks.create_task(self._consume(), name=f"{self._kind} consumer")
+                await self._condition.until(lambda: self._is_closed)
+                consuming.cancel()  # it may be waiting for a broker that is not there
+        finally:
+            self._trouble.leave()
 
     @property
     def _has_arrived(self) -> bool:

@@ -88,15 +88,18 @@ class DeadLetterPublisher:
 
     async def run(self) -> None:
         """Publish until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._publish(), name="dead-letter publishing")
-            # Here, not where the confirm arrives: what fails in settling is a bug and must end the process.
-            while True:
-                await self._condition.until(lambda: self._confirmed)
-                self._on_confirmed(self._confirmed.popleft())
-                if not self.unconfirmed:  # what has expired meanwhile waits no more, either
-                    self._trouble.over(_OVER)
-                self._condition.notify()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._publish(), name="dead-letter publishing")
+                # Here, not where the confirm arrives: what fails in settling is a bug and must end the process.
+                while True:
+                    await self._condition.until(lambda: self._confirmed)
+                    self._on_confirmed(self._confirmed.popleft())
+                    if not self.unconfirmed:  # what has expired meanwhile waits no more, either
+                        self._trouble.over(_OVER)
+                    self._condition.notify()
+        finally:
+            self._trouble.leave()
 
     async def _publish(self) -> None:
         while True:

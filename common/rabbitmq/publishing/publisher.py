@@ -112,12 +112,16 @@ class Publisher:
 
         Raises: StartRefused.
         """
-        while self._channel is None:
-            try:
-                await self._connect()
-            except BrokerUnavailable as error:
-                self._trouble.say("Waiting for the broker", str(error))
-                await asyncio.sleep(next(self._waits))
+        try:
+            while self._channel is None:
+                try:
+                    await self._connect()
+                except BrokerUnavailable as error:
+                    self._trouble.say("Waiting for the broker", str(error))
+                    await asyncio.sleep(next(self._waits))
+        except BaseException:  # also cancelled: nobody will leave this block, nor wait for the broker any more
+            self._trouble.leave()
+            raise
         return self
 
     async def __aexit__(

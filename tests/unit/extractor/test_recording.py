@@ -385,7 +385,9 @@ def test_what_can_not_be_compared_with_is_a_sentence(tmp_path: Path) -> None:
         open_since(plan, "20260201", KIND)
     before = dump(tmp_path, artist(1), load="20260201")
     run(before, tmp_path, target="")
-    with pytest.raises(ManifestRefused, match=r"its artists were only read .* and not published by the extractor"):
+    with pytest.raises(
+        ManifestRefused, match=r"were only read \(spindle manifest, spindle load\), and not published by the extractor"
+    ):
         open_since(plan, "20260301", KIND)
     run(before, tmp_path, announced=False)
     with pytest.raises(ManifestRefused, match=r"it was not published to its end: no extraction_complete was sent"):
