@@ -126,6 +126,9 @@ class Source(Protocol):
     def settle(self, deliveries: Iterable[Delivery]) -> None:
         """Mark as finished; the source acknowledges. Those of an ended epoch are passed over."""
 
+    async def until_settled(self) -> None:
+        """Return once no delivery awaits its answer: each is settled, or has expired."""
+
     async def hand_back(self) -> None:
         """Give every unsettled delivery back by closing the channel (never by nack: that sends them to the tail)."""
 

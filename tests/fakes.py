@@ -111,6 +111,11 @@ class FakeSource:
         self._acknowledge(self._ledger.take())
         self._changed.set()
 
+    async def until_settled(self) -> None:
+        while self.unsettled:
+            self._changed.clear()
+            await self._changed.wait()
+
     async def hand_back(self) -> None:
         self._acknowledge(self._ledger.take() + self._ledger.take_singly())
         self.away = True
@@ -157,6 +162,7 @@ class FakeSource:
         back = [(one, load, count + 1) for one, load, count in self.unacknowledged.values()]
         self.unacknowledged.clear()
         self.ready[:0] = back
+        self._changed.set()
 
     def _begin_epoch(self) -> None:
         self._epoch = Epoch(self._epoch.number + 1)

@@ -87,16 +87,19 @@ class Bookkeeper(Generic[R]):
 
     async def run(self) -> None:
         """Keep the book until cancelled."""
+        now = asyncio.get_running_loop().time
+        due = now() + INTERVAL
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(INTERVAL):
+                async with asyncio.timeout_at(due):  # not anew with each control message: they may come every second
                     await self._asked.wait()
-            if self._asked.is_set():
-                self._asked.clear()
+            self._asked.clear()
+            if now() < due:
                 await self._announce()
             else:
                 await self.finish()
                 await self._look()
+                due = now() + INTERVAL
 
     async def finish(self) -> None:
         """Write everything that waits, if the store takes it."""

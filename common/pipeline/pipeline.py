@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from typing import Generic
 
 from common.backoff import Delays, delays
@@ -128,14 +129,28 @@ class Pipeline(Generic[R]):
                 around.create_task(self._hold_limit.run(), name=f"{kind} hold limit"),
                 around.create_task(self.bookkeeper.run(), name=f"{kind} bookkeeper"),
             )
-            async with asyncio.TaskGroup() as flow:
-                flow.create_task(self._reader.run(), name=f"{kind} reader")
-                for number in range(self._writer_count):
-                    flow.create_task(self._writers.run(), name=f"{kind} writer {number}")
+            await self._flow()
             await self._drain_refused()
             for task in watching:
                 task.cancel()
             await self._source.close()
+
+    async def _flow(self) -> None:
+        """Read and write, until the stream has ended and all of it is written, or has expired meanwhile."""
+        kind = self._metrics.kind
+        async with asyncio.TaskGroup() as flow:
+            reader = flow.create_task(self._reader.run(), name=f"{kind} reader")
+            writers = [
+                flow.create_task(self._writers.run(), name=f"{kind} writer {number}")
+                for number in range(self._writer_count)
+            ]
+            await reader
+            # The last channel may be lost after the stop: what is being written then comes again, whatever the store
+            # does with it, and a store that hangs would keep the process for nothing.
+            settled = flow.create_task(self._source.until_settled(), name=f"{kind} last settled")
+            settled.add_done_callback(lambda _: _cancel(writers))
+            await asyncio.wait(writers)
+            settled.cancel()
 
     async def ask_store(self, record: R) -> None:
         """Hold until the store answers a write of this record, which is rolled back.
@@ -160,6 +175,11 @@ class Pipeline(Generic[R]):
                 await self._writer.finish()
                 await self._dead_letters.drained()
                 await self.bookkeeper.finish()
+
+
+def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
 
 
 def numbers_of_letter(letter: DeadLetter) -> Numbers:

@@ -282,6 +282,22 @@ class SourceContract:
 
         await becomes_ready(harness, 0)
 
+    async def test_after_a_stop_the_last_settlement_is_heard_of(self, harness: SourceHarness) -> None:
+        async with running(harness.make()) as source, asyncio.TaskGroup() as tasks:
+            await harness.publish(*messages(2))
+            first, last = await take(source, 2)
+            source.stop()
+            assert await source.receive() == []
+            waiting = tasks.create_task(source.until_settled())
+
+            source.settle([last])
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            source.settle([first])
+
+            async with asyncio.timeout(PATIENCE):
+                await waiting
+
     async def test_a_receiver_that_waits_hears_of_the_stop(self, harness: SourceHarness) -> None:
         async with running(harness.make()) as source, asyncio.TaskGroup() as tasks:
             receiving = tasks.create_task(take_one(source))
@@ -480,6 +496,19 @@ class SourceContract:
             async with asyncio.timeout(PATIENCE):
                 while await source.receive():
                     pass
+
+    async def test_after_a_stop_a_lost_connection_leaves_nothing_to_settle(self, harness: SourceHarness) -> None:
+        async with running(harness.make()) as source, asyncio.TaskGroup() as tasks:
+            await harness.publish(*messages(5))
+            await take(source, 5)
+            source.stop()
+            assert await source.receive() == []
+            waiting = tasks.create_task(source.until_settled())
+
+            await harness.lose_connection()
+
+            async with asyncio.timeout(PATIENCE):
+                await waiting
 
     async def test_a_consumer_whose_queue_was_deleted_comes_back(self, harness: SourceHarness) -> None:
         """Fault 52."""

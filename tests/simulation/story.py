@@ -38,7 +38,12 @@ class Setup:
         They do not where another process takes some; nor where a source that has too much in hand begins again with a
         smaller prefetch: what it had comes after what the broker has had back and not given out again.
         """
-        return self.replicas == 1 and self.source_max_bytes > self.max_bytes * 4
+        return self.replicas == 1 and not self.is_narrow
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is the bytes that limit how much a source has in hand."""
+        return self.source_max_bytes <= self.max_bytes * 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,3 +57,16 @@ def test_where_all_writes_conflict_the_breaker_stays_open() -> None:
 
     assert ending.violation is None
     assert sum("Writing again after conflicts" in line for line in ending.lines) == 1
+
+
+def test_a_drain_waits_for_no_write_of_what_another_process_has_by_now() -> None:
+    steps = (
+        Step("wait", (3.0,)),
+        Step("store", ({"away": "hanging"},)),
+        publish(Fate.STORED, Fate.STORED),
+        Step("wait", (3.0,)),  # the ledger's transaction hangs, and the batch waits behind it
+        Step("restart_broker", (1.0,)),
+        Step("kill", (0, 0.0)),
+    )
+
+    assert violation_of(*steps, replicas=2, size=8, prefetch=24) is None

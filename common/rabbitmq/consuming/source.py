@@ -112,6 +112,10 @@ class RabbitSource:
         if self._subscription:
             self._subscription.settle(deliveries)
 
+    async def until_settled(self) -> None:
+        """Return once no delivery awaits its answer: each is settled, or has expired."""
+        await self._condition.until(lambda: not self.unsettled)
+
     async def hand_back(self) -> None:
         """Give every unsettled delivery back, what is settled excepted."""
         self._is_away = True

@@ -36,6 +36,9 @@ def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
     monkeypatch.setattr(socket, "getaddrinfo", server.find)
     yield server
     server.answers.set()
+    for thread in threading.enumerate():  # one that is answered late would answer the next test's question too
+        if thread.name == "name look-up":
+            thread.join(60.0)
 
 
 async def test_a_silent_name_server_is_waited_for_no_longer_than_told(name_server: NameServer) -> None:

@@ -89,6 +89,25 @@ async def test_numbers_of_unchanged_records_are_in_the_ledger_after_some_seconds
 
 
 @in_virtual_time
+async def test_control_messages_that_come_every_second_keep_nobody_from_looking_at_the_ledger() -> None:
+    line = Line()
+    line.source.put(body(1), load=LOAD)
+
+    async with line.running():
+        await line.until(line.settled)
+        line.sink.ledger.pause = PAUSE
+        line.source.put(body(1), load=LOAD)
+        for _ in range(10):
+            line.source.put(FILE_COMPLETE, load=LOAD)
+            await asyncio.sleep(1)
+
+        assert line.pipeline.bookkeeper.pause == PAUSE
+        assert line.sink.ledger.totals(LOAD).unchanged == 1
+        line.sink.ledger.pause = None
+        await asyncio.sleep(2 * INTERVAL)
+
+
+@in_virtual_time
 async def test_a_drain_writes_the_numbers_that_wait() -> None:
     line = Line()
     line.source.put(body(1), load=LOAD)

@@ -39,6 +39,26 @@ async def test_stopping_while_holding_writes_nothing_and_ends_at_once() -> None:
 
 
 @in_virtual_time
+async def test_a_drain_does_not_wait_for_a_write_whose_channel_is_lost_after_the_stop() -> None:
+    line = Line()
+    line.source.put(*bodies(1, 2, 3))
+    running = asyncio.create_task(line.run())
+    await asyncio.sleep(1)
+    line.sink.gate.clear()  # the store hangs
+    line.source.put(*bodies(4, 5))
+    await asyncio.sleep(1)
+
+    line.stop()
+    await asyncio.sleep(1)
+    assert not running.done()
+    line.source.lose_channel()
+
+    async with asyncio.timeout(0.5):
+        await running
+    assert len(line.source.ready) == 2
+
+
+@in_virtual_time
 async def test_stopping_with_a_suspect_ends_at_once_and_leaves_it_to_come_again() -> None:
     line = Line()
     line.sink.fail = refuse("13", certain=False)
