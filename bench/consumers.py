@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,6 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 _ROOT = Path(__file__).parents[1]
 _STOP_LIMIT = 15.0
 _SERVING = re.compile(r"Serving metrics and health host=\S+ port=(\d+)")
+
+
+WITHOUT_LEDGER = "bench.without_ledger"
 
 
 class Process:
@@ -70,9 +73,10 @@ class Process:
 class Consumer(Process):
     """One replica of graphinator or tableinator."""
 
-    def __init__(self, service: str, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, service: str, environment: Mapping[str, str], log: Path, *, program: Sequence[str] = ()) -> None:
+        """`program`: the module to run, and its arguments; the service itself if none is given."""
         own = {"METRICS_HOST": "127.0.0.1", "METRICS_PORT": "0", "KINDS": "releases", "LOG_FORMAT": "logfmt"}
-        super().__init__([sys.executable, "-m", service], {**own, **environment}, log)
+        super().__init__([sys.executable, "-m", *(program or [service])], {**own, **environment}, log)
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of all series of this name that have these labels, as /metrics says now."""

@@ -4,6 +4,7 @@ import json
 import resource
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from bench.arms import Arm, Run, Watch, WrongStore
 from bench.consumers import Process
@@ -16,12 +17,12 @@ _LIMIT = 300.0
 
 
 class Extractor:
-    """`python -m extractor` on a file of releases."""
+    """`python -m extractor` on a file of releases; with a state folder it lists them in a manifest, too."""
 
-    name = "extractor"
-
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, name: str, stage: Stage, *, state: Path | None = None) -> None:
+        self.name = name
         self._stage = stage
+        self._more = {"SPINDLE_STATE": str(state)} if state else {}
         self._dump = stage.folder / f"discogs_{stage.load.date}_releases.xml"
         self._queue = Queue(stage.rabbitmq_url, Service.TABLEINATOR)
         self._process: Process | None = None
@@ -36,11 +37,11 @@ class Extractor:
         """Run it to its end. Its own report says how long it took without starting: that is its rate."""
         more = {"EXTRACTOR_REQUIRE": "tableinator", "EXTRACTOR_MAX_BACKLOG": "10000000", "LOG_LEVEL": "warning"}
         report = self._stage.folder / "extractor.json"
-        argv = [sys.executable, "-m", "extractor", str(self._dump), "--report", str(report)]
+        argv = [sys.executable, "-m", "extractor", str(self._dump), "--report", str(report), "--from-start"]
         before = _children_cpu()
         watch.start()
         process = self._process = Process(
-            argv, {**self._queue.environment, **more}, self._stage.folder / "extractor.log"
+            argv, {**self._queue.environment, **more, **self._more}, self._stage.folder / "extractor.log"
         )
         code = await process.wait(_LIMIT)
         watch.stop()
@@ -68,8 +69,8 @@ class Extractor:
 
 
 def arms(stage: Stage) -> list[Arm]:
-    """The extractor's only arm."""
-    return [Extractor(stage)]
+    """Without a manifest, and with one."""
+    return [Extractor("extractor", stage), Extractor("extractor_manifest", stage, state=stage.folder / "state")]
 
 
 def _children_cpu() -> float:

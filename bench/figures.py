@@ -66,6 +66,13 @@ def ratio(arm: str, other: str) -> Callable[[Round], float | None]:
     return lambda results: results[arm].rate / results[other].rate if {arm, other} <= results.keys() else None
 
 
+def ratio_of(arm: str, other: str, name: str) -> Callable[[Round], float | None]:
+    """The same of what both have measured themselves."""
+    return lambda results: (
+        results[arm].figures[name] / results[other].figures[name] if {arm, other} <= results.keys() else None
+    )
+
+
 def measured(arm: str, name: str, *, factor: float = 1.0) -> Callable[[Round], float | None]:
     """What an arm has measured itself."""
     return lambda results: results[arm].figures[name] * factor if arm in results else None
@@ -102,6 +109,15 @@ TARGETS: Mapping[str, Target] = {
         "… / per-message consumer", ratio("tables_fast", "tables_per_message"), 12, 20
     ),
     "tables_unchanged_over_new": Target("unchanged replay / new", ratio("tables_unchanged", "tables_fast"), 1.8, 2.5),
+    "tables_ledger_new": Target(
+        "new releases with the ledger / without it (tables)", ratio("tables_fast", "tables_without_ledger"), 0.98, 1.0
+    ),
+    "tables_ledger_unchanged": Target(
+        "unchanged replay with the ledger / without it (tables)",
+        ratio("tables_unchanged", "tables_unchanged_without_ledger"),
+        0.98,
+        1.0,
+    ),
     "tables_cpu_us": Target(
         "our process, CPU per message (PostgreSQL path, new)", cpu("tables_fast", "consumer"), 35, 20, "less", "µs"
     ),
@@ -121,6 +137,15 @@ TARGETS: Mapping[str, Target] = {
         "graph: … / per-record transactions", ratio("graph_new_few_edges", "graph_per_record"), 25, 60
     ),
     "graph_unchanged_over_new": Target("graph: unchanged replay / new", ratio("graph_unchanged", "graph_new"), 5, 10),
+    "graph_ledger_new": Target(
+        "graph: new with the ledger / without it", ratio("graph_new", "graph_without_ledger"), 0.98, 1.0
+    ),
+    "graph_ledger_unchanged": Target(
+        "graph: unchanged replay with the ledger / without it",
+        ratio("graph_unchanged", "graph_unchanged_without_ledger"),
+        0.98,
+        1.0,
+    ),
     "tables_p99_ms_at_1000": Target(
         "latency p99 at 1,000/s, tables", measured("latency_tables_1000", "p99_ms"), 100, 40, "less", "ms"
     ),
@@ -131,11 +156,16 @@ TARGETS: Mapping[str, Target] = {
     "extractor_releases_per_s": Target(
         "extractor, releases per second of one process (XML to confirmed)", measured("extractor", "rate"), 2500, 5000
     ),
+    "extractor_manifest": Target(
+        "extractor with a manifest / without it", ratio_of("extractor_manifest", "extractor", "rate"), 0.97, 1.0
+    ),
 }
 
 ARMS = frozenset(
     {"psql_text", "psql_binary", "tables_fast", "tables_bento", "tables_per_message", "tables_unchanged"}
-    | {"source_fast", "extractor", "latency_tables_1000"}
+    | {"tables_without_ledger", "tables_unchanged_without_ledger"}
+    | {"graph_without_ledger", "graph_unchanged_without_ledger"}
+    | {"source_fast", "extractor", "extractor_manifest", "latency_tables_1000"}
     | {"graph_new", "graph_load_csv", "graph_new_few_edges", "graph_bento", "graph_per_record", "graph_unchanged"}
 )
 """The arms that figures are made of."""

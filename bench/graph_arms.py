@@ -34,10 +34,12 @@ def cold_arms(stage: Stage) -> list[Arm]:
         LoadCsv("graph_load_csv", stage, releases),
         LoadCsvFiles("graph_load_csv_files", stage, releases),
         Graphinator("graph_new", stage, new),
+        Graphinator("graph_without_ledger", stage, new, has_ledger=False),
         Graphinator("graph_new_one_writer", stage, new, writers=1),
         Graphinator("graph_new_three_writers", stage, new, writers=3),
         Graphinator("graph_new_few_edges", stage, few),
         Graphinator("graph_unchanged", stage, _unchanged(releases)),
+        Graphinator("graph_unchanged_without_ledger", stage, _unchanged(releases), has_ledger=False),
         Graphinator("graph_changed", stage, _changed(stage, releases)),
     ]
     if bento_program.is_here():

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.arms import Run, Watch
-from bench.consumers import Consumer, Process
+from bench.consumers import WITHOUT_LEDGER, Consumer, Process
 from bench.graph_records import Carried
 from bench.graph_store import Graph, GraphCourse
 from bench.peers import bento_program
@@ -101,9 +101,12 @@ class GraphConsumer:
 class Graphinator(GraphConsumer):
     """Ours; without a number of writers with as many as it has by default."""
 
-    def __init__(self, name: str, stage: Stage, task: GraphTask, *, writers: int | None = None) -> None:
+    def __init__(
+        self, name: str, stage: Stage, task: GraphTask, *, writers: int | None = None, has_ledger: bool = True
+    ) -> None:
         super().__init__(name, stage, task)
         self._writers = writers
+        self._program = () if has_ledger else (WITHOUT_LEDGER, Service.GRAPHINATOR)
 
     def launch(self) -> Process:
         """Start the service."""
@@ -117,7 +120,9 @@ class Graphinator(GraphConsumer):
         }
         if self._writers is not None:
             store["NEO4J_WRITERS"] = str(self._writers)
-        return Consumer(Service.GRAPHINATOR, {**self.queue.environment, **store}, stage.folder / f"{self.name}.log")
+        environment = {**self.queue.environment, **store}
+        log = stage.folder / f"{self.name}.log"
+        return Consumer(Service.GRAPHINATOR, environment, log, program=self._program)
 
     def figures(self) -> Mapping[str, float]:
         """How full the batches were."""

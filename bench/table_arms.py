@@ -14,9 +14,11 @@ def arms(stage: Stage) -> list[Arm]:
         PsqlText(stage),
         PsqlBinary(stage),
         Tableinator("tables_fast", stage, new),
+        Tableinator("tables_without_ledger", stage, new, has_ledger=False),
         Tableinator("tables_aio_pika", stage, new, source="aio-pika"),
         Tableinator("tables_two_replicas", stage, new, replicas=2),
         Tableinator("tables_unchanged", stage, _unchanged(stage)),
+        Tableinator("tables_unchanged_without_ledger", stage, _unchanged(stage), has_ledger=False),
         Tableinator("tables_changed", stage, _changed(stage)),
     ]
 

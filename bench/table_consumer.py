@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.arms import Run, Watch
-from bench.consumers import Consumer
+from bench.consumers import WITHOUT_LEDGER, Consumer
 from bench.queues import Queue
 from bench.race import race
 from bench.stage import Stage
@@ -31,9 +31,18 @@ class Tableinator:
     """One way to run it."""
 
     def __init__(
-        self, name: str, stage: Stage, task: Task, *, source: str = "fast", replicas: int = 1, **settings: str
+        self,
+        name: str,
+        stage: Stage,
+        task: Task,
+        *,
+        source: str = "fast",
+        replicas: int = 1,
+        has_ledger: bool = True,
+        **settings: str,
     ) -> None:
         self.name = name
+        self._program = () if has_ledger else (WITHOUT_LEDGER, Service.TABLEINATOR)
         self._stage, self._task, self._replicas = stage, task, replicas
         self._settings = {"POSTGRES_DSN": stage.postgres_dsn, "RABBITMQ_SOURCE": source, **settings}
         self._queue = Queue(stage.rabbitmq_url, Service.TABLEINATOR)
@@ -58,7 +67,12 @@ class Tableinator:
         assert self._tables is not None
         environment = {**self._queue.environment, **self._settings}
         self._consumers = [
-            Consumer(Service.TABLEINATOR, environment, self._stage.folder / f"{self.name}-{number}.log")
+            Consumer(
+                Service.TABLEINATOR,
+                environment,
+                self._stage.folder / f"{self.name}-{number}.log",
+                program=self._program,
+            )
             for number in range(self._replicas)
         ]
         task = self._task

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import overload
 
 from common.errors import StartRefused
 from extractor.dumps import DumpFile, check_dumps, find_dumps, kinds_in_order, name_dumps, passed_over
@@ -68,11 +69,21 @@ def open_files(paths: list[Path]) -> DumpLoad:
     return _checked(name_dumps(paths))
 
 
-def only(load: DumpLoad, kinds: tuple[str, ...]) -> DumpLoad:
+@overload
+def only(load: DumpLoad, kinds: tuple[str, ...]) -> DumpLoad: ...
+
+
+@overload
+def only(load: Load, kinds: tuple[str, ...]) -> Load: ...
+
+
+def only(load: Load, kinds: tuple[str, ...]) -> Load:
     """The same load without the other kinds.
 
     Raises: StartRefused if none is left.
     """
+    if isinstance(load, SyntheticLoad):
+        return replace(load, kinds=tuple(kind for kind in load.kinds if kind in kinds))
     files = tuple(file for file in load.files if file.kind in kinds)
     if not files:
         raise StartRefused(f"no file holds {' or '.join(kinds)}: there is {', '.join(load.kinds)}")

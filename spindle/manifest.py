@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.table import Table
 
-from common.errors import StartRefused
 from common.settings.environment import load as load_settings
 from extractor.manifest.format import path_of
 from extractor.progress import show_progress
@@ -16,7 +15,7 @@ from extractor.run import make_manifests
 from extractor.settings import ExtractorSettings
 from spindle.environments import add_stack_argument, environment_of
 from spindle.output import readers_may_leave, wide_console
-from spindle.sources import add_source_arguments, open_source
+from spindle.sources import add_folder_or_source_arguments, open_folder_or_source
 
 _ABOUT = """\
 Read a load and write its manifests into SPINDLE_STATE: every id, with digests of its bytes. Nothing is published, no
@@ -34,8 +33,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         description=_ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="the dump files in this folder")
-    add_source_arguments(parser, records=None, optional=True)
+    add_folder_or_source_arguments(parser)
     parser.add_argument(
         "--ids-only",
         action="store_true",
@@ -49,11 +47,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Make them, and show what there is; return the exit code."""
-    if sum(each is not None for each in (arguments.folder, arguments.dumps, arguments.synthetic)) != 1:
-        raise StartRefused("exactly one of FOLDER, --dumps and --synthetic is needed.")
-    arguments.dumps = arguments.dumps or arguments.folder
+    load = open_folder_or_source(arguments).load
     settings = load_settings(ExtractorSettings, environment_of(arguments))
-    load = open_source(arguments).load
     with show_progress() as progress:
         report = make_manifests(load, settings, ids_only=arguments.ids_only, show=progress.show)
     assert settings.state is not None  # noqa: S101 (for mypy: without it nothing is made)

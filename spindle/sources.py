@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import StartRefused
 from common.kinds import KINDS
 from extractor.loads import DumpLoad, Load, only, open_folder, remarks
 from extractor.synthetic.synthetic import SyntheticLoad
@@ -43,6 +44,23 @@ def add_source_arguments(
     add_kinds_argument(parser, default=KINDS if names_load else None)
 
 
+def add_folder_or_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Let a command take a load, most often a dump's folder without an option's name."""
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="the dump files in this folder")
+    add_source_arguments(parser, records=None, optional=True)
+
+
+def open_folder_or_source(arguments: argparse.Namespace) -> Source:
+    """The load that the arguments mean.
+
+    Raises: StartRefused.
+    """
+    if sum(each is not None for each in (arguments.folder, arguments.dumps, arguments.synthetic)) != 1:
+        raise StartRefused("exactly one of FOLDER, --dumps and --synthetic is needed.")
+    arguments.dumps = arguments.dumps or arguments.folder
+    return open_source(arguments)
+
+
 def add_kinds_argument(parser: argparse.ArgumentParser, *, default: tuple[str, ...] | None = KINDS) -> None:
     """Let a command take a selection of kinds; `default`: what it is told if nothing is said."""
     parser.add_argument(
@@ -57,9 +75,13 @@ def open_source(arguments: argparse.Namespace) -> Source:
     """
     if arguments.dumps is not None:
         return _dumps(arguments)
-    load = SyntheticLoad(
-        arguments.synthetic, arguments.seed, arguments.month, arguments.load or "", kinds=arguments.kinds
+    return made_up(
+        SyntheticLoad(arguments.synthetic, arguments.seed, arguments.month, arguments.load or "", kinds=arguments.kinds)
     )
+
+
+def made_up(load: SyntheticLoad) -> Source:
+    """A load that is made."""
     made = ("--synthetic", str(load.count), "--seed", str(load.seed), "--month", str(load.month), *_common(load))
     later = f", {load.month} months later" if load.month else ""
     return Source(load, f"{load.count:,} synthetic records, seed {load.seed}{later}", made)

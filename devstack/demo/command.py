@@ -20,12 +20,14 @@ from common.kinds import Service
 from common.settings.environment import load as load_settings
 from devstack.demo.choosing import Wish, choose_stack
 from devstack.demo.extracting import Extraction
+from devstack.demo.next_month import NextMonth, load_difference, month_after
 from devstack.demo.progress import Progress
 from devstack.demo.result import DemoResult, KindResult, to_json
 from devstack.demo.running import Scraper, carry, wait_for_rest
 from devstack.demo.showing import print_places, print_result, shown_progress
 from devstack.demo.stacks import Stack
 from devstack.stack.files import default_home
+from extractor.synthetic.synthetic import SyntheticLoad
 from graphinator.settings import Neo4jSettings
 from spindle.output import readers_may_leave, wide_console
 from spindle.sources import Source, add_source_arguments, open_source
@@ -55,6 +57,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         default=os.environ.get("STACK") or Wish.AUTO,
         help="containers, native processes, or containers where they can be had (default: $STACK, else auto)",
     )
+    parser.add_argument("--one-month", action="store_true", help="leave out the made-up records' next month")
     parser.add_argument("--home", type=Path, help="the native stack's folder")
     parser.add_argument("--report", type=Path, default=REPORT, help=f"(default: {REPORT})")
     parser.add_argument("--json", action="store_true", help="print the report instead of tables")
@@ -84,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
         result.stack = stack.name
         stack.up()
         _run(stack, source, result, arguments.report.parent)
+        if result.verified and isinstance(source.load, SyntheticLoad) and not arguments.one_month:
+            result.next_month = _run_next_month(stack, month_after(source.load), arguments.report.parent)
     except BaseException as error:
         result.failure = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
         raise
@@ -110,6 +115,12 @@ def _run(stack: Stack, source: Source, result: DemoResult, folder: Path) -> None
     result.skipped = dict(extraction.skipped())
     result.verification = _verify(stack, source)
     result.kinds = _results(progress, result.verification)
+
+
+def _run_next_month(stack: Stack, source: Source, folder: Path) -> NextMonth:
+    _say(f"loading what differs in {source.name}")
+    summary = load_difference(stack, source, folder)
+    return NextMonth(source.name, source.load.date, summary, _verify(stack, source))
 
 
 def _verify(stack: Stack, source: Source) -> Verification:

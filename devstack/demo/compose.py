@@ -16,6 +16,8 @@ _ENGINE_SECONDS = 20.0
 _PULL_SECONDS = 900.0
 _BUILD_SECONDS = 1800.0
 _UP_SECONDS = 600.0
+_PROFILES = ("--profile", "load", "--profile", "tools")
+"""Of what a demo runs beside the services: the extractor, and the operator's command."""
 _METRICS = {Service.GRAPHINATOR: "8001", Service.TABLEINATOR: "8002"}
 
 
@@ -90,6 +92,15 @@ class ComposeServices:
             stderr=log,
         )
 
+    def operate(self, *arguments: str, output: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Run its container once."""
+        return subprocess.Popen(  # noqa: S603  (the argument list is ours)
+            ["docker", "compose", "run", "--rm", "--no-TTY", "spindle", *arguments],  # noqa: S607
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+        )
+
     def places(self) -> Sequence[tuple[str, str]]:
         """Return what the script says that `make up` ends with, too."""
         said = subprocess.run(  # noqa: S603  (our own script)
@@ -99,14 +110,14 @@ class ComposeServices:
         return [(name, place) for name, _, place in lines]
 
     def _reason_against_images(self) -> str | None:
-        described = _docker("compose", "--profile", "load", "config", "--format", "json", limit=_ENGINE_SECONDS)
+        described = _docker("compose", *_PROFILES, "config", "--format", "json", limit=_ENGINE_SECONDS)
         if described.returncode != 0:
             return f"docker compose does not take the file: {_end(described)}"
         for name, service in json.loads(described.stdout)["services"].items():
             if "build" not in service and not self._has(service["image"]):
                 return f"the image {service['image']} can't be had ({name.upper()}_IMAGE names another)"
         self._say("building the services' images")
-        built = _docker("compose", "--profile", "load", "build", limit=_BUILD_SECONDS)
+        built = _docker("compose", *_PROFILES, "build", limit=_BUILD_SECONDS)
         return f"the services' images can't be built: {_end(built)}" if built.returncode != 0 else None
 
     def _has(self, image: str) -> bool:

@@ -41,13 +41,7 @@ class Extraction:
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._lines.close()
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        end(self._process)
 
     def has_ended(self) -> bool:
         """Look at the process, and take in what it has logged since the last look.
@@ -82,3 +76,14 @@ class Extraction:
         except ValueError as error:
             raise ExtractionFailed(f"the extractor's report in {self._report} can't be read: {error}") from error
         return report
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process, if it still runs."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -6,6 +6,7 @@ from typing import Any
 
 from common.kinds import Service
 from common.sink import Outcome
+from devstack.demo.next_month import NextMonth
 from spindle.verification import graph, tables
 from spindle.verification.findings import StoreFindings, Verification, as_data, edge_text
 
@@ -64,10 +65,16 @@ class DemoResult:
     skipped: dict[str, int] = field(default_factory=dict)
     kinds: list[KindResult] = field(default_factory=list)
     verification: Verification | None = None
+    next_month: NextMonth | None = None
     failure: str = ""
 
     @property
     def verified(self) -> bool:
+        """Whether all of it is verified, the next month too if there was one."""
+        return self.is_first_verified and (self.next_month is None or self.next_month.verified)
+
+    @property
+    def is_first_verified(self) -> bool:
         """Whether everything published is in both stores with exactly its content, and the counts say so."""
         return (
             not self.failure
@@ -95,6 +102,7 @@ def to_json(result: DemoResult) -> dict[str, Any]:
         "skipped": result.skipped,
         "edges": _edges_to_json(result.verification),
         "verification": as_data(result.verification) if result.verification else None,
+        "next_month": result.next_month.as_data() if result.next_month else None,
     }
 
 

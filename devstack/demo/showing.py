@@ -11,6 +11,7 @@ from rich.table import Table
 
 from common.kinds import Service
 from common.sink import Outcome
+from devstack.demo.next_month import NextMonth
 from devstack.demo.progress import Progress
 from devstack.demo.result import DemoResult, KindResult
 from devstack.demo.running import Display
@@ -99,6 +100,27 @@ def print_result(result: DemoResult, console: Console) -> None:
         for line in problem_lines(result.verification):
             console.print(line, style="red", markup=False, highlight=False)
     console.print(f"\n{_verdict(result)}", highlight=False)
+    if result.next_month:
+        print_next_month(result.next_month, console)
+
+
+def print_next_month(month: NextMonth, console: Console) -> None:
+    """What a month later was published and removed, and whether both stores hold it."""
+    console.print(f"\n[bold]{escape(month.name)}[/], by spindle load", highlight=False)
+    table = Table("kind", "store", box=None, pad_edge=False, padding=(0, 1))
+    names = ("unchanged", "new", "changed", "published", "removed")
+    for heading in names:
+        table.add_column(heading, justify="right")
+    table.add_column("verified")
+    for part in month.parts():
+        table.add_row(part["kind"], part["store"], *(number(part[name]) for name in names), yes_or_no(part["verified"]))
+    console.print(table)
+    for sentence in month.summary["refused"]:
+        console.print(f"nothing was removed: {sentence}", style="yellow", markup=False, highlight=False)
+    for line in problem_lines(month.verification):
+        console.print(line, style="red", markup=False, highlight=False)
+    held = "[green]verified: both stores hold that month[/]" if month.verified else "[bold red]NOT verified[/]"
+    console.print(f"\n{held}", highlight=False)
 
 
 def remarks(result: DemoResult) -> Iterator[str]:
@@ -128,7 +150,7 @@ def print_places(places: Sequence[tuple[str, str]], console: Console) -> None:
 
 
 def _verdict(result: DemoResult) -> str:
-    if not result.verified:
+    if not result.is_first_verified:
         return "[bold red]NOT verified[/]"
     newer = any(part.findings and part.findings.newer for part in result.kinds)
     how = "exactly its content, or a newer version of it" if newer else "exactly its content"

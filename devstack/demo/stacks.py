@@ -38,6 +38,9 @@ class Stack(Protocol):
     def extract(self, source: Source, *, report: IO[bytes], log: IO[bytes]) -> "subprocess.Popen[bytes]":
         """Start the extractor; its report, as JSON, and its log lines go to these files."""
 
+    def operate(self, *arguments: str, output: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Start one of the operator's commands; what it prints goes to this file, what it tells a person is shown."""
+
     def places(self) -> Sequence[tuple[str, str]]:
         """Return what there is to look at, and where."""
 
@@ -71,6 +74,15 @@ class NativeServices:
             stdout=report,
             stderr=log,
             env={**clean_environment(), **self.environment(), **LOGGING},
+        )
+
+    def operate(self, *arguments: str, output: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Start it as a process."""
+        return subprocess.Popen(  # noqa: S603  (the argument list is ours)
+            [sys.executable, "-m", "spindle", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            env={**clean_environment(), **self.environment()},
         )
 
     def places(self) -> Sequence[tuple[str, str]]:

@@ -62,7 +62,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Of the dump file; empty until it was read to its end, and for made-up records."""
     checksum: str = "absent"
     """`matched` if the file with checksums beside the dump says the same sha256; `absent` if there is none, or if it
-    does not name the file."""
+    does not name the file; `made` for made-up records, which come from no file."""
     extractor: str
     normaliser: int
     complete: bool = False
@@ -94,6 +94,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """sha256 of the body."""
     seal: str = ""
     """sha256 of the header without it."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether something other than the load itself shows that it is all there."""
+        return self.checksum in ("matched", "made")
 
 
 def path_of(state: Path, load: str, kind: str) -> Path:

@@ -49,7 +49,7 @@ class ManifestSource:
             yield f"{self.kind}: the manifest has ids only: content was not compared"
         if header.unknown_skipped:
             yield f"{self.kind}: {header.unknown_skipped:,} records of the dump were skipped whose ids nobody knows"
-        if header.checksum != "matched":
+        if not header.is_whole:
             yield f"{self.kind}: the dump's checksum is {header.checksum}: nothing shows that it is the published file"
 
 

@@ -18,7 +18,7 @@ from common.errors import BrokerUnavailable, StartRefused
 from common.settings.environment import load as load_settings
 from common.telemetry import logs
 from extractor.control import extraction_complete, file_complete, timestamp
-from extractor.loads import DumpLoad, only, open_folder, remarks
+from extractor.loads import DumpLoad, Load, only
 from extractor.manifest.format import ManifestRefused, path_of
 from extractor.manifest.reader import Manifest
 from extractor.progress import show_progress
@@ -35,14 +35,17 @@ from spindle.checking.report import lines
 from spindle.environments import add_stack_argument, environment_of
 from spindle.ledger.stores import ledgers_of
 from spindle.loading.plan import Part, as_data, objections, plan_of, plan_table
-from spindle.loading.publishing import Wanted, publish_wanted, until_drained
+from spindle.loading.publishing import STALLED, Wanted, publish_wanted, until_drained
 from spindle.output import readers_may_leave, wide_console
 from spindle.removal.command import refused
 from spindle.removal.work import Removal
-from spindle.sources import add_kinds_argument
+from spindle.sources import add_folder_or_source_arguments, open_folder_or_source
 
 REPAIRS = 3
 """Rounds after the first: what is not there then needs somebody to look."""
+
+WAVES = (("artists", "labels", "masters"), ("releases",))
+"""Releases name all the others, and nothing names a release."""
 
 _SETTLING = 3.0
 """Seconds between two checks, while services still hold deliveries that no queue shows."""
@@ -65,14 +68,22 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         description=_ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("dumps", type=Path, metavar="FOLDER", help="the dump files in this folder")
-    parser.add_argument("--load", metavar="YYYYMMDD", help="of a folder with several dumps, this one")
-    add_kinds_argument(parser)
+    add_folder_or_source_arguments(parser)
     parser.add_argument("--plan", action="store_true", help="stop after the plan")
     parser.add_argument("--remove", action="store_true", help="remove what is gone, if `spindle remove` would")
+    parser.add_argument(
+        "--waves", action="store_true", help="releases only once everything that they name is complete in both stores"
+    )
     parser.add_argument("--full", action="store_true", help="also if more than 30%% of what is stored changes")
     parser.add_argument(
         "--wait", type=float, default=60.0, metavar="SECONDS", help="for broker and queues (default 60)"
+    )
+    parser.add_argument(
+        "--stalled",
+        type=float,
+        default=STALLED,
+        metavar="SECONDS",
+        help=f"after which it stops if nothing leaves the services' queues (default {STALLED:.0f})",
     )
     add_stack_argument(parser)
     parser.add_argument("--json", action="store_true", help="for a program")
@@ -81,16 +92,16 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Do all of it, and show; return the exit code."""
+    load = open_folder_or_source(arguments).load
     environ = environment_of(arguments)
     settings = load_settings(ExtractorSettings, environ)
     if settings.state is None:
         raise StartRefused("SPINDLE_STATE is not set: it names the folder for manifests and the results of checks.")
     logs.configure("spindle load", level=settings.log_level, log_format=settings.log_format)
-    load = _dump(arguments)
     began = time.monotonic()
     list_load(load, settings)
     with open_manifests(settings.state, load.date, load.kinds) as sources, following() as on_done:
-        loading = Loading(environ, settings, load, sources, on_done)
+        loading = Loading(environ, settings, load, sources, on_done, stalled=arguments.stalled)
         parts = told(lambda: asyncio.run(loading.plan()), environ)
         problems = [] if arguments.full else list(objections(parts))
         if not arguments.plan and not problems:
@@ -106,20 +117,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if arguments.plan or (loading.is_complete and not loading.refusals) else 1
 
 
-def list_load(load: DumpLoad, settings: ExtractorSettings) -> None:
+def list_load(load: Load, settings: ExtractorSettings) -> None:
     """Make the manifests that are not there yet, or not of these files.
 
     Raises: StartRefused.
     """
     assert settings.state is not None  # noqa: S101 (for mypy: looked at before)
-    lacking = []
-    for kind in load.kinds:
-        try:
-            Manifest.open(
-                path_of(settings.state, load.date, kind), load=load.date, kind=kind, of=load.file(kind).path
-            ).close()
-        except ManifestRefused:
-            lacking.append(kind)
+    lacking = [kind for kind in load.kinds if not _is_listed(load, kind, settings.state)]
     if not lacking:
         return
     print(f"Reading {', '.join(lacking)} of {load.date}", file=sys.stderr)
@@ -133,15 +137,28 @@ def list_load(load: DumpLoad, settings: ExtractorSettings) -> None:
         print(f"{each.kind}: {each.published:,} records, of which {parsed:,} had to be parsed", file=sys.stderr)
 
 
+def _is_listed(load: Load, kind: str, state: Path) -> bool:
+    """Whether there is a manifest of just this file; made-up records have no file by which one could tell."""
+    if not isinstance(load, DumpLoad):
+        return False
+    try:
+        Manifest.open(path_of(state, load.date, kind), load=load.date, kind=kind, of=load.file(kind).path).close()
+    except ManifestRefused:
+        return False
+    return True
+
+
 @dataclass(slots=True)
 class Loading:
     """A load under way."""
 
     environ: Mapping[str, str]
     settings: ExtractorSettings
-    load: DumpLoad
+    load: Load
     sources: Sequence[ManifestSource]
     on_done: OnDone
+    stalled: float = STALLED
+    """Seconds in which nothing leaves the queues, after which no further round would help."""
     results: dict[tuple[str, str], Result] = field(default_factory=dict)
     written: dict[tuple[str, str], int] = field(default_factory=dict)
     removed: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -165,21 +182,36 @@ class Loading:
         await self._check(self.sources)
         return plan_of(list(self.results.values()))
 
-    async def publish(self, patience: float) -> None:
-        """Publish what differs, wait and check, up to three times again.
+    async def publish(self, patience: float, *, waves: Sequence[Sequence[str]]) -> None:
+        """Publish what differs, wait and check, up to three times again; a wave of kinds once the one before is clean.
 
         Raises: as a check; PublishFailed, QueueGone, Truncated; StartRefused if a service is paused.
         """
         await self._refuse_paused()
         await wait_for_queues(self.settings, self.load.kinds, patience=patience)
+        if self.is_complete:
+            return
         began = timestamp()
-        while not self.is_complete and self.rounds <= REPAIRS and not self.stuck:
-            unclean = [source for source in self.sources if not self._is_clean(source.kind)]
+        by_wave = [[source for source in self.sources if source.kind in wave] for wave in waves]
+        by_wave = [sources for sources in by_wave if sources]
+        for sources in by_wave:
+            await self._bring(sources, began, is_last=sources is by_wave[-1])
+            if not all(self._is_clean(source.kind) for source in sources):
+                return
+
+    async def _bring(self, sources: Sequence[ManifestSource], began: str, *, is_last: bool) -> None:
+        """Publish, wait and check until these kinds are clean, or until no further round would help."""
+        rounds = 0
+        while rounds <= REPAIRS and not self.stuck:
+            unclean = [source for source in sources if not self._is_clean(source.kind)]
             for source in unclean:
                 await self._publish(source)
-            if not self.rounds:
-                await self._announce(began)
-            self.rounds += 1
+            if not rounds:
+                await self._announce(sources, began, is_whole=is_last)
+            if not unclean:
+                return
+            rounds += 1
+            self.rounds = max(self.rounds, rounds)
             await self._settle(unclean)
 
     async def remove(self) -> None:
@@ -217,7 +249,7 @@ class Loading:
         before: list[dict[str, int]] = []
         while True:
             with suppress(BrokerUnavailable):
-                self.stuck = await until_drained(self.settings, kinds, waiting)
+                self.stuck = await until_drained(self.settings, kinds, waiting, stalled=self.stalled)
             await self._check(sources)
             now = [result.counts.as_data() for result in self.results.values()]
             if now == before or self.stuck or all(self._is_clean(kind) for kind in kinds):
@@ -250,11 +282,13 @@ class Loading:
     def _is_clean(self, kind: str) -> bool:
         return all(result.counts.complete for (each, _), result in self.results.items() if each == kind)
 
-    async def _announce(self, began: str) -> None:
-        """Say that all was published: services flush at once, and the ledger knows."""
+    async def _announce(self, sources: Sequence[ManifestSource], began: str, *, is_whole: bool) -> None:
+        """Say that all of these was published, and with the last of them the whole load: services flush at once, and
+        the ledger knows.
+        """
         counts = {source.kind: source.header.published for source in self.sources}
         async with publisher_of(self.settings, name="spindle load") as publisher:
-            for source in self.sources:
+            for source in sources:
                 said = file_complete(
                     kind=source.kind,
                     load=self.load.date,
@@ -263,7 +297,7 @@ class Loading:
                 )
                 await publisher.publish(self.settings.names.exchange(source.kind), [said])
             done = extraction_complete(load=self.load.date, started_at=began, record_counts=counts)
-            for source in self.sources:
+            for source in self.sources if is_whole else ():
                 await publisher.publish(self.settings.names.exchange(source.kind), [done])
             await publisher.flush()
 
@@ -328,13 +362,7 @@ def show(loading: Loading, parts: Sequence[Part], problems: Sequence[str], conso
 
 
 def _publish(loading: Loading, arguments: argparse.Namespace) -> None:
-    told(lambda: asyncio.run(loading.publish(arguments.wait)), loading.environ)
+    waves = WAVES if arguments.waves else (loading.load.kinds,)
+    told(lambda: asyncio.run(loading.publish(arguments.wait, waves=waves)), loading.environ)
     if arguments.remove and loading.is_complete:
         told(lambda: asyncio.run(loading.remove()), loading.environ)
-
-
-def _dump(arguments: argparse.Namespace) -> DumpLoad:
-    load = only(open_folder(arguments.dumps, date=arguments.load), arguments.kinds)
-    for sentence in remarks(load, arguments.kinds):
-        print(sentence, file=sys.stderr)
-    return load

@@ -22,7 +22,7 @@ from spindle.checking.repair import as_listed, check_source, chunks, wanted_mess
 _LOOK = 0.5
 """Seconds between two looks at the queues."""
 
-_STALLED = 300.0
+STALLED = 300.0
 """Seconds in which nothing leaves the queues, after which waiting is given up: no service takes anything."""
 
 
@@ -85,11 +85,11 @@ async def publish_wanted(
 
 
 async def until_drained(
-    settings: ExtractorSettings, kinds: Sequence[str], on_done: Callable[[int], None]
+    settings: ExtractorSettings, kinds: Sequence[str], on_done: Callable[[int], None], *, stalled: float = STALLED
 ) -> Mapping[str, int]:
     """Wait until nothing waits in the services' queues, twice in a row: what was just sent arrives between the looks.
 
-    Returns: what waits in which queue, after `_STALLED` seconds in which nothing left them; empty if they are.
+    Returns: what waits in which queue, after `stalled` seconds in which nothing left them; empty if they are.
     Raises: BrokerUnavailable, StartRefused.
     """
     queues = [settings.names.queue(service, kind) for service in Service for kind in kinds]
@@ -99,7 +99,7 @@ async def until_drained(
         lengths = {queue: length for queue, length in (await queue_lengths(settings.broker, queues)).items() if length}
         waiting = sum(lengths.values())
         on_done(waiting)
-        if time.monotonic() - since > _STALLED:
+        if time.monotonic() - since > stalled:
             return lengths
         if any(lengths.get(queue, 0) < length for queue, length in before.items()):
             since = time.monotonic()

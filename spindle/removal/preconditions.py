@@ -62,7 +62,7 @@ def refusals(facts: Facts) -> Iterator[str]:
     header, place = facts.header, facts.place
     if not header.complete:
         yield f"{place}: the manifest is not complete: the dump was not read to its end."
-    if header.checksum != "matched":
+    if not header.is_whole:
         yield (
             f"{place}: the dump's checksum is {header.checksum}, not matched: put its CHECKSUM.txt beside "
             "it, and make the manifest again."

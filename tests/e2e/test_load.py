@@ -144,6 +144,18 @@ async def test_a_month_and_the_next_one_are_loaded_repaired_and_cleaned(scene: S
     assert {int(each) for each in await graphs.nodes(scene.graph.server, "Artist")} == set(changed)
 
 
+async def test_in_waves_nothing_of_a_release_is_published_before_all_that_it_names_is_there(scene: Scene) -> None:
+    done = await scene.spindle("load", "--synthetic", "400", "--seed", "3", "--waves", "--json")
+
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["complete"]) == (0, True), done
+    events = await sql.fetch(scene.tables.dsn, "SELECT kind, phase, event, at FROM spindle_events")
+    announced = {kind: at for kind, phase, _, at in events if phase == "load"}
+    complete = {kind: at for kind, phase, event, at in events if (phase, event) == ("check", "complete")}
+    assert announced.keys() == complete.keys() == {"artists", "labels", "masters", "releases"}
+    assert max(complete[kind] for kind in ("artists", "labels", "masters")) < announced["releases"]
+
+
 async def test_nothing_is_published_for_a_service_that_is_paused(scene: Scene) -> None:
     """It would wait in the queue for as long as nobody remembers the pause."""
     folder = scene.dump(FIRST, {1: "A"})

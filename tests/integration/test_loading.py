@@ -1,7 +1,5 @@
 """`spindle load` waits for the services, but not forever."""
 
-import pytest
-
 from common.kinds import Service
 from common.settings.environment import load
 from extractor.settings import ExtractorSettings
@@ -11,9 +9,8 @@ from tests.servers.servers import RabbitMQ
 
 
 async def test_waiting_for_queues_that_nobody_empties_ends_and_says_which(
-    rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+    rabbitmq: RabbitMQ,
 ) -> None:
-    monkeypatch.setattr(publishing, "_STALLED", 1.0)
     names = new_names()
     settings = load(ExtractorSettings, {"RABBITMQ_URL": rabbitmq.url, "DISCOGS_EXCHANGE_PREFIX": names.prefix})
     full, empty = (names.queue(service, "artists") for service in Service)
@@ -25,7 +22,7 @@ async def test_waiting_for_queues_that_nobody_empties_ends_and_says_which(
         await peer.bind(full, names.exchange("artists"))
         await peer.publish(names.exchange("artists"), b"1", b"2", b"3")
 
-        stuck = await publishing.until_drained(settings, ["artists"], seen.append)
+        stuck = await publishing.until_drained(settings, ["artists"], seen.append, stalled=1.0)
         await peer.get_all(full)
         drained = await publishing.until_drained(settings, ["artists"], seen.append)
         for queue in (full, empty):

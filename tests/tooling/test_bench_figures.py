@@ -37,16 +37,21 @@ def test_the_figures_are_those_of_the_targets() -> None:
         "tables_new_over_bento",
         "tables_new_over_per_message",
         "tables_unchanged_over_new",
+        "tables_ledger_new",
+        "tables_ledger_unchanged",
         "tables_cpu_us",
         "source_cpu_us",
         "graph_new_over_load_csv",
         "graph_new_over_bento",
         "graph_new_over_per_record",
         "graph_unchanged_over_new",
+        "graph_ledger_new",
+        "graph_ledger_unchanged",
         "tables_p99_ms_at_1000",
         "service_rss_mb",
         "batch_fill",
         "extractor_releases_per_s",
+        "extractor_manifest",
     ]
 
 

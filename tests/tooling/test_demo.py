@@ -57,8 +57,8 @@ class Demo:
         return self.process.returncode, json.loads(self._report.read_text())
 
 
-def run_demo(stack: NativeStack, folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-    demo = Demo(stack, folder, *arguments)
+def run_demo(stack: NativeStack, folder: Path, *arguments: str, one_month: bool = True) -> tuple[int, dict[str, Any]]:
+    demo = Demo(stack, folder, *arguments, *(["--one-month"] if one_month else []))
     code, report = demo.wait()
     assert code in (0, 1), demo.said
     return code, report
@@ -129,12 +129,28 @@ def test_the_next_month_writes_what_has_changed_and_what_is_new(stack: NativeSta
         assert 0 < outcomes["changed"] < RECORDS / 10
 
 
+@pytest.mark.usefixtures("first_run")
+def test_a_demo_goes_on_with_the_month_after_and_removes_what_is_gone(stack: NativeStack, tmp_path: Path) -> None:
+    arguments = ("--synthetic", str(RECORDS), "--seed", "4", "--load", "20260101")  # an artist of it goes
+
+    code, report = run_demo(stack, tmp_path, *arguments, one_month=False)
+
+    later = report["next_month"]
+    assert (code, report["verified"], later["verified"], later["refused"]) == (0, True, True, [])
+    for store in STORES:
+        parts = [part for part in later["parts"] if part["store"] == store]
+        sums = {name: sum(part[name] for part in parts) for name in ("unchanged", "new", "changed", "removed")}
+        assert all(sums.values()), sums
+        assert sum(part["published"] for part in parts) == sums["new"] + sums["changed"] < RECORDS / 10
+    assert later["verification"]["verified"]
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_demo_is_verified_although_a_service_is_killed(stack: NativeStack, tmp_path: Path, service: str) -> None:
     stack.up(SERVERS, SERVICES)
     before = settled(stack, service)
     newer = f"2027010{SERVICES.index(service) + 1}"
-    demo = Demo(stack, tmp_path, "--synthetic", "5000", "--seed", newer, "--load", newer)
+    demo = Demo(stack, tmp_path, "--synthetic", "5000", "--seed", newer, "--load", newer, "--one-month")
     wait_until(lambda: settled(stack, service) > before + 200, demo)
     supervised(stack, service).kill()
 
@@ -150,7 +166,7 @@ def test_an_interrupted_demo_ends_its_extractor_and_the_next_one_is_verified(
 ) -> None:
     stack.up(SERVERS, SERVICES)
     before = settled(stack, "tableinator")
-    arguments = ("--synthetic", "5000", "--seed", "20", "--load", "20270201")
+    arguments = ("--synthetic", "5000", "--seed", "20", "--load", "20270201", "--one-month")
     demo = Demo(stack, tmp_path, *arguments)
     wait_until(lambda: settled(stack, "tableinator") > before, demo)
     extractor = psutil.Process(demo.process.pid).children(recursive=True)
@@ -162,7 +178,7 @@ def test_an_interrupted_demo_ends_its_extractor_and_the_next_one_is_verified(
     assert extractor
     assert not [process for process in extractor if is_alive(process)]
 
-    code, report = run_demo(stack, tmp_path, *arguments)
+    code, report = run_demo(stack, tmp_path, *arguments, one_month=False)
 
     assert (code, report["verified"]) == (0, True)
 

@@ -90,6 +90,7 @@ async def test_numbers_of_unchanged_records_are_in_the_ledger_after_some_seconds
 
 @in_virtual_time
 async def test_control_messages_that_come_every_second_keep_nobody_from_looking_at_the_ledger() -> None:
+    """Fault 94."""
     line = Line()
     line.source.put(body(1), load=LOAD)
 

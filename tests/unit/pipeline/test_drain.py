@@ -40,6 +40,7 @@ async def test_stopping_while_holding_writes_nothing_and_ends_at_once() -> None:
 
 @in_virtual_time
 async def test_a_drain_does_not_wait_for_a_write_whose_channel_is_lost_after_the_stop() -> None:
+    """Fault 93."""
     line = Line()
     line.source.put(*bodies(1, 2, 3))
     running = asyncio.create_task(line.run())
