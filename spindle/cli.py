@@ -8,6 +8,7 @@ from types import ModuleType
 from common import VERSION
 from common.errors import SettingsError, SpindleError, StartRefused
 from spindle import lint, manifest
+from spindle.advice import command as advising
 from spindle.checking import command as checking
 from spindle.dead_letters import command as dead_letters
 from spindle.doctor import command as doctor
@@ -22,6 +23,7 @@ from spindle.verification import command as verification
 
 COMMANDS: tuple[ModuleType, ...] = (
     status,
+    advising,
     loads,
     doctor,
     lint,

@@ -1,0 +1,1 @@
+"""What limits a running load, and what to turn."""

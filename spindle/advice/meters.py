@@ -1,0 +1,158 @@
+"""What a service's meters say between two moments, over all replicas that lived through both. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from common.kinds import Service
+from common.ops.scraping import Samples
+from common.sink import Outcome, Result
+from spindle.status.snapshot import KindState, Picture, ServiceState
+
+SHARES_WRITERS = frozenset({Service.GRAPHINATOR})
+"""The services whose kinds have their writers together; in the others each kind has its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Everything at one moment; `at` in seconds of any one clock."""
+
+    at: float
+    picture: Picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meters:
+    """One service in a window of time. A share is from 0 to 1, of the window if nothing else is said."""
+
+    service: Service
+    store: str
+    seconds: float
+    replicas: int
+    """That answered at the first and at the last look, and are the same processes."""
+    restarted: bool
+    """Whether some others were there at either look: what they did is not in the numbers."""
+    outcomes: Mapping[Outcome, int]
+    """Records settled."""
+    backlog: Sequence[int]
+    """Messages that waited, at each look; empty if nobody could tell."""
+    batch: float
+    """Records of a full batch."""
+    writing: float
+    """Share of the writers' time that was spent in transactions."""
+    failing: float
+    """Share of the writers' time in transactions that stored nothing."""
+    cpu: float
+    """CPU seconds per second of the replica that used most: 1 is one core, and a process uses no more."""
+    lag: float
+    """Seconds: the longest delay of an event loop."""
+    fill: float | None
+    """How full batches were; None if there was none."""
+    by_bytes: float
+    """Share of the batches that their bytes have closed."""
+    away: float
+    """Share of the looks at which the store was held to be unavailable."""
+    blocked: float
+    """Share of the looks at which the broker took no messages."""
+    stopped: Mapping[str, str]
+    """By kind, why it is stopped, at the last look."""
+
+    @property
+    def records(self) -> int:
+        """Records settled in the window."""
+        return sum(self.outcomes.values())
+
+    @property
+    def rate(self) -> float:
+        """Records settled per second."""
+        return self.records / self.seconds
+
+    def share_of(self, *outcomes: Outcome) -> float:
+        """Share of the records with one of these outcomes."""
+        return sum(self.outcomes[each] for each in outcomes) / self.records if self.records else 0.0
+
+
+def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
+    """A service's meters from the first look to the last.
+
+    Returns: None if no replica answered at both.
+    """
+    first, last = (_state(look.picture, service) for look in (looks[0], looks[-1]))
+    before, after = _samples(first), _samples(last)
+    lasting = [address for address in after if address in before and _is_same(before[address], after[address])]
+    if not lasting:
+        return None
+    window = _Window([before[address] for address in lasting], [after[address] for address in lasting], service)
+    seconds = looks[-1].at - looks[0].at
+    states = [_state(look.picture, service) for look in looks]
+    active = [kind for kind in last.kinds if window.moved("spindle_records_total", kind=kind.kind) or kind.backlog]
+    time_of_writers = _writers(service, active, [after[address] for address in lasting]) * seconds
+    batches = window.moved("spindle_batch_size_records_count")
+    room = window.moved("spindle_batch_room_records_total")
+    in_store = window.moved("spindle_transaction_time_seconds_total")
+    stored = window.moved("spindle_transaction_time_seconds_total", result=Result.STORED)
+    return Meters(
+        service=service,
+        store=last.store,
+        seconds=seconds,
+        replicas=len(lasting),
+        restarted=len(lasting) < max(len(before), len(after)),
+        outcomes={outcome: round(window.moved("spindle_records_total", outcome=outcome)) for outcome in Outcome},
+        backlog=[] if any(None in _waiting(state) for state in states) else [_sum(_waiting(state)) for state in states],
+        batch=max((after[address].largest("spindle_batch_size_limit_records") for address in lasting), default=0.0),
+        writing=in_store / time_of_writers if time_of_writers else 0.0,
+        failing=(in_store - stored) / time_of_writers if time_of_writers else 0.0,
+        cpu=max(window.each("process_cpu_seconds_total")) / seconds,
+        lag=max(_lag(state) for state in states),
+        fill=window.moved("spindle_batch_size_records_sum") / room if room else None,
+        by_bytes=window.moved("spindle_batch_size_records_count", trigger="bytes") / batches if batches else 0.0,
+        away=sum(state.breaker_open for state in states) / len(states),
+        blocked=sum(bool(look.picture.broker.alarms) for look in looks) / len(looks),
+        stopped={kind.kind: kind.flags[0] for kind in last.kinds if kind.flags},
+    )
+
+
+class _Window:
+    """The same processes at two moments."""
+
+    def __init__(self, before: Sequence[Samples], after: Sequence[Samples], service: Service) -> None:
+        self._pairs = list(zip(before, after, strict=True))
+        self._service = str(service)
+
+    def moved(self, name: str, **labels: str) -> float:
+        """By how much a counter of the service moved, over all processes."""
+        labels = {"service": self._service, **labels}
+        return sum(after.sum(name, **labels) - before.sum(name, **labels) for before, after in self._pairs)
+
+    def each(self, name: str) -> list[float]:
+        """By how much a counter without labels moved in each process."""
+        return [after.sum(name) - before.sum(name) for before, after in self._pairs]
+
+
+def _state(picture: Picture, service: Service) -> ServiceState:
+    return next(state for state in picture.services if state.service == service)
+
+
+def _samples(state: ServiceState) -> dict[str, Samples]:
+    return {replica.address: replica.samples for replica in state.replicas if replica.samples is not None}
+
+
+def _lag(state: ServiceState) -> float:
+    return max((each.largest("spindle_event_loop_lag_seconds") for each in _samples(state).values()), default=0.0)
+
+
+def _is_same(before: Samples, after: Samples) -> bool:
+    return before.sum("process_start_time_seconds") == after.sum("process_start_time_seconds")
+
+
+def _writers(service: Service, active: Sequence[KindState], replicas: Sequence[Samples]) -> float:
+    """How many transactions at a time all replicas together may have for the kinds that have something to do."""
+    by_replica = [[each.sum("spindle_writers", kind=kind.kind) for kind in active] for each in replicas]
+    return sum((max if service in SHARES_WRITERS else sum)(writers) for writers in by_replica if writers)
+
+
+def _waiting(state: ServiceState) -> list[int | None]:
+    return [kind.ready for kind in state.kinds]
+
+
+def _sum(counts: Sequence[int | None]) -> int:
+    return sum(count or 0 for count in counts)
