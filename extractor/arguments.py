@@ -35,21 +35,21 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="which synthetic records (default 1)")
     parser.add_argument(
-        "--month", type=_month, default=0, metavar="K", help="the synthetic records as they are K months later"
+        "--month", type=month_argument, default=0, metavar="K", help="the synthetic records as they are K months later"
     )
     parser.add_argument("--kinds", type=_kinds, metavar="KIND,…", help=f"only these of {', '.join(KINDS)}")
     parser.add_argument(
         "--load",
-        type=_date,
+        type=date_argument,
         metavar="YYYYMMDD",
         help="of a folder with several dumps, this one; the version of a synthetic load",
     )
     parser.add_argument(
-        "--wait", type=_seconds, default=60.0, metavar="SECONDS", help="for broker and queues (default 60)"
+        "--wait", type=seconds_argument, default=60.0, metavar="SECONDS", help="for broker and queues (default 60)"
     )
     parser.add_argument(
         "--since",
-        type=_date,
+        type=date_argument,
         metavar="YYYYMMDD",
         help="publish only what is new or changed since this load, whose manifest lies in SPINDLE_STATE",
     )
@@ -82,6 +82,29 @@ def open_load(arguments: argparse.Namespace, kinds: tuple[str, ...]) -> Load:
     return only(dump, wanted)
 
 
+def date_argument(text: str) -> str:
+    """Read a load's date. Raises: argparse.ArgumentTypeError."""
+    if not is_date(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 20260301")
+    return text
+
+
+def month_argument(text: str) -> int:
+    """Read how many months later made-up records are to be. Raises: argparse.ArgumentTypeError."""
+    return _whole(text, 0, 1200)
+
+
+def seconds_argument(text: str) -> float:
+    """Read a number of seconds, up to a day. Raises: argparse.ArgumentTypeError."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
+    return number
+
+
 def _open_dump(arguments: argparse.Namespace) -> DumpLoad:
     if arguments.dumps is not None:
         return open_folder(arguments.dumps, date=arguments.load)
@@ -98,18 +121,8 @@ def _kinds(text: str) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in words)
 
 
-def _date(text: str) -> str:
-    if not is_date(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 20260301")
-    return text
-
-
 def _positive(text: str) -> int:
     return _whole(text, 1, 1_000_000_000)
-
-
-def _month(text: str) -> int:
-    return _whole(text, 0, 1200)
 
 
 def _whole(text: str, at_least: int, at_most: int) -> int:
@@ -119,14 +132,4 @@ def _whole(text: str, at_least: int, at_most: int) -> int:
         number = -1
     if not at_least <= number <= at_most:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {at_least} to {at_most}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
     return number

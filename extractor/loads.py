@@ -82,12 +82,12 @@ def only(load: Load, kinds: tuple[str, ...]) -> Load:
 
     Raises: StartRefused if none is left.
     """
-    if isinstance(load, SyntheticLoad):
-        return replace(load, kinds=tuple(kind for kind in load.kinds if kind in kinds))
-    files = tuple(file for file in load.files if file.kind in kinds)
-    if not files:
+    left = tuple(kind for kind in load.kinds if kind in kinds)
+    if not left:
         raise StartRefused(f"no file holds {' or '.join(kinds)}: there is {', '.join(load.kinds)}")
-    return replace(load, files=files)
+    if isinstance(load, SyntheticLoad):
+        return replace(load, kinds=left)
+    return replace(load, files=tuple(file for file in load.files if file.kind in left))
 
 
 def remarks(load: Load, wanted: Sequence[str]) -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import StartRefused
 from common.kinds import KINDS
+from extractor.arguments import date_argument, month_argument
 from extractor.loads import DumpLoad, Load, only, open_folder, remarks
 from extractor.synthetic.synthetic import SyntheticLoad
 
@@ -30,14 +30,15 @@ def add_source_arguments(
     """
     which = parser.add_mutually_exclusive_group(required=records is None and not optional)
     which.add_argument(
-        "--synthetic", type=_whole(1), default=records, metavar="N", help="N made-up records, reproducible"
+        "--synthetic", type=_positive, default=records, metavar="N", help="N made-up records, reproducible"
     )
     which.add_argument("--dumps", type=Path, metavar="FOLDER", help="the dump files in this folder")
     parser.add_argument("--seed", type=int, default=1, help="of the made-up records (default: 1)")
-    parser.add_argument("--month", type=_whole(0), default=0, help="the same made-up records so many months later")
+    parser.add_argument("--month", type=month_argument, default=0, help="the same made-up records so many months later")
     if names_load:
         parser.add_argument(
             "--load",
+            type=date_argument,
             metavar="YYYYMMDD",
             help="of a folder with several dumps, this one; the version of made-up records",
         )
@@ -74,6 +75,8 @@ def open_source(arguments: argparse.Namespace) -> Source:
     Raises: StartRefused.
     """
     if arguments.dumps is not None:
+        if arguments.month:
+            raise StartRefused("--month is for --synthetic: a dump is what it is.")
         return _dumps(arguments)
     return made_up(
         SyntheticLoad(arguments.synthetic, arguments.seed, arguments.month, arguments.load or "", kinds=arguments.kinds)
@@ -83,7 +86,7 @@ def open_source(arguments: argparse.Namespace) -> Source:
 def made_up(load: SyntheticLoad) -> Source:
     """A load that is made."""
     made = ("--synthetic", str(load.count), "--seed", str(load.seed), "--month", str(load.month), *_common(load))
-    later = f", {load.month} months later" if load.month else ""
+    later = f", {load.month} month{'s' if load.month > 1 else ''} later" if load.month else ""
     return Source(load, f"{load.count:,} synthetic records, seed {load.seed}{later}", made)
 
 
@@ -107,10 +110,7 @@ def _kinds(text: str) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in words)
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def whole(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
-        return int(text)
-
-    return whole
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)

@@ -91,7 +91,7 @@ class Bookkeeper(Generic[R]):
         due = now() + INTERVAL
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(due):  # not anew with each control message: they may come every second
+                async with asyncio.timeout_at(due):  # not again with each control message: they may come every second
                     await self._asked.wait()
             self._asked.clear()
             if now() < due:

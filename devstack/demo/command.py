@@ -16,6 +16,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from common.errors import SpindleError
 from common.kinds import Service
 from common.settings.environment import load as load_settings
 from devstack.demo.choosing import Wish, choose_stack
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         stack.up()
         _run(stack, source, result, arguments.report.parent)
         if result.verified and isinstance(source.load, SyntheticLoad) and not arguments.one_month:
-            result.next_month = _run_next_month(stack, month_after(source.load), arguments.report.parent)
+            _add_next_month(stack, month_after(source.load), result, arguments.report.parent)
     except BaseException as error:
         result.failure = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
         raise
@@ -117,10 +118,13 @@ def _run(stack: Stack, source: Source, result: DemoResult, folder: Path) -> None
     result.kinds = _results(progress, result.verification)
 
 
-def _run_next_month(stack: Stack, source: Source, folder: Path) -> NextMonth:
+def _add_next_month(stack: Stack, source: Source, result: DemoResult, folder: Path) -> None:
     _say(f"loading what differs in {source.name}")
-    summary = load_difference(stack, source, folder)
-    return NextMonth(source.name, source.load.date, summary, _verify(stack, source))
+    try:
+        summary = load_difference(stack, source, folder)
+        result.next_month = NextMonth(source.name, source.load.date, summary, _verify(stack, source))
+    except SpindleError as error:  # what the first month has shown is told all the same
+        result.next_month_failure = str(error)
 
 
 def _verify(stack: Stack, source: Source) -> Verification:

@@ -29,8 +29,8 @@ class NextMonth:
 
     @property
     def verified(self) -> bool:
-        """Whether both stores hold that month, too."""
-        return bool(self.summary["complete"]) and self.verification.agrees
+        """Whether both stores hold that month, and nothing that is gone by then."""
+        return bool(self.summary["complete"]) and not self.summary["refused"] and self.verification.agrees
 
     def parts(self) -> list[dict[str, Any]]:
         """A kind in a store each: how much of it was new, changed, unchanged and removed, and if it is verified."""

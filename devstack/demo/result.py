@@ -66,12 +66,15 @@ class DemoResult:
     kinds: list[KindResult] = field(default_factory=list)
     verification: Verification | None = None
     next_month: NextMonth | None = None
+    next_month_failure: str = ""
     failure: str = ""
 
     @property
     def verified(self) -> bool:
         """Whether all of it is verified, the next month too if there was one."""
-        return self.is_first_verified and (self.next_month is None or self.next_month.verified)
+        if self.next_month_failure or (self.next_month is not None and not self.next_month.verified):
+            return False
+        return self.is_first_verified
 
     @property
     def is_first_verified(self) -> bool:
@@ -103,6 +106,7 @@ def to_json(result: DemoResult) -> dict[str, Any]:
         "edges": _edges_to_json(result.verification),
         "verification": as_data(result.verification) if result.verification else None,
         "next_month": result.next_month.as_data() if result.next_month else None,
+        "next_month_failure": result.next_month_failure,
     }
 
 

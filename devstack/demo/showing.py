@@ -102,6 +102,8 @@ def print_result(result: DemoResult, console: Console) -> None:
     console.print(f"\n{_verdict(result)}", highlight=False)
     if result.next_month:
         print_next_month(result.next_month, console)
+    elif result.next_month_failure:
+        console.print(f"\nthe next month: {result.next_month_failure}", style="red", markup=False, highlight=False)
 
 
 def print_next_month(month: NextMonth, console: Console) -> None:
@@ -115,8 +117,13 @@ def print_next_month(month: NextMonth, console: Console) -> None:
     for part in month.parts():
         table.add_row(part["kind"], part["store"], *(number(part[name]) for name in names), yes_or_no(part["verified"]))
     console.print(table)
+    what = "removed" if month.summary["complete"] else "published"
     for sentence in month.summary["refused"]:
-        console.print(f"nothing was removed: {sentence}", style="yellow", markup=False, highlight=False)
+        console.print(f"nothing was {what}: {sentence}", style="red", markup=False, highlight=False)
+    for queue, count in month.summary["stuck"].items():
+        console.print(
+            f"{count:,} records wait in {queue}, and none left it", style="red", markup=False, highlight=False
+        )
     for line in problem_lines(month.verification):
         console.print(line, style="red", markup=False, highlight=False)
     held = "[green]verified: both stores hold that month[/]" if month.verified else "[bold red]NOT verified[/]"

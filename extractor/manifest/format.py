@@ -97,7 +97,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether something other than the load itself shows that it is all there."""
+        """Whether the dump matches its checksum; made-up records need none, since nothing cuts them."""
         return self.checksum in ("matched", "made")
 
 

@@ -42,8 +42,8 @@ class SyntheticLoad:
             object.__setattr__(self, "date", f"{2000 + year}{1 + month:02}01")
 
     def file_name(self, kind: str) -> str:
-        """What the control message calls a kind's file."""
-        return f"synthetic_{self.date}_{kind}_seed{self.seed}"
+        """What the control message calls a kind's file: another name for other records."""
+        return f"synthetic_{self.date}_{kind}_{self.count}records_seed{self.seed}_month{self.month}"
 
 
 def base_counts(count: int) -> dict[str, int]:

@@ -17,6 +17,7 @@ from rich.table import Table
 from common.errors import BrokerUnavailable, StartRefused
 from common.settings.environment import load as load_settings
 from common.telemetry import logs
+from extractor.arguments import seconds_argument
 from extractor.control import extraction_complete, file_complete, timestamp
 from extractor.loads import DumpLoad, Load, only
 from extractor.manifest.format import ManifestRefused, path_of
@@ -51,9 +52,9 @@ _SETTLING = 3.0
 """Seconds between two checks, while services still hold deliveries that no queue shows."""
 
 _ABOUT = """\
-Bring a dump into both stores. The plan is exact: the dump's manifest is compared with each store, and only what a store
-lacks is published, to its service alone. Then it waits, checks, and repairs up to three times. Run again, it does what
-is left: that is the retry, also after Ctrl-C or a crash. The services must run.
+Bring a dump, or made-up records (--synthetic), into both stores. The plan is exact: the dump's manifest is compared
+with each store, and only what a store lacks is published, to its service alone. Then it waits, checks, and repairs up
+to three times. Run again, it does what is left: that is the retry, also after Ctrl-C or a crash. The services must run.
 
 exit codes: 0 both stores hold the dump; 1 not all of it: the ids are named; 2 refused, or something
 could not be read to the end
@@ -76,11 +77,11 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument("--full", action="store_true", help="also if more than 30%% of what is stored changes")
     parser.add_argument(
-        "--wait", type=float, default=60.0, metavar="SECONDS", help="for broker and queues (default 60)"
+        "--wait", type=seconds_argument, default=60.0, metavar="SECONDS", help="for broker and queues (default 60)"
     )
     parser.add_argument(
         "--stalled",
-        type=float,
+        type=seconds_argument,
         default=STALLED,
         metavar="SECONDS",
         help=f"after which it stops if nothing leaves the services' queues (default {STALLED:.0f})",
@@ -138,14 +139,13 @@ def list_load(load: Load, settings: ExtractorSettings) -> None:
 
 
 def _is_listed(load: Load, kind: str, state: Path) -> bool:
-    """Whether there is a manifest of just this file; made-up records have no file by which one could tell."""
-    if not isinstance(load, DumpLoad):
-        return False
+    """Whether there is a manifest of just this."""
+    of = load.file(kind).path if isinstance(load, DumpLoad) else None
     try:
-        Manifest.open(path_of(state, load.date, kind), load=load.date, kind=kind, of=load.file(kind).path).close()
+        with Manifest.open(path_of(state, load.date, kind), load=load.date, kind=kind, of=of) as manifest:
+            return manifest.header.file == load.file_name(kind) and not manifest.header.ids_only
     except ManifestRefused:
         return False
-    return True
 
 
 @dataclass(slots=True)
@@ -350,7 +350,8 @@ def show(loading: Loading, parts: Sequence[Part], problems: Sequence[str], conso
         console.print(line, style="yellow", markup=False, highlight=False)
     for queue, count in loading.stuck.items():
         console.print(
-            f"{count:,} records wait in {queue}, and none left it for minutes: does its service run? `spindle status`",
+            f"{count:,} records wait in {queue}, and none left it for {loading.stalled:,.0f} s: does its service run? "
+            "`spindle status`",
             style="red",
             markup=False,
             highlight=False,

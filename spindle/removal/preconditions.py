@@ -1,7 +1,8 @@
 """What must be true before anything is removed. Every precondition is looked at, and all that fail are named. Pure.
 
-The evidence is positive, or nothing is removed: a dump that was read to its end and matches its checksum, a clean check
-bound to its manifest, no later load, and no older message still on its way, which would bring a record back.
+The evidence is positive, or nothing is removed: a dump that was read to its end and matches its checksum (made-up
+records have none), a clean check bound to its manifest, no later load, and no older message still on its way, which
+would bring a record back.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from common.delivery import load_of
 from common.loads import Load
 from extractor.manifest.format import Header
 from spindle.checking.classes import Class
@@ -60,6 +62,8 @@ class Facts:
 def refusals(facts: Facts) -> Iterator[str]:
     """A sentence for each precondition that is not met, the bound apart."""
     header, place = facts.header, facts.place
+    if not load_of(header.load):
+        yield f"{place}: {header.load!r} is not a load's date, such as 20260301, so that nothing is older or newer."
     if not header.complete:
         yield f"{place}: the manifest is not complete: the dump was not read to its end."
     if not header.is_whole:

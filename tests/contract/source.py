@@ -291,7 +291,7 @@ class SourceContract:
             waiting = tasks.create_task(source.until_settled())
 
             source.settle([last])
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0)
             assert not waiting.done()
             source.settle([first])
 

@@ -65,7 +65,7 @@ class Drawing:
         fate = self.rng.choice(BAD) if self.rng.random() < self.faulty else Fate.STORED
         fate = Fate.REFUSED if fate is Fate.UNKNOWN and self.ids < 30 else fate
         # A prefetch full of records that wait for evidence waits forever, as it should: nothing proves that the store
-        # takes writes. Suspects wait, and so does what quarantine holds, and whatever has their ids. So it is where the
+        # takes writes. Suspects wait, and so does what quarantine holds, and whatever has their ids. It is the same if
         # bytes are the limit: some seven fit, so there are no more bad ones than the flood guard has credit for twice.
         if fate is not Fate.STORED:
             self.bad[kind] += 1 if fate in UNREAD else 4 if fate is Fate.UNKNOWN else 2

@@ -62,6 +62,18 @@ def facts(**more: Any) -> Facts:
     return replace(found, ledger=[*found.ledger, ledger(LOAD, gone=found.gone)])
 
 
+@pytest.mark.parametrize("checksum", ["matched", "made"])
+def test_a_dump_that_matches_its_checksum_is_whole_and_so_are_made_up_records(checksum: str) -> None:
+    assert refused([facts(header=header(checksum=checksum))], LOAD, None) == []
+
+
+def test_a_load_that_is_no_date_removes_nothing() -> None:
+    """`zzz` would be newer than every load."""
+    problems = refused([facts(header=header(load="zzz"))], "zzz", None)
+
+    assert any("'zzz' is not a load's date" in problem for problem in problems)
+
+
 def test_a_removal_with_everything_in_order_is_allowed() -> None:
     older = ledger(wrote=CHECKED - timedelta(days=20))
 
