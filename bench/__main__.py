@@ -4,10 +4,8 @@ Exit codes: 0 everything was measured; 1 an arm failed, or a store was wrong aft
 130 interrupted.
 """
 
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 from rich.console import Console
 
@@ -18,6 +16,7 @@ from bench.settings import parse
 from common.errors import StartRefused
 from common.telemetry import logs
 from devstack.stack.recipe import StackFailed
+from devstack.stopping import stop_on_sigterm
 
 _WIDTH = 100  # columns: also where the output is a file
 
@@ -29,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.only_docs:
         rewrite(read(settings.json))
         return 0
-    signal.signal(signal.SIGTERM, _interrupt)  # as on Ctrl-C: the servers end too
+    stop_on_sigterm()  # as on Ctrl-C: the servers end too
     try:
         found = run(settings)
     except (StartRefused, StackFailed) as error:
@@ -45,10 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.docs:
         rewrite(found)
     return 1 if any(result.failure for result in found.results) else 0
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Long runs as commands: they end on SIGTERM as on Ctrl-C, and say so in one line."""
 
-import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
+
+from devstack.stopping import stop_on_sigterm
 
 INTERRUPTED = 130
 """The exit code of what was told to stop."""
@@ -18,12 +19,3 @@ def end_with(main: Callable[[], int]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
     sys.exit(code)
-
-
-def stop_on_sigterm() -> None:
-    """Have SIGTERM raise KeyboardInterrupt."""
-    signal.signal(signal.SIGTERM, _interrupt)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt

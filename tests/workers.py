@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
-from tests.commands import stop_on_sigterm
+from devstack.stopping import stop_on_sigterm
 
 T = TypeVar("T")
 R = TypeVar("R")

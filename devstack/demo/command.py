@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -28,6 +26,7 @@ from devstack.demo.running import Scraper, carry, wait_for_rest
 from devstack.demo.showing import print_places, print_result, shown_progress
 from devstack.demo.stacks import Stack
 from devstack.stack.files import default_home
+from devstack.stopping import stop_on_sigterm
 from extractor.synthetic.synthetic import SyntheticLoad
 from graphinator.settings import Neo4jSettings
 from spindle.output import readers_may_leave, wide_console
@@ -82,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.report.parent.mkdir(parents=True, exist_ok=True)
     result = DemoResult(load=source.name, date=source.load.date, began=_now())
     begun = time.monotonic()
-    signal.signal(signal.SIGTERM, _interrupt)
+    stop_on_sigterm()
     try:
         stack = choose_stack(arguments.stack, home=_home(arguments), say=_say)
         result.stack = stack.name
@@ -169,10 +168,6 @@ def _home(arguments: argparse.Namespace) -> Path:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _say(line: str) -> None:

@@ -4,15 +4,14 @@ import argparse
 import json
 import os
 import shlex
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 from common.errors import StartRefused
 from devstack.stack import installing, status
 from devstack.stack.files import default_home
 from devstack.stack.native import SERVERS, SERVICES, NativeStack
+from devstack.stopping import stop_on_sigterm
 from spindle.output import Screen, readers_may_leave
 
 
@@ -55,7 +54,7 @@ def _install(_arguments: argparse.Namespace) -> int:
 
 def _up(arguments: argparse.Namespace) -> int:
     stack = _stack(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    stop_on_sigterm()
     started = stack.up(SERVERS, () if arguments.no_services else SERVICES)
     if not started:
         _say("already running")
@@ -114,7 +113,3 @@ def _stack(arguments: argparse.Namespace) -> NativeStack:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
