@@ -42,6 +42,8 @@ async def costs(scene: Scene, planted: Sequence[Planted]) -> list[Cost]:
 
 def _cost(metrics: Metrics, service: Service, kind: str, planted: Sequence[Planted]) -> Cost | None:
     bad = sum(each.kind == kind and each.reasons.get(service) is Reason.REFUSED for each in planted)
+    # One whose acknowledgement was lost with its connection comes again, and is found again.
+    bad = max(bad, int(metrics.sum("spindle_dead_letters_total", kind=kind, reason=Reason.REFUSED))) if bad else 0
     results = {
         result: int(metrics.sum("spindle_transactions_total", kind=kind, result=result))
         for result in ("stored", "refused", "too_large", "conflict", "unavailable")
