@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from common.kinds import Service
 from common.ops.scraping import Samples
 from common.sink import Outcome, Result
-from spindle.status.snapshot import KindState, Picture, ServiceState
+from spindle.status.snapshot import Picture, ServiceState
 
-SHARES_WRITERS = frozenset({Service.GRAPHINATOR})
-"""The services whose kinds have their writers together; in the others each kind has its own."""
+TAKE_TURNS = frozenset({Service.GRAPHINATOR})
+"""The services of which one kind writes at a time; in the others each kind has writers of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,14 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
     seconds = looks[-1].at - looks[0].at
     states = [_state(look.picture, service) for look in looks]
     active = [kind for kind in last.kinds if window.moved("spindle_records_total", kind=kind.kind) or kind.backlog]
-    time_of_writers = _writers(service, active, [after[address] for address in lasting]) * seconds
+    writers = {
+        kind.kind: sum(after[each].sum("spindle_writers", kind=kind.kind) for each in lasting) for kind in active
+    }
     batches = window.moved("spindle_batch_size_records_count")
     room = window.moved("spindle_batch_room_records_total")
-    in_store = window.moved("spindle_transaction_time_seconds_total")
-    stored = window.moved("spindle_transaction_time_seconds_total", result=Result.STORED)
+    writing, stored = (
+        _share_of_writers(service, writers, window, **result) / seconds for result in ({}, {"result": Result.STORED})
+    )
     return Meters(
         service=service,
         store=last.store,
@@ -99,8 +102,8 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         outcomes={outcome: round(window.moved("spindle_records_total", outcome=outcome)) for outcome in Outcome},
         backlog=[] if any(None in _waiting(state) for state in states) else [_sum(_waiting(state)) for state in states],
         batch=max((after[address].largest("spindle_batch_size_limit_records") for address in lasting), default=0.0),
-        writing=in_store / time_of_writers if time_of_writers else 0.0,
-        failing=(in_store - stored) / time_of_writers if time_of_writers else 0.0,
+        writing=writing,
+        failing=writing - stored,
         cpu=max(window.each("process_cpu_seconds_total")) / seconds,
         lag=max(_lag(state) for state in states),
         fill=window.moved("spindle_batch_size_records_sum") / room if room else None,
@@ -144,10 +147,13 @@ def _is_same(before: Samples, after: Samples) -> bool:
     return before.sum("process_start_time_seconds") == after.sum("process_start_time_seconds")
 
 
-def _writers(service: Service, active: Sequence[KindState], replicas: Sequence[Samples]) -> float:
-    """How many transactions at a time all replicas together may have for the kinds that have something to do."""
-    by_replica = [[each.sum("spindle_writers", kind=kind.kind) for kind in active] for each in replicas]
-    return sum((max if service in SHARES_WRITERS else sum)(writers) for writers in by_replica if writers)
+def _share_of_writers(service: Service, writers: Mapping[str, float], window: _Window, **result: str) -> float:
+    """Seconds that a writer spent in transactions, on the average: the sum over kinds that take turns, else of all."""
+    name = "spindle_transaction_time_seconds_total"
+    spent = {kind: window.moved(name, kind=kind, **result) for kind in writers}
+    if service in TAKE_TURNS:
+        return sum(seconds / max(1.0, writers[kind]) for kind, seconds in spent.items())
+    return sum(spent.values()) / max(1.0, sum(writers.values()))
 
 
 def _waiting(state: ServiceState) -> list[int | None]:
