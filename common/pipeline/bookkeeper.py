@@ -6,7 +6,6 @@ away it asks again later, and no record waits for it.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -90,16 +89,19 @@ class Bookkeeper(Generic[R]):
         now = asyncio.get_running_loop().time
         due = now() + INTERVAL
         while True:
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout_at(due):  # not again with each control message: they may come every second
                     await self._asked.wait()
+                is_due = now() >= due
+            except TimeoutError:
+                is_due = True  # although the clock may say that a little is left: the loop's timers may be early
             self._asked.clear()
-            if now() < due:
-                await self._announce()
-            else:
+            if is_due:
                 await self.finish()
                 await self._look()
                 due = now() + INTERVAL
+            else:
+                await self._announce()
 
     async def finish(self) -> None:
         """Write everything that waits, if the store takes it."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.simulation.messages import Fate, Message
 from tests.simulation.queues import Version
+from tests.simulation.scenarios import draw
 from tests.simulation.simulate import simulate
 from tests.simulation.story import Setup, Step, Story
 
@@ -70,3 +71,8 @@ def test_a_drain_waits_for_no_write_of_what_another_process_has_by_now() -> None
     )
 
     assert violation_of(*steps, replicas=2, size=8, prefetch=24) is None
+
+
+def test_a_timer_that_rings_a_hair_early_is_not_set_again_and_again() -> None:
+    """By the clock a little was left, and the loop held it to be due: 20,000 turns in one moment."""
+    assert simulate(draw(134685)).violation is None
