@@ -136,7 +136,7 @@ def _of_little(meters: Meters, trouble: Sequence[Finding]) -> Advice:
 
 
 def _is_behind(meters: Meters) -> bool:
-    """Whether records waited at every second look at least; nobody can tell: they did."""
+    """Whether records waited at half of the looks or more; if the broker can't be asked, they are taken to have."""
     if not meters.backlog:
         return True
     least = BATCHES_WAITING * meters.batch

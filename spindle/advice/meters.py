@@ -100,7 +100,7 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         replicas=len(lasting),
         restarted=len(lasting) < max(len(before), len(after)),
         outcomes={outcome: round(window.moved("spindle_records_total", outcome=outcome)) for outcome in Outcome},
-        backlog=[] if any(None in _waiting(state) for state in states) else [_sum(_waiting(state)) for state in states],
+        backlog=_backlog(states),
         batch=max((after[address].largest("spindle_batch_size_limit_records") for address in lasting), default=0.0),
         writing=writing,
         failing=writing - stored,
@@ -156,9 +156,7 @@ def _share_of_writers(service: Service, writers: Mapping[str, float], window: _W
     return sum(spent.values()) / max(1.0, sum(writers.values()))
 
 
-def _waiting(state: ServiceState) -> list[int | None]:
-    return [kind.ready for kind in state.kinds]
-
-
-def _sum(counts: Sequence[int | None]) -> int:
-    return sum(count or 0 for count in counts)
+def _backlog(states: Sequence[ServiceState]) -> list[int]:
+    waiting = [[kind.ready for kind in state.kinds if kind.ready is not None] for state in states]
+    is_whole = all(len(each) == len(state.kinds) for each, state in zip(waiting, states, strict=True))
+    return [sum(each) for each in waiting] if is_whole else []

@@ -140,9 +140,8 @@ def test_a_demo_goes_on_with_the_month_after_and_removes_what_is_gone(stack: Nat
     for store in STORES:
         parts = [part for part in later["parts"] if part["store"] == store]
         sums = {name: sum(part[name] for part in parts) for name in ("unchanged", "new", "changed", "removed")}
-        assert all(sums[name] for name in ("unchanged", "changed", "removed")), (
-            sums
-        )  # (an earlier demo had the new ones)
+        # (What is new in that month an earlier demo has stored.)
+        assert all(sums[name] for name in ("unchanged", "changed", "removed")), sums
         assert sum(part["published"] for part in parts) == sums["new"] + sums["changed"] < RECORDS / 10
     assert later["verification"]["verified"]
 
