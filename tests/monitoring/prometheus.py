@@ -32,9 +32,17 @@ class Prometheus:
 
     url: str
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """Evaluate an expression now. Returns: a dict per series, with `metric` (labels) and `value` (time, text)."""
-        answer = self._get("query", query=expression)
+    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """Evaluate an expression at a time, or now.
+
+        Args:
+            expression: it has to give a vector.
+            at: seconds of Unix time.
+
+        Returns: a dict per series, with `metric` (labels) and `value` (time, text).
+        """
+        time_of = {} if at is None else {"time": f"{at:.3f}"}
+        answer = self._get("query", query=expression, **time_of)
         assert answer["resultType"] == "vector", f"{expression} is a {answer['resultType']}"
         series: list[dict[str, Any]] = answer["result"]
         return series
