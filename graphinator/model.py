@@ -1,8 +1,9 @@
 """The graph as data: which nodes there are, what they carry, and which record owns which edge.
 
-Statements, projection and reading are generated from these tables: a new kind, property or edge is a row here, not a
-function somewhere else. Every edge has exactly one owner, the record that names it, so that a changed record can
-replace its own edges and touch no other's. Mirrored fields (`members`, `sublabels`) are left to the other side.
+Statements, projection and reading are generated from these tables: a new kind, property or edge is a row here, and a
+reader in `fields.py` only if its field has a form that no other has. Every edge has exactly one owner, the record
+that names it, so that a changed record can replace its own edges and touch no other's. Mirrored fields (`members`,
+`sublabels`) are left to the other side.
 """
 
 from collections.abc import Iterator

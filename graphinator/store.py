@@ -109,7 +109,7 @@ async def open_driver(settings: Neo4jSettings, login: Login | None = None) -> As
             max_connection_pool_size=settings.writers + _FOR_THE_LEDGER,
             connection_timeout=settings.connect_timeout,
             connection_acquisition_timeout=settings.connect_timeout,
-            resolver=resolver(timeout=settings.connect_timeout),
+            resolver=resolver(timeout=settings.connect_timeout, tls=context or settings.has_tls),
             liveness_check_timeout=_IDLE_SECONDS,
             max_connection_lifetime=_LIFETIME_SECONDS,
             notifications_min_severity=NotificationMinimumSeverity.OFF,  # nobody reads them, and they cost a plan

@@ -25,10 +25,28 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-async def addresses_of(host: str, port: int, *, timeout: float) -> list[Address]:
-    """Look up a name's addresses, in the order in which to try them: what has just taken a connection comes first.
+async def knock(address: Address) -> None:
+    """See that an address takes a connection, which is closed again.
 
-    `timeout`: seconds for all that is done with them.
+    Raises: OSError.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as end:
+        end.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(end, address)
+
+
+async def addresses_of(
+    host: str, port: int, *, timeout: float, greet: Callable[[Address], Awaitable[object]] = knock
+) -> list[Address]:
+    """Look up a name's addresses, in the order in which to try them: what has just answered comes first.
+
+    Args:
+        host: the name.
+        port: of each address.
+        timeout: seconds for all that is done with them.
+        greet: returns when an address answers; raises OSError if it does not. Several are greeted at once.
+
     Raises: NameNotFound.
     """
     now = asyncio.get_running_loop().time
@@ -36,7 +54,7 @@ async def addresses_of(host: str, port: int, *, timeout: float) -> list[Address]
     found = await look_up(host, port, timeout=timeout * _NAME_SHARE)
     if len(found) == 1:
         return found
-    answered = await _first_to_answer(found, timeout=(end - now()) * _ASKING_SHARE)
+    answered = await _first_to_answer(found, greet, timeout=(end - now()) * _ASKING_SHARE)
     return sorted(found, key=lambda address: address != answered)
 
 
@@ -82,8 +100,10 @@ async def try_each(
     raise min(errors, key=lambda error: not isinstance(error, told))
 
 
-async def _first_to_answer(addresses: Sequence[Address], *, timeout: float) -> Address | None:
-    """The first that takes a connection, which is closed again; None where none does in time."""
+async def _first_to_answer(
+    addresses: Sequence[Address], greet: Callable[[Address], Awaitable[object]], *, timeout: float
+) -> Address | None:
+    """The first that answers a greeting; None where none does in time."""
     failures = [asyncio.Event() for _ in addresses]
     answered: list[Address] = []
     decided = asyncio.Event()
@@ -94,7 +114,7 @@ async def _first_to_answer(addresses: Sequence[Address], *, timeout: float) -> A
                 async with asyncio.timeout(STAGGER * position):
                     await failures[position - 1].wait()
         try:
-            await _knock(addresses[position])
+            await greet(addresses[position])
         except OSError:
             failures[position].set()
         else:
@@ -103,17 +123,10 @@ async def _first_to_answer(addresses: Sequence[Address], *, timeout: float) -> A
             decided.set()
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(ask(position), name="knock") for position in range(len(addresses))]
+        tasks = [group.create_task(ask(position), name="greet") for position in range(len(addresses))]
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await decided.wait()
         for task in tasks:
             task.cancel()
     return answered[0] if answered else None
-
-
-async def _knock(address: Address) -> None:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as end:
-        end.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(end, address)

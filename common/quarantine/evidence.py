@@ -8,7 +8,7 @@ import sys
 from common.sink import Outcomes
 
 CREDIT = 99
-"""Dead letters without proof between two written records. One more refusal, and the store is doubted."""
+"""Refused records that need no proof, from one written record to the next. One more, and the store is doubted."""
 ROUNDS = 3
 """Counted rounds that prove a suspect to be bad: they are spread over 30 s."""
 ROUND_PAUSE = 15.0

@@ -3,7 +3,8 @@
 Three ideas, of which docs/failures.md has the whole rule:
 
 - *Credit.* A refused record is dead-lettered at once if its batch wrote another, or if there is credit. Else it is
-  held, and tried again when a record has been written. So at most 99 dead letters between two writes lack a proof.
+  held, and tried again when a record has been written. So at most 99 refused records need no proof from one write to
+  the next.
 - *Rounds.* A suspected record is tried every 15 s. A round counts if the store wrote something after it; three that
   count make it a refused one.
 - *Order.* Of each id there is a queue, the version that counts first. Only the first is tried: once it is stored the

@@ -93,10 +93,11 @@ async def test_another_address_of_postgresqls_name_is_connected_to(postgres: Pos
             assert await session.fetchval("SELECT 1") == 1
 
 
-async def test_another_address_of_neo4js_name_is_connected_to(neo4j: Neo4j, name: Name) -> None:
+@pytest.mark.parametrize("first", [DEAD, SILENT])
+async def test_another_address_of_neo4js_name_is_connected_to(neo4j: Neo4j, name: Name, first: str) -> None:
     """Fault 89."""
     async with cuttable_proxy(*graphs.address(neo4j)) as proxy:
-        name.begins_with(DEAD, proxy.port)
+        name.begins_with(first, proxy.port)
 
         async with graphs.opened(neo4j, uri=f"bolt://{NAME}:{proxy.port}", connect_timeout=6.0) as store:
             assert store.pool_in_use() == 0  # it was prepared, which takes a connection
