@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from common.loads import UNKNOWN
-from common.sink import Outcome, Outcomes
+from common.outcomes import Outcome, Outcomes
 
 NUMBERS: Final = ("batches", "new", "changed", "unchanged", "stale", "superseded", "dead_lettered")
 """What is counted of a load, in the order of every store's statement."""

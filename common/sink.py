@@ -6,12 +6,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-import msgspec
-
-if TYPE_CHECKING:
-    from common.ledger import Ledger
+from common.ledger import Ledger
+from common.outcomes import Outcomes
 
 
 class Record(Protocol):
@@ -28,44 +26,6 @@ class Record(Protocol):
 
 R = TypeVar("R", bound=Record)
 R_contra = TypeVar("R_contra", bound=Record, contravariant=True)
-
-
-class Outcome(StrEnum):
-    """What became of a record; the outcomes of a kind sum to what was published."""
-
-    NEW = "new"
-    CHANGED = "changed"
-    UNCHANGED = "unchanged"
-    STALE = "stale"
-    SUPERSEDED = "superseded"
-    DEAD_LETTERED = "dead_lettered"
-
-
-class Outcomes(msgspec.Struct, frozen=True):
-    """How many records of a batch came to which end; together, all of them."""
-
-    new: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    stale: int = 0
-
-    def __add__(self, other: "Outcomes") -> "Outcomes":
-        return Outcomes(
-            self.new + other.new,
-            self.changed + other.changed,
-            self.unchanged + other.unchanged,
-            self.stale + other.stale,
-        )
-
-    @property
-    def written(self) -> int:
-        """How many the store really wrote: the evidence that it can."""
-        return self.new + self.changed
-
-    @property
-    def total(self) -> int:
-        """How many records this speaks of."""
-        return self.new + self.changed + self.unchanged + self.stale
 
 
 class Result(StrEnum):
@@ -95,7 +55,7 @@ class Sink(Protocol[R_contra]):
     """One kind's place in a store. Ids within one call are unique: the batch has seen to that."""
 
     @property
-    def ledger(self) -> "Ledger":
+    def ledger(self) -> Ledger:
         """The kind's part of the store's ledger."""
 
     async def write(self, records: Sequence[R_contra]) -> Outcomes:

@@ -14,8 +14,8 @@ import structlog
 from neo4j import AsyncTransaction
 from neo4j.exceptions import DriverError, Neo4jError
 
+from common.outcomes import Outcome, Outcomes
 from common.progress import Numbers, count, numbers_of, process_name
-from common.sink import Outcome, Outcomes
 from common.storing.lost_commits import WORK, LostCommits
 from graphinator.classification import Meaning, Unpackable, classify, is_constraint_race, row_of
 from graphinator.notes import GraphLedger

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import structs
 from neo4j import AsyncTransaction
 
-from common.sink import Outcome
+from common.outcomes import Outcome
 from graphinator.parameters import Ends, forced, identities, rows
 from graphinator.projection import GraphRecord, Unread
 from graphinator.statements import statements_of

@@ -12,7 +12,7 @@ Versions are dates as text (`20260301`) and compared as text by code point, here
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from common.sink import Outcome
+from common.outcomes import Outcome
 from tableinator.model import Row
 
 

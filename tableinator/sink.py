@@ -14,8 +14,8 @@ import asyncpg
 import structlog
 
 from common.errors import SinkError, WriteConflict
+from common.outcomes import Outcome, Outcomes
 from common.progress import count, numbers_of, process_name
-from common.sink import Outcome, Outcomes
 from common.storing.lost_commits import LostCommits
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from common.sink import Outcome
+from common.outcomes import Outcome
 from tableinator.classification import ERRORS, RowsDropped, classify
 from tableinator.decision import StoredState, by_id, decide, positions
 from tableinator.model import Row

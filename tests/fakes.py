@@ -16,11 +16,11 @@ from common.envelope import Envelope
 from common.errors import RecordsRefused, Refusal, SinkError
 from common.ledger import View
 from common.loads import Announcement, Load, Pause, State, Totals
+from common.outcomes import Outcome, Outcomes
 from common.progress import NUMBERS, Note, Numbers, Progress, count, numbers_of
 from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
 from common.settings.environment import load
 from common.settings.programs import ConsumerSettings
-from common.sink import Outcome, Outcomes
 from tableinator.settings import TableinatorSettings
 
 

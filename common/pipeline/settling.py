@@ -11,8 +11,9 @@ from common.batching.batcher import Batcher
 from common.delivery import Source
 from common.envelope import FileComplete
 from common.loads import UNKNOWN
+from common.outcomes import Outcomes
 from common.progress import Numbers, Progress
-from common.sink import Outcomes, R
+from common.sink import R
 from common.telemetry.metrics import KindMetrics
 
 log = structlog.get_logger()

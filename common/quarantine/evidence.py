@@ -5,7 +5,7 @@ Pure bookkeeping; docs/failures.md has the whole rule.
 
 import sys
 
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 
 CREDIT = 99
 """Refused records that need no proof, from one written record to the next. One more, and the store is doubted."""

@@ -29,9 +29,10 @@ from common.batching.batcher import Batcher
 from common.batching.waiters import whole
 from common.dead_letters import DeadLetter, DeadLetters
 from common.errors import Reason
+from common.outcomes import Outcomes
 from common.quarantine.case import Case
 from common.quarantine.evidence import NEIGHBOUR, ROUND_PAUSE, ROUNDS, Credit
-from common.sink import Outcomes, R
+from common.sink import R
 from common.storing.breaker import Breaker, Released
 from common.storing.isolation import Refused, Stored, Suspected
 from common.storing.store_writer import StoreWriter

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from common.errors import BatchTooLarge, Reason, RecordsRefused, Refusal
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from common.sink import Outcome, Record
+from common.outcomes import Outcome
+from common.sink import Record
 
 WORK: Final = (Outcome.NEW, Outcome.CHANGED)
 """What is to be written."""

@@ -9,7 +9,8 @@ import structlog
 
 from common.batching.batch import Item
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
-from common.sink import Outcomes, R, Result, Sink
+from common.outcomes import Outcomes
+from common.sink import R, Result, Sink
 from common.storing.breaker import Breaker, Released
 from common.storing.witness import Witness
 from common.telemetry.metrics import KindMetrics

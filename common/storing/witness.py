@@ -3,7 +3,8 @@
 import asyncio
 from typing import Generic
 
-from common.sink import Outcomes, R
+from common.outcomes import Outcomes
+from common.sink import R
 
 
 class Witness(Generic[R]):

@@ -21,7 +21,8 @@ from common.delivery import Source
 from common.envelope import ControlType
 from common.errors import Reason
 from common.loads import Load, State
-from common.sink import Outcome, Outcomes, Result
+from common.outcomes import Outcome, Outcomes
+from common.sink import Result
 from common.telemetry.log_writer import LogWriter
 
 # With PROMETHEUS_MULTIPROC_DIR in its environment the library would keep every value in files there, which we did not

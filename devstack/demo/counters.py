@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from common.ops import scraping
 from common.ops.scraping import Sample, Samples
-from common.sink import Outcome
+from common.outcomes import Outcome
 
 TIMEOUT = 5.0  # seconds for one answer
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.kinds import Service
-from common.sink import Outcome
+from common.outcomes import Outcome
 from devstack.demo.next_month import NextMonth
 from spindle.verification import graph, tables
 from spindle.verification.findings import StoreFindings, Verification, as_data, edge_text

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.kinds import Service
-from common.sink import Outcome
+from common.outcomes import Outcome
 from devstack.demo.next_month import NextMonth
 from devstack.demo.progress import Progress
 from devstack.demo.result import DemoResult, KindResult

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from common.kinds import Service
-from common.sink import Outcome
+from common.outcomes import Outcome
 from spindle.advice.meters import Meters
 
 ENOUGH = 1000

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from common.kinds import Service
 from common.ops.scraping import Samples
-from common.sink import Outcome, Result
+from common.outcomes import Outcome
+from common.sink import Result
 from spindle.status.snapshot import Picture, ServiceState
 
 TAKE_TURNS = frozenset({Service.GRAPHINATOR})

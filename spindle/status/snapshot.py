@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from common.kinds import Names, Service
 from common.ops.scraping import Samples
-from common.sink import Outcome
+from common.outcomes import Outcome
 from spindle.status.broker import BrokerState, QueueState
 from spindle.status.quantiles import Buckets, Latency, latency_of
 from spindle.status.replicas import Replica

@@ -9,7 +9,7 @@ import asyncpg
 
 from common.errors import SinkError, StartRefused
 from common.ops.checks import Check, Findings, sentence_of
-from common.sink import Outcome
+from common.outcomes import Outcome
 from tableinator import ledger
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections

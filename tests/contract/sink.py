@@ -23,7 +23,8 @@ import pytest
 from common.errors import RecordsRefused, StoreUnavailable, WriteConflict
 from common.ledger import View
 from common.loads import Announcement, State, Totals
-from common.sink import Outcomes, Sink
+from common.outcomes import Outcomes
+from common.sink import Sink
 from tests.contract.cancelling import cancel_at
 
 OLDER, VERSION, NEWER = "20250101", "20250201", "20250301"

@@ -14,7 +14,7 @@ from common.errors import SpindleError, StartRefused
 from common.kinds import KINDS
 from common.loads import Checked, State
 from common.ops import checks
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from tableinator.ops.doctor import check_tables
 from tableinator.ops.ledger import read_loads, read_pauses, record_check, set_pause
 from tableinator.ops.newest_load import newest_load

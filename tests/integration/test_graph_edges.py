@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from graphinator.projection import GraphRecord, stored_hash
 from graphinator.store import GraphStore
 from tests.integration.graphs import edges, fetch, nodes, opened, record

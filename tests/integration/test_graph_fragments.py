@@ -9,7 +9,7 @@ import pytest
 from lxml import etree
 
 from common.kinds import KINDS
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from extractor import loads
 from graphinator.ops.reader import open_reader
 from graphinator.projection import GraphRecord

@@ -8,7 +8,7 @@ import pytest
 
 import graphinator.store
 from common.errors import BatchTooLarge, RecordsRefused, StoreUnavailable
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from devstack.stack import neo4j as recipe
 from graphinator.projection import GraphRecord
 from graphinator.sink import GraphSink

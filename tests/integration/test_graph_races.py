@@ -10,7 +10,7 @@ from neo4j import AsyncDriver, AsyncTransaction
 from neo4j.exceptions import TransientError
 
 from common.errors import StoreUnavailable, WriteConflict
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from graphinator.projection import GraphRecord
 from graphinator.sink import GraphSink
 from graphinator.steps import Steps

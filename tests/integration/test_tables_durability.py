@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import StartRefused, StoreUnavailable
 from common.ops.checks import Check, State
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from tableinator.connections import Connections
 from tableinator.ops.doctor import check_tables
 from tableinator.sink import TableSink

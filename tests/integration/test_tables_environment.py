@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from common.errors import StartRefused
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from tableinator.ops.reader import count_rows
 from tableinator.place import place_of
 from tableinator.store import open_store

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from common.errors import BatchTooLarge, RecordsRefused, StoreUnavailable, WriteConflict
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from tableinator.model import Row
 from tableinator.sink import TableSink
 from tableinator.store import open_store

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import StartRefused, WriteConflict
 from common.ops.checks import State
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from tableinator.connections import Connections
 from tableinator.ops.doctor import check_tables
 from tableinator.ops.newest_load import newest_load

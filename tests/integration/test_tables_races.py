@@ -7,7 +7,7 @@ from itertools import product
 import asyncpg
 import pytest
 
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from tableinator.connections import Connections
 from tableinator.decision import StoredState, by_id, decide
 from tableinator.model import Row

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from common.errors import StartRefused
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from tableinator import ledger
 from tableinator.store import open_store
 from tableinator.tables import creation

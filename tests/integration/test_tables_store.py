@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.errors import StartRefused, StoreUnavailable
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from tableinator.model import Row
 from tableinator.ops.reader import StoredRow, count_rows, read_rows
 from tableinator.store import TableStore, open_store

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from common.errors import StoreUnavailable
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from tableinator.connections import Connections
 from tableinator.sink import TableSink
 from tableinator.store import open_store

@@ -1,6 +1,6 @@
 """A record that goes back to what it was, in loads that come out of order: found by verification, and put right."""
 
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from extractor.loads import SyntheticLoad, messages
 from spindle.verification.expectation import Expectation
 from spindle.verification.tables import compare_table

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import pytest
 from neo4j import AsyncTransaction
 
-from common.sink import Outcomes, Sink
+from common.outcomes import Outcomes
+from common.sink import Sink
 from graphinator.sink import GraphSink
 from graphinator.transactions import Transactions
 from tableinator.connections import Connections

@@ -17,7 +17,8 @@ from common.batching.batch import Trigger
 from common.envelope import ControlType
 from common.errors import Reason
 from common.kinds import DEFAULT_PREFIX
-from common.sink import Outcomes, Result
+from common.outcomes import Outcomes
+from common.sink import Result
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import REGISTRY, KindMetrics, await_store
 from monitoring import signals

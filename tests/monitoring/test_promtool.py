@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from common.batching.batch import Trigger
 from common.envelope import ControlType
 from common.errors import Reason
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import REGISTRY, KindMetrics
 from monitoring.__main__ import HERE

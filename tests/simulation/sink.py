@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 from common.errors import RecordsRefused
 from common.ledger import View
 from common.loads import Announcement
+from common.outcomes import Outcomes
 from common.progress import Progress
-from common.sink import Outcomes
 from tests.simulation.messages import Record, project
 from tests.simulation.store import ModelStore
 

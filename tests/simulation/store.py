@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import BatchTooLarge, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
+from common.outcomes import Outcome, Outcomes
 from common.progress import Note, Numbers, count, numbers_of
-from common.sink import Outcome, Outcomes
 from tests.simulation.messages import REFUSED, Fate, Published, Record
 
 if TYPE_CHECKING:

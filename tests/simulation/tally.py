@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from common.errors import Reason
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 
 if TYPE_CHECKING:
     from tests.simulation.process import Life

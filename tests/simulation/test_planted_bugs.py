@@ -16,6 +16,7 @@ from common.batching.batch import Batch, deliveries
 from common.batching.stream import Stream
 from common.dead_letters import DeadLetter
 from common.errors import RecordsRefused, Refusal
+from common.outcomes import Outcomes
 from common.pipeline.writers import Writers
 from common.rabbitmq import topology
 from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
@@ -23,7 +24,6 @@ from common.rabbitmq.consuming.fast import parser
 from common.rabbitmq.consuming.prefetch import Prefetch
 from common.rabbitmq.consuming.subscription import Subscription
 from common.rabbitmq.publishing.dead_letters import DeadLetterPublisher
-from common.sink import Outcomes
 from common.storing.breaker import Breaker
 from common.storing.verdicts import verdicts
 from tests.simulation.__main__ import RESULT, main

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.ops.scraping import Samples
-from common.sink import Outcome
+from common.outcomes import Outcome
 from devstack.demo.counters import Movement, Reading, Scrape, Series, read
 from devstack.demo.watching import PATIENCE, QUIET_AFTER_RESTART, Watch
 

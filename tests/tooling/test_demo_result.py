@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import StartRefused
-from common.sink import Outcome
+from common.outcomes import Outcome
 from devstack.demo.choosing import Wish, choose_stack
 from devstack.demo.result import DemoResult, KindResult, to_json
 from spindle.verification.findings import StoreFindings, Verification

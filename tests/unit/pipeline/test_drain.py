@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from common.errors import StoreUnavailable
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from tests.fakes import FakeRecord, body, refuse
 from tests.unit.pipeline.line import CONTROL, Line, bodies
 from tests.virtual_time import in_virtual_time

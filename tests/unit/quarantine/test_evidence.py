@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.outcomes import Outcomes
 from common.quarantine.evidence import Credit
-from common.sink import Outcomes
 
 MOST = 9
 

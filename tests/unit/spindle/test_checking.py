@@ -12,7 +12,7 @@ import pytest
 
 from common.errors import StartRefused, StoreUnavailable, WriteConflict
 from common.kinds import KINDS
-from common.sink import Outcome
+from common.outcomes import Outcome
 from extractor.message import Message
 from spindle.checking.check import Check, Pace
 from spindle.checking.classes import Class, Counts, Entry, Judge, Stored, classify, number_of

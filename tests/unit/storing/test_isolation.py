@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import BatchTooLarge, Reason, RecordsRefused, Refusal
-from common.sink import Outcomes
+from common.outcomes import Outcomes
 from common.storing.isolation import Refused, Stored, Suspected, isolate
 
 REFUSAL = Refusal("Error", "22000", "no")

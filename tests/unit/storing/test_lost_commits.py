@@ -2,8 +2,8 @@
 
 import msgspec
 
+from common.outcomes import Outcome, Outcomes
 from common.progress import count
-from common.sink import Outcome, Outcomes
 from common.storing.lost_commits import LostCommits
 from graphinator.steps import outcomes_of
 

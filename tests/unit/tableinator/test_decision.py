@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from common.delivery import Delivery, Epoch, Properties
 from common.envelope import Envelope
 from common.kinds import KINDS
+from common.outcomes import Outcome
 from common.progress import count
-from common.sink import Outcome
 from tableinator.decision import StoredState, by_id, decide
 from tableinator.model import Row, project
 from tableinator.statements import Statements

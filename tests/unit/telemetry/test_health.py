@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from common.errors import StartRefused
-from common.sink import Outcomes, StoreState
+from common.outcomes import Outcomes
+from common.sink import StoreState
 from common.telemetry.health import STUCK_AFTER, Health
 from common.telemetry.loop_lag import Rates, watch_loop
 from common.telemetry.metrics import LOOP_LAG, RECORDS_PER_SECOND, REGISTRY, KindMetrics
