@@ -1,6 +1,6 @@
 """One message that the broker awaits an answer for, and where deliveries come from.
 
-Nothing here knows a client library: two sources stand behind the same protocol.
+Nothing here knows a client library: the source reads by one, or by a reader of our own, behind the same protocol.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -18,6 +18,7 @@ from common.envelope import ControlType, FileComplete
 from common.errors import BatchTooLarge, RecordsRefused, SinkError
 from common.ledger import Ledger, View
 from common.loads import UNKNOWN, Announcement, Pause
+from common.pipeline.absence import Absence
 from common.sink import R
 from common.storing.store_writer import StoreWriter
 from common.telemetry.metrics import KindMetrics
@@ -40,9 +41,7 @@ LARGEST = 2**63 - 1
 
 
 class Bookkeeper(Generic[R]):
-    """`handing_back`: held while the source is away on purpose, here or by the hold limit, so that neither of the two
-    consumes again while the other would not.
-    """
+    """One kind's."""
 
     def __init__(
         self,
@@ -52,10 +51,10 @@ class Bookkeeper(Generic[R]):
         source: Source,
         batcher: Batcher[R],
         metrics: KindMetrics,
-        handing_back: asyncio.Lock,
+        absence: Absence,
     ) -> None:
         self._ledger, self._writer, self._source, self._batcher = ledger, writer, source, batcher
-        self._metrics, self._handing_back = metrics, handing_back
+        self._metrics, self._absence = metrics, absence
         self._barriers: list[Barrier] = []
         self._announcing = asyncio.Lock()
         self._refusal = ""
@@ -163,19 +162,17 @@ class Bookkeeper(Generic[R]):
         was_paused, self.pause = self.pause is not None, view.pause
         self._metrics.paused(view.pause is not None)
         if view.pause is not None and not was_paused:
-            await self._handing_back.acquire()
             log.warning(
                 "Paused, deliveries handed back",
                 data_type=self._metrics.kind,
                 by=view.pause.by,
                 reason=view.pause.reason,
             )
-            await self._source.hand_back()
+            await self._absence.begin()
             self._batcher.discard_expired()
         elif was_paused and view.pause is None:
             log.info("Resumed", data_type=self._metrics.kind)
-            await self._source.resume()
-            self._handing_back.release()
+            await self._absence.end()
 
 
 def announcement_of(barrier: Barrier, kind: str) -> Announcement | None:

@@ -13,6 +13,7 @@ import structlog
 from common.backoff import delays
 from common.batching.batcher import Batcher
 from common.delivery import Source
+from common.pipeline.absence import Absence
 from common.quarantine.quarantine import Quarantine
 from common.sink import R
 from common.storing.breaker import Breaker, Released
@@ -35,10 +36,10 @@ class HoldLimit(Generic[R]):
         writer: StoreWriter[R],
         metrics: KindMetrics,
         quarantine: Quarantine[R],
-        handing_back: asyncio.Lock,
+        absence: Absence,
     ) -> None:
         self._limit = limit
-        self._handing_back = handing_back
+        self._absence = absence
         self._source, self._breaker, self._batcher, self._writer = source, breaker, batcher, writer
         self._metrics, self._quarantine = metrics, quarantine
 
@@ -49,9 +50,7 @@ class HoldLimit(Generic[R]):
                 await asyncio.sleep(left)
                 continue
             try:
-                async with self._handing_back:
-                    if self._left() <= 0:  # else a pause has done it
-                        await self._hand_back()
+                await self._hand_back()
             except Released:
                 return
 
@@ -65,7 +64,7 @@ class HoldLimit(Generic[R]):
         log.warning("Hold limit reached, deliveries handed back", data_type=self._metrics.kind, limit=self._limit)
         self._metrics.handed_back(True)
         self._quarantine.handed_back(True)
-        await self._source.hand_back()
+        await self._absence.begin()
         self._batcher.discard_expired()
         self._breaker.release()
         await self._breaker.until_closed()
@@ -74,7 +73,7 @@ class HoldLimit(Generic[R]):
         if held is not None and self._quarantine.is_out_of_credit:
             await self._until_taken(held)
         log.info("Consuming again", data_type=self._metrics.kind)
-        await self._source.resume()
+        await self._absence.end()
         self._metrics.handed_back(False)
         self._quarantine.handed_back(False)
 

@@ -13,6 +13,7 @@ from common.dead_letters import DeadLetter, DeadLetters
 from common.delivery import Source
 from common.envelope import Projection
 from common.loads import UNKNOWN
+from common.pipeline.absence import Absence
 from common.pipeline.bookkeeper import Bookkeeper
 from common.pipeline.hold_limit import HoldLimit
 from common.pipeline.reader import Reader
@@ -28,6 +29,7 @@ from common.storing.store_writer import StoreWriter
 from common.telemetry.metrics import KindMetrics
 
 DRAIN_REFUSED = 2.0  # seconds that a drain waits for what was refused: a write under way, and confirms
+DRAIN_LEDGER = 0.5  # seconds that it has then for the ledger, whatever the broker does
 
 
 class Pipeline(Generic[R]):
@@ -65,14 +67,14 @@ class Pipeline(Generic[R]):
         self._writer = writer = StoreWriter(sink, breaker, metrics, slots=slots or asyncio.Semaphore(settings.writers))
         self._progress = sink.ledger.progress
         settling = Settling(source=source, batcher=self._batcher, metrics=metrics, progress=self._progress)
-        handing_back = asyncio.Lock()
+        absence = Absence(source)
         self.bookkeeper: Bookkeeper[R] = Bookkeeper(
             ledger=sink.ledger,
             writer=writer,
             source=source,
             batcher=self._batcher,
             metrics=metrics,
-            handing_back=handing_back,
+            absence=absence,
         )
         self._quarantine: Quarantine[R] = Quarantine(
             limits,
@@ -115,7 +117,7 @@ class Pipeline(Generic[R]):
             writer=writer,
             metrics=metrics,
             quarantine=self._quarantine,
-            handing_back=handing_back,
+            absence=absence,
         )
 
     async def run(self) -> None:
@@ -174,6 +176,8 @@ class Pipeline(Generic[R]):
             async with asyncio.timeout(DRAIN_REFUSED):
                 await self._writer.finish()
                 await self._dead_letters.drained()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_LEDGER):
                 await self.bookkeeper.finish()
 
 

@@ -47,11 +47,15 @@ class Reader(Generic[R]):
         self._metrics, self._drain_limit = metrics, drain_limit
         self._on_end, self._on_late = on_end, on_late
         self._max_bytes = message_max_bytes
+        self._epoch = 0
         self._said: set[tuple[Reason, str]] = set()
 
     async def run(self) -> None:
         """Read until the source is stopped and all that had arrived is with the batcher."""
         while burst := await self._source.receive():
+            if burst[0].epoch.number != self._epoch:
+                self._epoch = burst[0].epoch.number
+                self._quarantine.epoch_began()
             for first in range(0, len(burst), PIECE):
                 self._batcher.put(self._decode(burst[first : first + PIECE]))
                 await asyncio.sleep(0)

@@ -17,6 +17,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from types import NoneType
 from typing import Generic, Protocol
 
@@ -123,6 +124,10 @@ class Quarantine(Generic[R]):
         if self.is_open:
             self._news.set()
 
+    def epoch_began(self) -> None:
+        """What came over an earlier channel comes again, and must not wait for its own copy in here."""
+        self._news.set()
+
     def handed_back(self, is_away: bool) -> None:
         """Everything was handed back, or is asked for again: until then refusals count as held."""
         self._is_away = is_away
@@ -150,7 +155,7 @@ class Quarantine(Generic[R]):
 
     def _due(self) -> float | None:
         """When there is something to do; None while only news can make it so."""
-        times = []
+        times = [0.0] if self._has_expired else []
         if self._holds_refused:
             times.append(0.0 if self._credit.left else self._retry_at)
         for case in self._heads():
@@ -297,6 +302,13 @@ class Quarantine(Generic[R]):
     def _heads(self, verdict: type = object) -> list[Case[R]]:
         """The first version of each id, if it has such a verdict. The one that was tried longest ago comes first."""
         return [same[0] for same in self._cases.values() if isinstance(same[0].verdict, verdict)]
+
+    @property
+    def _has_expired(self) -> bool:
+        held = chain.from_iterable(self._cases.values())
+        return any(case.item.delivery.expired for case in held) or any(
+            letter.delivery.expired for letter in self._unreadable
+        )
 
     @property
     def _holds_refused(self) -> bool:

@@ -5,7 +5,7 @@ import asyncio
 from common.backoff import delays
 
 STEADY = 10.0
-"""Seconds that a connection must have lasted for the next one to be tried at once again."""
+"""Seconds that an attempt and its connection must have lasted for the next one to be tried at once again."""
 
 
 class Reconnecting:

@@ -9,8 +9,9 @@
         its write is answered, or nobody waits         (and open to closed, if a write that began before commits)
 
 Closed, everybody writes. Open, nobody does, and one task probes: it writes the record whose write failed, and rolls it
-back, after 0.1 s, doubling to 2 s, with full jitter. Half-open, one of those who wait writes. Only a commit begins the
-delays again: a full disk lets a probe pass, and a bad record is refused by a store that takes no good one either.
+back, after 0.1 s, doubling to 2 s, with full jitter. Half-open, one of those who wait writes. Only a commit that
+changed something begins the delays again: a full disk lets a probe pass and still answers reads, and a bad record is
+refused by a store that takes no good one either.
 """
 
 import asyncio
@@ -65,6 +66,7 @@ class Breaker:
         self._phase = _Phase.CLOSED
         self._trial: Attempts | None = None  # the one write of the half-open phase, while it is under way
         self._waiting = 0
+        self._unheard = 0  # of those who waited when the half-open phase began
         self._kept = 0  # writes that were begun and not answered: batches, as a rule
         self._trouble = Trouble(log.bind(store=store, **self._at), lambda: {"batches_kept": self._kept})
         self._is_doubted = (
@@ -187,8 +189,17 @@ class Breaker:
             self._close()
         self._be_over()
 
+    def answered(self, attempts: "Attempts") -> None:
+        """A transaction is done that had nothing to write: no evidence that the store takes writes."""
+        if self._phase is _Phase.CLOSED:
+            self._is_doubted = False
+            self._be_over()
+        elif self._trial is attempts:
+            self._unheard -= 1  # the next one may have something to write, and if nobody has, nothing is in doubt
+            self.ended(attempts, is_answer=self._unheard <= 0)
+
     def ended(self, attempts: "Attempts", *, is_answer: bool) -> None:
-        """A write was refused, or was broken off before it was answered."""
+        """A write was refused, or ended without showing whether the store takes any."""
         if self._trial is not attempts:
             return  # of this phase it is not the trial: the breaker has closed, or opened again, since it began
         self._trial = None
@@ -241,7 +252,7 @@ class Breaker:
 
     def _half_open(self) -> None:
         if self._phase is _Phase.OPEN:
-            self._phase = _Phase.HALF_OPEN
+            self._phase, self._unheard = _Phase.HALF_OPEN, self._waiting
             self._close_if_nobody_tries()
             self._tell()
 
@@ -282,6 +293,8 @@ class Attempts:
         self._is_kept = False
         self._is_answered = False
         self._conflicts = 0
+        self.has_written = True
+        """Whether what was answered changed the store. To be told within the attempt."""
 
     def __aiter__(self) -> "Attempts":
         return self
@@ -331,6 +344,8 @@ class Attempts:
         self._let_go()
         if error is not None:
             self._breaker.ended(self, is_answer=isinstance(error, RecordsRefused | BatchTooLarge))
-        elif self._proves:
+        elif self._proves and self.has_written:
             self._breaker.committed()
+        elif self._proves:
+            self._breaker.answered(self)
         return False

@@ -110,7 +110,11 @@ class StoreWriter(Generic[R]):
             turn.has_held = True
             await turn.give_slot_back()  # the probe needs one
         outcomes = await self._answered(
-            lambda: self._write(records), turn=turn, record=records[0], gone=lambda: first.expired
+            lambda: self._write(records),
+            turn=turn,
+            record=records[0],
+            gone=lambda: first.expired,
+            has_written=lambda outcomes: bool(outcomes.written),
         )
         if outcomes.written:
             self.witness.wrote(records[-1], outcomes)
@@ -126,7 +130,7 @@ class StoreWriter(Generic[R]):
             return False
         try:
             written = await self._answered(
-                lambda: self._sink.rewrite(record), turn=self.turn(), record=record, gone=gone
+                lambda: self._sink.rewrite(record), turn=self.turn(), record=record, gone=gone, has_written=bool
             )
         except (RecordsRefused, BatchTooLarge):
             return False
@@ -142,9 +146,7 @@ class StoreWriter(Generic[R]):
         Raises: Released.
         """
         try:
-            await self._answered(
-                lambda: self._sink.probe(record), turn=self.turn(), record=record, gone=_never, proves=False
-            )
+            await self._answered(lambda: self._sink.probe(record), turn=self.turn(), record=record, gone=_never)
         except (RecordsRefused, BatchTooLarge):
             return False
         return True
@@ -201,13 +203,18 @@ class StoreWriter(Generic[R]):
         turn: Turn,
         record: R,
         gone: Callable[[], bool],
-        proves: bool = True,
+        has_written: Callable[[T], bool] | None = None,
     ) -> T:
-        """Attempt a transaction until the store answers; while it is away, the breaker probes with the record."""
+        """Attempt a transaction until the store answers; while it is away, the breaker probes with the record.
+
+        `has_written` tells of an answer whether it changed the store; without it, the transaction is rolled back.
+        """
         answers: list[T] = []
+        proves = has_written is not None
         async for attempt in self._breaker.attempts(lambda: self._probe(record), gone=gone, proves=proves):
             with attempt:
                 answers.append(await self._transaction(action, turn, gone=gone))
+                attempt.has_written = has_written is not None and has_written(answers[0])
         return answers[0]
 
     async def _probe(self, record: R) -> None:

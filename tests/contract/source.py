@@ -396,6 +396,24 @@ class SourceContract:
 
         assert counts == [1] * 11 + [0] * 20
 
+    async def test_what_is_away_before_it_runs_takes_nothing(self, harness: SourceHarness) -> None:
+        """Fault 98. What is taken and given back is one delivery nearer to its limit."""
+        async with running(harness.make()):
+            pass  # there is a queue from now on
+        source = harness.make()
+        await source.hand_back()
+        await harness.publish(*messages(5))
+        async with asyncio.timeout(4 * PATIENCE), asyncio.TaskGroup() as tasks:
+            tasks.create_task(source.run())
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await source.receive()
+
+            await source.resume()
+
+            assert [delivery.delivery_count for delivery in await take(source, 5)] == [0] * 5
+            await source.close()
+
     async def test_while_handed_back_nothing_is_received(self, harness: SourceHarness) -> None:
         async with running(harness.make()) as source:
             await harness.publish(*messages(5))

@@ -188,6 +188,9 @@ class RabbitSource:
         async with self._broker.connected(name=name, make=self._reader.connection_type) as connection:
             declared = await self._broker.declare(connection, self._names, self._service, self._kind)
             self._note(declared.differences)
+            if self._is_idle:  # what is consumed for a moment comes again, each time one redelivery nearer to its limit
+                self._trouble.over("Connected again")
+                return
             subscription = await self._begin(connection, declared.queue_type)
             self._trouble.over("Connected again")
             try:

@@ -121,6 +121,7 @@ class Publisher:
                     await asyncio.sleep(next(self._waits))
         except BaseException:  # also cancelled: nobody will leave this block, nor wait for the broker any more
             self._trouble.leave()
+            await self._connection.aclose()
             raise
         return self
 

@@ -161,3 +161,17 @@ async def test_a_drain_too_slow_for_its_limit_leaves_the_rest_to_come_again() ->
     assert loop.time() - started < 8
     assert len(line.sink.rows) == len(line.source.acknowledged) == 100
     assert len(line.source.ready) == 50
+
+
+@in_virtual_time
+async def test_a_drain_writes_the_numbers_for_the_ledger_whatever_the_broker_does() -> None:
+    """Fault 97."""
+    line = Line()
+    line.letters.blocked = True
+    line.source.put(*bodies(1, 2, 3), b"no JSON", load="20260301")
+    async with line.running():
+        await line.until(lambda: len(line.sink.rows) == 3)
+        line.source.put(*bodies(1, 2, 3), load="20260301")
+        await line.until(lambda: line.outcome("unchanged") == 3)
+
+    assert line.sink.ledger.totals("20260301").unchanged == 3

@@ -260,3 +260,18 @@ async def test_what_rounds_have_proved_stays_proved_without_credit() -> None:
         for _ in range(120):
             await asyncio.sleep(0.5)
             assert line.metric("spindle_refusing_everything") == 1
+
+
+@in_virtual_time
+async def test_a_suspect_holds_up_no_copy_of_itself_that_comes_over_a_new_channel() -> None:
+    """Fault 95."""
+    line = Line()
+    line.sink.fail = refuse("13", certain=False)
+    line.source.put(*bodies(*range(1, 21)))
+
+    async with line.running():
+        await asyncio.sleep(2)  # the next round is 13 s away
+        line.sink.fail = lambda _: None
+        line.source.lose_channel()
+
+        await line.until(line.settled, within=1)

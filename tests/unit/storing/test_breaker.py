@@ -479,3 +479,56 @@ async def test_a_store_that_takes_probes_and_no_commit_is_not_said_to_be_back() 
     assert not was_open
     assert [line["event"] for line in lines] == [away, away, back]
     assert lines[-1]["seconds"] >= 40
+
+
+@in_virtual_time
+async def test_reads_that_are_answered_do_not_say_that_a_full_store_is_back() -> None:
+    """Fault 96."""
+    async with running() as (breaker, store):
+        store.error, store.is_kind_to_probes = StoreUnavailable("disk full"), True
+
+        async def read() -> None:
+            while True:
+                async for each in breaker.attempts(store.probe, gone=never):
+                    with each:
+                        await asyncio.sleep(0.01)
+                        each.has_written = False
+
+        reading = [asyncio.create_task(read()) for _ in range(2)]
+        with capture_logs() as logs:
+            task = writing(breaker, store, "a")
+            await asyncio.sleep(600)
+
+        assert len(store.asked) < 1400  # a probe and a write for each of the delays that grow to two seconds
+        assert breaker.episodes < 5
+        assert [line["event"] for line in logs if line["event"] == "Store available again"] == []
+        store.error = None
+        await task
+        for each in reading:
+            each.cancel()
+
+
+@in_virtual_time
+async def test_where_nobody_has_anything_to_write_a_store_that_answers_reads_is_back() -> None:
+    async with running() as (breaker, store):
+        at_once = most = 0
+
+        async def read() -> None:
+            nonlocal at_once, most
+            for _ in range(20):
+                async for each in breaker.attempts(store.probe, gone=never):
+                    with each:
+                        if store.error is not None:
+                            raise store.error
+                        at_once += 1
+                        most = max(most, at_once)
+                        await asyncio.sleep(0.01)
+                        at_once -= 1
+                        each.has_written = False
+
+        reading = [asyncio.create_task(read()) for _ in range(3)]
+        await asyncio.sleep(10)
+        store.error = None
+        await asyncio.wait(reading)
+
+        assert (most, breaker.is_open) == (3, False)
