@@ -164,9 +164,7 @@ class Consumer:
         settings = self._settings
         watch_store(self.service, in_use=store.pool_in_use, size=store.pool_size)
         self._breaker = breaker = Breaker(service=self.service, store=store.name, address=store.address, rng=self._rng)
-        letters = DeadLetterPublisher(
-            self._broker, settings.names, self.service, on_confirmed=lambda letter: self._confirmed(letter)
-        )
+        letters = DeadLetterPublisher(self._broker, settings.names, self.service, on_confirmed=self._confirmed)
         for kind in settings.kinds:
             self._add_pipeline(kind, store, breaker, letters)
         shutdown.on_stop(partial(self._stop, breaker))

@@ -18,6 +18,9 @@ import msgspec
 from common.loads import UNKNOWN
 from common.outcomes import Outcome, Outcomes
 
+NOBODY: Final = -1
+"""No writer's number: for a note that is rolled back."""
+
 NUMBERS: Final = ("batches", "new", "changed", "unchanged", "stale", "superseded", "dead_lettered")
 """What is counted of a load, in the order of every store's statement."""
 

@@ -11,7 +11,7 @@ from neo4j.exceptions import DriverError, Neo4jError
 from common.kinds import KINDS
 from common.ledger import View
 from common.loads import UNKNOWN, Announcement, Load, Pause, State, Totals
-from common.progress import NUMBERS, Note, Numbers, Progress, Versioned
+from common.progress import NOBODY, NUMBERS, Note, Numbers, Progress, Versioned
 from graphinator.classification import Unpackable, classify
 from graphinator.ledger import LOAD, PAUSE, PROGRESS, key_of
 from graphinator.transactions import Transactions, run
@@ -67,9 +67,6 @@ RETURN p.load AS load, p.kind AS kind, min(p.began_at) AS began_at, max(p.at) AS
     {", ".join(f"sum(p.{name}) AS {name}" for name in NUMBERS)},
     last(collect(p.last_error)) AS last_error, max(p.last_error_at) AS last_error_at"""
 
-_NOBODY: Final = -1
-"""No writer's number."""
-
 _OF_LOAD: Final = frozenset(each.name for each in fields(Load)) - {"totals", "state"}
 
 
@@ -102,7 +99,7 @@ class GraphLedger:
 
     def trial(self) -> list[dict[str, Any]]:
         """The same for a transaction that is rolled back: whether the ledger would take a note."""
-        return self.parameters(Note(_NOBODY, {UNKNOWN: Numbers()}), [])
+        return self.parameters(Note(NOBODY, {UNKNOWN: Numbers()}), [])
 
     def _row(self, load: str, numbers: Any, writer: int) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from common.errors import StoreUnavailable, WriteConflict
 from common.ledger import View
 from common.loads import UNKNOWN, Announcement, Load, Pause, State, Totals
-from common.progress import NUMBERS, Note, Numbers, Progress
+from common.progress import NOBODY, NUMBERS, Note, Numbers, Progress
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.transaction import Transaction
@@ -66,9 +66,6 @@ SELECT newest.load, $1 AS kind, coalesce(state, 'running') AS state, announced_a
 FROM newest CROSS JOIN totals LEFT JOIN spindle_loads ON spindle_loads.load = newest.load AND kind = $1
 """
 
-_NOBODY: Final = -1
-"""No writer's number."""
-
 _TOTALS: Final = frozenset(each.name for each in fields(Totals))
 
 
@@ -102,7 +99,7 @@ class TableLedger:
 
         Raises: as `write`.
         """
-        await self.write(transaction, Note(_NOBODY, {UNKNOWN: Numbers()}))
+        await self.write(transaction, Note(NOBODY, {UNKNOWN: Numbers()}))
 
     async def _write(self, transaction: Transaction, note: Note) -> None:
         for load, numbers in sorted(note.by_load.items()):

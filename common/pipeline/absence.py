@@ -15,8 +15,10 @@ class Absence:
         self._reasons += 1
         await self._source.hand_back()
 
-    async def end(self) -> None:
-        """Consume again, unless there is another reason."""
+    async def end(self) -> bool:
+        """Consume again, unless there is another reason. Returns: whether it does."""
         self._reasons -= 1
-        if not self._reasons:
-            await self._source.resume()
+        if self._reasons:
+            return False
+        await self._source.resume()
+        return True

@@ -72,8 +72,8 @@ class HoldLimit(Generic[R]):
         await self._writer.rewrite_witness(gone=lambda: False)
         if held is not None and self._quarantine.is_out_of_credit:
             await self._until_taken(held)
-        log.info("Consuming again", data_type=self._metrics.kind)
-        await self._absence.end()
+        if await self._absence.end():
+            log.info("Consuming again", data_type=self._metrics.kind)
         self._metrics.handed_back(False)
         self._quarantine.handed_back(False)
 

@@ -168,7 +168,7 @@ class Pipeline(Generic[R]):
         else:
             self._source.settle([letter.delivery])
             self._metrics.dead_lettered(letter.reason)
-            self._progress.add({letter.delivery.load or UNKNOWN: numbers_of_letter(letter)})
+            self._progress.add({letter.delivery.load or UNKNOWN: _numbers_of(letter)})
         self._batcher.recheck()  # a barrier may have waited for just this one
 
     async def _drain_refused(self) -> None:
@@ -186,7 +186,7 @@ def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
         task.cancel()
 
 
-def numbers_of_letter(letter: DeadLetter) -> Numbers:
+def _numbers_of(letter: DeadLetter) -> Numbers:
     """What a dead letter adds to the ledger: the error's class and code, because its text may show the record."""
     refusal = letter.refusal
     what = " ".join(part for part in (letter.reason, refusal.error_class, refusal.code) if part)

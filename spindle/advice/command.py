@@ -95,7 +95,8 @@ def show(found: Sequence[Advice], console: Console, *, seconds: float) -> None:
     for advice in found:
         say(f"{advice.service}, {seconds:.0f} s: {advice.verdict}", "yellow" if advice.findings else "bold")
         for finding in advice.findings:
-            say(f"  {finding.sentence}")
+            if finding.sentence not in advice.verdict:
+                say(f"  {finding.sentence}")
             say(f"    shown by    {_listed(finding.evidence)}")
             if finding.against:
                 say(f"    looked at   {_listed(finding.against)}")

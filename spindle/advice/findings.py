@@ -37,6 +37,9 @@ HALF_EMPTY = 0.5
 LATE = 0.5
 """Seconds that an event loop may be late."""
 
+LONG = 20.0
+"""Seconds without a single record settled that no healthy store needs for a transaction."""
+
 BATCHES_WAITING = 4
 """Full batches that have to wait for something to be a backlog: what is less, a service has in hand anyway."""
 
@@ -48,6 +51,7 @@ class Limit(StrEnum):
 
     STORE_AWAY = "store_away"
     STOPPED = "stopped"
+    STANDSTILL = "standstill"
     BROKER_ALARM = "broker_alarm"
     RETRIES = "retries"
     DEAD_LETTERS = "dead_letters"
@@ -110,6 +114,8 @@ def advise(service: Service, meters: Meters | None) -> Advice:
 
 def _advise(service: Service, meters: Meters) -> Advice:
     trouble = list(_trouble(meters))
+    if not trouble and not meters.records and meters.seconds >= LONG and _is_behind(meters):
+        trouble = [_standstill(meters)]
     if meters.records < ENOUGH:
         return _of_little(meters, trouble)
     found = [*trouble, *_of_records(meters)]
@@ -198,6 +204,23 @@ def _trouble(meters: Meters) -> Iterator[Finding]:
             f"see which they are (conflicts, time limits, refusals) on the board, or in the log of {service}",
             gain=meters.rate * meters.failing / max(0.01, meters.writing - meters.failing),
         )
+
+
+def _standstill(meters: Meters) -> Finding:
+    """Records wait, and not one was settled: transactions under way say whether it is the store."""
+    hangs = meters.in_use > 0
+    where = f"{meters.in_use:.0f} of its transactions are under way" if hangs else "no transaction is under way"
+    return Finding(
+        Limit.STANDSTILL,
+        f"nothing was settled in {meters.seconds:.0f} s although records wait: {where}",
+        1.0,
+        (Evidence("connections to the store in use", meters.in_use, 1.0),),
+        (),
+        f"see what {meters.store} waits for: locks, its disk, another client"
+        if hangs
+        else "`spindle status` says what is held, and the log what it waits for",
+        unseen=f"what {meters.store} waits for" if hangs else "",
+    )
 
 
 def _of_records(meters: Meters) -> Iterator[Finding]:

@@ -50,6 +50,8 @@ class Meters:
     """How full batches were; None if there was none."""
     by_bytes: float
     """Share of the batches that their bytes have closed."""
+    in_use: float
+    """Connections to the store in use at the last look: transactions under way."""
     away: float
     """Share of the looks at which the store was held to be unavailable."""
     blocked: float
@@ -109,6 +111,7 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         lag=max(_lag(state) for state in states),
         fill=window.moved("spindle_batch_size_records_sum") / room if room else None,
         by_bytes=window.moved("spindle_batch_size_records_count", trigger="bytes") / batches if batches else 0.0,
+        in_use=sum(after[address].sum("spindle_pool_in_use_connections") for address in lasting),
         away=sum(state.breaker_open for state in states) / len(states),
         blocked=sum(bool(look.picture.broker.alarms) for look in looks) / len(looks),
         stopped={kind.kind: kind.flags[0] for kind in last.kinds if kind.flags},

@@ -279,6 +279,28 @@ async def test_a_blocked_broker_holds_the_letters_and_is_said_to(own_rabbitmq: O
     ]
 
 
+async def test_what_expires_while_the_broker_blocks_is_not_kept(own_rabbitmq: OwnRabbitMQ) -> None:
+    """Fault 29. Each hand-back brings the same bodies again."""
+    names = new_names()
+    async with peer_of(own_rabbitmq.url) as peer:
+        await declare(peer.connection, names, SERVICE, KIND)
+    await memory_alarm(own_rabbitmq, on=True)
+    try:
+        async with publishing(own_rabbitmq.url, names) as desk:
+            desk.publisher.put(letters(10))  # one portion may lie in the socket already
+            await until(lambda: desk.publisher.blocked)
+            for number in range(1, 6):
+                epoch = Epoch(number)
+                desk.publisher.put(letters(100, epoch=epoch, first=100 * number))
+                epoch.ended = True
+            desk.publisher.put(letters(1, first=1000))
+
+            await until(lambda: len(desk.expired) == 500)
+            assert desk.publisher.unconfirmed <= 11
+    finally:
+        await memory_alarm(own_rabbitmq, on=False)
+
+
 async def test_it_can_be_cancelled_while_the_broker_blocks(own_rabbitmq: OwnRabbitMQ) -> None:
     """Fault 46."""
     names = new_names()

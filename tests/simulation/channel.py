@@ -180,6 +180,8 @@ class ModelChannel:
         self.outstanding.update({tag: (message, now) for tag, message, _ in burst})
         self.connection.life.tally["received"] += len(burst)
         self.connection.checks.received(len(burst), len(self.outstanding))
+        if not self.was_disturbed:
+            self.connection.checks.consumed(burst[0][1].kind)
         if self.connection.wire is not None:
             self.connection.wire.arrive(burst, now)
             return

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.simulation.store import ModelStore
     from tests.simulation.story import Setup
 
+OBEDIENCE = 45.0
+"""Seconds after which a pause must be obeyed: a look comes every three, behind what hung for twenty with the store."""
 WINDOW = 10.0
 """Seconds over which the attempts on a store that is away are counted."""
 
@@ -45,6 +47,10 @@ class Checks:
         self._prefetch, self._size, self._max_bytes = setup.prefetch, setup.size, setup.max_bytes
         self._is_ordered = setup.is_ordered
         self._failures: list[float] = []
+        self._turned_at = 0.0
+        self._paused: dict[str, float] = {}
+        """Since when each kind has been paused, and the store has been well."""
+        self._resumed: dict[str, float] = {}
         # Each process probes once a second or so. Before, each slot meets up to six conflicts, and each suspect one.
         slots = setup.writers * setup.kinds
         self._most_failures = setup.replicas * (40 + 10 * slots + 2 * setup.prefetch * setup.kinds)
@@ -74,6 +80,12 @@ class Checks:
             self.tell(f"broker gives out {burst}, {outstanding} are unanswered")
         if outstanding > self._prefetch:
             self.violate(f"{outstanding} deliveries unanswered, the prefetch is {self._prefetch}")
+
+    def consumed(self, kind: str) -> None:
+        """Deliveries of a kind have arrived over a channel to which nothing has happened."""
+        since = self._paused.get(kind) if self.store.is_well else None
+        if since is not None and (seconds := asyncio.get_running_loop().time() - since) > OBEDIENCE:
+            self.violate(f"{kind} has been paused for {seconds:g} s, and is consumed")
 
     def remembered(self, entries: int) -> None:
         """A channel's consumer holds so many entries, of deliveries, tags and acknowledgements together."""
@@ -141,6 +153,27 @@ class Checks:
 
     def _numbers(self, kind: str, records: Sequence[Record]) -> list[str]:
         return [str(self.published.of(kind, record.body).number) for record in records]
+
+    def paused(self, kind: str) -> None:
+        """An operator has paused a kind."""
+        self._paused[kind] = asyncio.get_running_loop().time()
+
+    def resumed(self, kind: str) -> None:
+        """An operator has it go on."""
+        if self._paused.pop(kind, None) is not None:
+            self._resumed[kind] = asyncio.get_running_loop().time()
+
+    def may_be_paused(self, kind: str) -> bool:
+        """Whether a process may have read that a kind is paused, and not yet that it is no longer."""
+        since = self._resumed.get(kind)
+        return kind in self._paused or (
+            since is not None and asyncio.get_running_loop().time() < max(since, self._turned_at) + OBEDIENCE
+        )
+
+    def turned(self) -> None:
+        """Something else is the matter with the store: whoever looks may have to wait, for as long again."""
+        self._turned_at = asyncio.get_running_loop().time()
+        self._paused = dict.fromkeys(self._paused, self._turned_at)
 
     def calm(self) -> None:
         """The store has changed, or a process has begun: count failures again."""

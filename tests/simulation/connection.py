@@ -102,7 +102,10 @@ class ModelConnection:
             return
         now = self._loop.time()
         oldest = min(since for _, since in channel.outstanding.values())
-        has_reason = self._was_full or self._may_widen(channel, now)
+        message, _ = next(iter(channel.outstanding.values()))
+        has_reason = (
+            self._was_full or self._may_widen(channel, now) or self.life.world.checks.may_be_paused(message.kind)
+        )
         if not has_reason and now < oldest + self.life.settings.hold_limit - 0.001:
             self.checks.violate(f"{len(channel.outstanding)} deliveries handed back after {now - oldest:.1f} s")
 

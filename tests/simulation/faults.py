@@ -1,8 +1,10 @@
 """What the steps of a story do to the world."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from common.loads import Pause
 from tests.simulation.confirming import Confirms
 from tests.simulation.connection import HEARTBEAT
 from tests.simulation.messages import Message
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from tests.simulation.channel import ModelChannel
     from tests.simulation.connection import ModelConnection
     from tests.simulation.world import World
+
+_SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Faults:
@@ -96,6 +100,16 @@ class Faults:
         for connection in list(self._world.broker.connections):
             if any(channel.published for channel in connection.channels):
                 connection.lose("connection reset")
+
+    # The operator
+
+    async def pause(self, kind: str) -> None:
+        self._world.store.paused[kind] = Pause(kind=kind, since=_SOME_DAY, by="operator")
+        self._world.checks.paused(kind)
+
+    async def resume(self, kind: str) -> None:
+        self._world.store.paused.pop(kind, None)
+        self._world.checks.resumed(kind)
 
     # Processes
 

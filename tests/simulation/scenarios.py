@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tests.simulation.drawing import PAUSES, Drawing
 from tests.simulation.queues import Version
-from tests.simulation.story import Setup, Step, Story
+from tests.simulation.story import KINDS, Setup, Step, Story
 
 SCENARIOS: dict[str, tuple[str, ...]] = {
     "broker": ("broker",),
@@ -35,7 +35,20 @@ def draw(seed: int) -> Story:
         ids=rng.choice((6, 30, 300)),
         loads=("20260101", "20260201") if not setup.is_ordered or rng.random() < 0.5 else (None,),
     )
-    return Story(seed, scenario, setup, tuple(_steps(drawing, scenario)))
+    steps = _steps(drawing, scenario)
+    return Story(seed, scenario, setup, tuple(_with_a_pause(steps, seed, setup)))
+
+
+def _with_a_pause(steps: list[Step], seed: int, setup: Setup) -> list[Step]:
+    """Now and then an operator pauses a kind, and has it go on later. By dice of its own: the story stays the same."""
+    rng = random.Random(f"pause {seed}")
+    if rng.random() > 0.15:
+        return steps
+    kind = rng.choice(KINDS[: setup.kinds])
+    begin = rng.randint(0, len(steps))
+    end = rng.randint(begin, len(steps))
+    waiting = Step("wait", (rng.choice((2.0, 10.0, 100.0)),))
+    return [*steps[:begin], Step("pause", (kind,)), *steps[begin:end], waiting, Step("resume", (kind,)), *steps[end:]]
 
 
 def _setup(rng: random.Random, scenario: str) -> Setup:

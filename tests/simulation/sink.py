@@ -62,7 +62,7 @@ class ModelLedger:
         await self._sink.transact([], lambda: self._store.announced.add(key))
 
     async def look(self) -> View:
-        return await self._sink.transact([], View)
+        return await self._sink.transact([], lambda: View(pause=self._store.paused.get(self._kind)))
 
 
 class ModelSink:

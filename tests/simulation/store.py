@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from common.errors import BatchTooLarge, RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
+from common.loads import Pause
 from common.outcomes import Outcome, Outcomes
 from common.progress import Note, Numbers, count, numbers_of
 from tests.simulation.messages import REFUSED, Fate, Published, Record
@@ -55,6 +56,13 @@ class ModelStore:
         self.noted: dict[str, Numbers] = {}
         """What the ledger says, by kind."""
         self.announced: set[tuple[str, str]] = set()
+        self.paused: dict[str, Pause] = {}
+        """By kind, what an operator has paused."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is the matter with it."""
+        return self.mood == Mood()
 
     async def transact(self, kind: str, records: Sequence[Record], act: Callable[[], T], *, forced: bool = False) -> T:
         """Run one transaction: late, or never, or without an answer. `forced`: it writes, whatever is stored."""

@@ -60,7 +60,7 @@ class Step:
             yield from (f"message {message.fate}" for message in self.values[0] if message.is_bad)
         elif self.name == "store":
             yield from (f"store {name}" + (f" {how}" if isinstance(how, str) else "") for name, how in _odd(self))
-        elif self.name not in ("wait", "unblock"):
+        elif self.name not in ("wait", "unblock", "resume"):
             yield self.name.replace("_", " ")
 
     def __str__(self) -> str:

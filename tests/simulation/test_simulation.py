@@ -52,5 +52,5 @@ FAULTS = {
     *("store away down", "store away alarm", "store away readonly", "store away hanging", "store conflicts"),
     *("store mute", "store latency", "store most", "store refusing certain", "store refusing odd"),
     *("lose channel", "lose connection", "cancel consumer", "time out", "stall", "restart broker"),
-    *("confirm", "block", "unroute", "lose letters", "stop", "kill"),
+    *("confirm", "block", "unroute", "lose letters", "stop", "kill", "pause"),
 }

@@ -73,6 +73,7 @@ class World:
         self.store.mood = mood
         self._moods += 1
         self.checks.calm()
+        self.checks.turned()
 
     def note_refused(self, life: Life) -> None:
         """A life hears a refusal; if everything is refused, it is misled until its credit is spent."""
@@ -97,6 +98,8 @@ class World:
         self.broker.confirming.unblock()
         self.broker.confirming.turn(Confirms.AT_ONCE)
         await faults.store({})
+        for kind in KINDS:
+            await faults.resume(kind)
         faults.let_go()
         await self._settle(faults)
         if checks.violation is not None:

@@ -79,6 +79,8 @@ class DeadLetterPublisher:
 
     def put(self, letters: Iterable[DeadLetter]) -> None:
         """Take letters for publishing. Those whose delivery expires before the confirm are dropped: they come again."""
+        if self._backlog and self._backlog[0].delivery.expired:  # a broker that blocks for hours takes none of them
+            self._drop_expired()
         self._backlog.extend(letters)
         self._condition.notify()
 

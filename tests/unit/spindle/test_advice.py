@@ -36,12 +36,13 @@ BUSY: Mapping[str, Any] = {
 def counters(service: Service, kinds: tuple[str, ...], **moved: float) -> Samples:
     """A process's answer; what is not said is 0."""
     of = dict.fromkeys(("new", "unchanged", "dead", "batches", "by_bytes", "size", "room", "stored", "failed"), 0.0)
-    of |= {"lag": 0.01, "breaker": 0.0, "began": 5.0, "cpu": 0.0, "paused": 0.0} | moved
+    of |= {"lag": 0.01, "breaker": 0.0, "began": 5.0, "cpu": 0.0, "paused": 0.0, "in_use": 0.0} | moved
     outcomes = {"new": of["new"], "unchanged": of["unchanged"], "dead_lettered": of["dead"]}
     lines = [
         f"process_cpu_seconds_total {of['cpu'] + 3}",
         f"process_start_time_seconds {of['began']}",
         f'spindle_event_loop_lag_seconds{{service="{service}"}} {of["lag"]}',
+        f'spindle_pool_in_use_connections{{service="{service}"}} {of["in_use"]}',
         f'spindle_store_breaker_open{{service="{service}",store="A store"}} {of["breaker"]}',
     ]
     for kind in kinds:
@@ -160,6 +161,14 @@ def test_too_few_records_are_no_ground_for_a_judgement() -> None:
     assert "--seconds" in found.verdict
 
 
+@pytest.mark.parametrize(("in_use", "words"), [(2, "2 of its transactions are under way"), (0, "no transaction is")])
+def test_records_that_wait_while_none_is_settled_are_a_standstill(in_use: int, words: str) -> None:
+    found = advice(in_use=in_use)
+
+    assert (found.judged, limits(found)) == (True, [Limit.STANDSTILL])
+    assert words in found.verdict
+
+
 def test_too_few_records_because_the_store_is_away_are_the_stores() -> None:
     assert limits(advice(new=10, breaker=1.0)) == [Limit.STORE_AWAY]
 
@@ -195,7 +204,7 @@ def test_it_is_told_to_people_and_to_programs() -> None:
     show(found, Console(file=screen, width=200), seconds=SECONDS)
     told = json.loads(json.dumps(as_data(found, seconds=SECONDS)))
 
-    assert "A store is the limit: the writers spend 95% of their time" in screen.getvalue()
+    assert screen.getvalue().count("A store is the limit: the writers spend 95% of their time") == 1
     assert "not the limit: CPU seconds per second of the busiest replica 0.40 (bound 0.7)" in screen.getvalue()
     assert told["services"]["tableinator"]["findings"][0]["limit"] == "store"
     assert told["services"]["graphinator"]["findings"] == []
