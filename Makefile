@@ -44,11 +44,11 @@ dashboards: $(VENV)/.ready ## write dashboards and alert rules anew from the pac
 docs: $(VENV)/.ready ## write docs/configuration.md from the settings models and .env.example
 	$(BIN)/python -m spindle.reference >docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
 
-bench: $(VENV)/.ready ## measure everything beside what it replaces: 15 minutes, build/bench.json (BENCH_ARGS=…)
+bench: $(VENV)/.ready ## measure everything beside what it replaces: half an hour, build/bench.json (BENCH_ARGS=…)
 	-$(BIN)/python -m devstack install </dev/null
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
-bench-quick: $(VENV)/.ready ## the same with few records, in two minutes
+bench-quick: $(VENV)/.ready ## the same with few records, in some minutes
 	-$(BIN)/python -m devstack install </dev/null
 	$(BIN)/python -m bench --quick $(BENCH_ARGS)
 

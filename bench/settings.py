@@ -43,7 +43,7 @@ def parse(
 ) -> Settings:
     """Read the command line; ends the program with exit code 2 if it can't be understood."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
-    parser.add_argument("--quick", action="store_true", help="two minutes: few records, only what a figure is made of")
+    parser.add_argument("--quick", action="store_true", help="some minutes: few records, only what a figure is made of")
     parser.add_argument(
         "--rounds", type=_positive, metavar="N", help="of the tables (default 5, quick 2); others fewer"
     )
