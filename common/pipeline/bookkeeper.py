@@ -41,7 +41,7 @@ LARGEST = 2**63 - 1
 
 
 class Bookkeeper(Generic[R]):
-    """One kind's."""
+    """The book of one kind."""
 
     def __init__(
         self,
