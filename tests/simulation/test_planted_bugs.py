@@ -17,7 +17,6 @@ from common.batching.stream import Stream
 from common.dead_letters import DeadLetter
 from common.errors import RecordsRefused, Refusal
 from common.outcomes import Outcomes
-from common.pipeline.absence import Absence
 from common.pipeline.bookkeeper import Bookkeeper
 from common.pipeline.writers import Writers
 from common.rabbitmq import topology
@@ -186,16 +185,6 @@ def acknowledged_remembered(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AckLedger, "take", take)
 
 
-def pause_ends_with_the_hold_limit(patch: pytest.MonkeyPatch) -> None:
-    """Whoever has the source go away has it consume again, whatever the other one wants."""
-
-    async def end(self: Any) -> bool:
-        await self._source.resume()
-        return True
-
-    patch.setattr(Absence, "end", end)
-
-
 def pause_read_and_not_obeyed(patch: pytest.MonkeyPatch) -> None:
     """Reads that a kind is paused, shows it, and consumes all the same."""
 
@@ -229,7 +218,6 @@ def header_no_larger_than_a_frame(patch: pytest.MonkeyPatch) -> None:
         (widened_at_once, "handed back after"),
         (acknowledged_remembered, "entries remembered of a channel"),
         (header_no_larger_than_a_frame, "not everything is settled"),
-        (pause_ends_with_the_hold_limit, "paused for"),
         (pause_read_and_not_obeyed, "paused for"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
