@@ -6,7 +6,7 @@ PostgreSQL speaks TLS itself. In front of Neo4j stands somebody who takes TLS of
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from graphinator.store import open_store as open_graph
 from tableinator.ops.doctor import check_tables
 from tableinator.store import open_store as open_tables
 from tests.integration import graphs, tables
+from tests.integration.test_names import NAME, SILENT, Name
 from tests.logged import setting
 from tests.servers.native import OwnPostgres
 from tests.servers.servers import Neo4j
@@ -166,6 +167,19 @@ async def test_the_graph_is_written_over_tls_and_a_certificate_is_shown(
         await store.sink("artists").write([graphs.record("artists", "tls-1", name="over TLS")])
 
     assert await graphs.fetch(neo4j, "MATCH (a:Artist {id: 'tls-1'}) DETACH DELETE a RETURN count(*)") == [[1]]
+
+
+async def test_another_address_of_neo4js_name_is_greeted_over_tls(
+    neo4j: Neo4j, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 89."""
+    server = (certificates.server, certificates.server_key)
+    with ExitStack() as stack:
+        async with tls_before(neo4j, *server) as port, asyncio.timeout(30.0):
+            Name(stack, monkeypatch).begins_with(SILENT, port)
+            there = graphs.settings(neo4j, uri=f"bolt://{NAME}:{port}", tls=True, tls_verify=False, connect_timeout=6.0)
+            async with open_graph(there) as store:
+                assert store.pool_in_use() == 0  # it was prepared, which takes a connection
 
 
 async def test_what_is_wrong_with_tls_to_neo4j_is_said(neo4j: Neo4j, certificates: Certificates) -> None:
