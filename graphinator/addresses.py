@@ -21,7 +21,7 @@ from common.network.reaching import addresses_of
 
 _HANDSHAKE: Final = bytes.fromhex("6060B017 00080805 00020404 00000104 00000003")
 """Bolt's first bytes, and four ranges of versions from 5.8 down to 3. Any server answers with four bytes: one of
-these, or zeros (Bolt's specification, "Handshake")."""
+these, or zeros, so that the first is a zero (Bolt's specification, "Handshake")."""
 
 
 def resolver(*, timeout: float, tls: ssl.SSLContext | bool) -> Callable[[Address], Awaitable[list[Address]]]:
@@ -60,7 +60,8 @@ async def _greet(place: Place, *, name: str, context: ssl.SSLContext | None) -> 
     reader, writer = await asyncio.open_connection(*place, ssl=context, server_hostname=name if context else None)
     try:
         writer.write(_HANDSHAKE)
-        await reader.readexactly(4)
+        if (await reader.readexactly(4))[0]:
+            raise ConnectionError("It speaks something else.")
     except EOFError as error:
         raise ConnectionError("It hung up.") from error
     finally:

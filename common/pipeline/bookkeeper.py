@@ -56,7 +56,7 @@ class Bookkeeper(Generic[R]):
         self._ledger, self._writer, self._source, self._batcher = ledger, writer, source, batcher
         self._metrics, self._absence = metrics, absence
         self._barriers: list[Barrier] = []
-        self._announcing = asyncio.Lock()
+        self._announcing, self._noting = asyncio.Lock(), asyncio.Lock()
         self._refusal = ""
         self._asked = asyncio.Event()
         self.pause: Pause | None = None
@@ -105,8 +105,9 @@ class Bookkeeper(Generic[R]):
     async def finish(self) -> None:
         """Write everything that waits, if the store takes it."""
         await self._announce()
-        if self._ledger.progress.waits:
-            await self._ask(self._ledger.note)
+        async with self._noting:  # a drain waits for the note that is under way: it has the numbers
+            if self._ledger.progress.waits:
+                await self._ask(self._ledger.note)
 
     async def _announce(self) -> None:
         async with self._announcing:

@@ -29,7 +29,7 @@ from common.storing.store_writer import StoreWriter
 from common.telemetry.metrics import KindMetrics
 
 DRAIN_REFUSED = 2.0  # seconds that a drain waits for what was refused: a write under way, and confirms
-DRAIN_LEDGER = 0.5  # seconds that it has then for the ledger, whatever the broker does
+DRAIN_LEDGER = 0.5  # seconds that the ledger has then at the least, whatever the broker does
 
 
 class Pipeline(Generic[R]):
@@ -172,12 +172,14 @@ class Pipeline(Generic[R]):
         self._batcher.recheck()  # a barrier may have waited for just this one
 
     async def _drain_refused(self) -> None:
+        now = asyncio.get_running_loop().time
+        end = now() + DRAIN_REFUSED
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_REFUSED):
+            async with asyncio.timeout_at(end):
                 await self._writer.finish()
                 await self._dead_letters.drained()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_LEDGER):
+            async with asyncio.timeout_at(max(end, now() + DRAIN_LEDGER)):
                 await self.bookkeeper.finish()
 
 

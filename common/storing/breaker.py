@@ -69,9 +69,7 @@ class Breaker:
         self._unheard = 0  # of those who waited when the half-open phase began
         self._kept = 0  # writes that were begun and not answered: batches, as a rule
         self._trouble = Trouble(log.bind(store=store, **self._at), lambda: {"batches_kept": self._kept})
-        self._is_doubted = (
-            False  # a write has failed after a probe was answered: now only a commit says that it is over
-        )
+        self._is_doubted = False  # a write has failed after a probe was answered: closing alone does not say it is over
         self._is_away = False  # in this trouble, something else than conflicts was the matter
         self._probe: Probe
         self._is_probe_made_up = False  # whether a writer that waits has a better one
@@ -158,6 +156,8 @@ class Breaker:
         """
         self._waiting += 1
         try:
+            if self._phase is _Phase.HALF_OPEN:
+                await asyncio.sleep(0)  # those who were told before go first
             while self._phase is _Phase.OPEN or self._trial is not None:
                 if self._is_stopping or gone():
                     raise Released

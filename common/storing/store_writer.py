@@ -207,7 +207,8 @@ class StoreWriter(Generic[R]):
     ) -> T:
         """Attempt a transaction until the store answers; while it is away, the breaker probes with the record.
 
-        `has_written` tells of an answer whether it changed the store; without it, the transaction is rolled back.
+        `has_written` tells of an answer whether it changed the store, now or by a commit whose answer was lost. Without
+        it, the transaction is rolled back.
         """
         answers: list[T] = []
         proves = has_written is not None

@@ -114,7 +114,7 @@ def advise(service: Service, meters: Meters | None) -> Advice:
 
 def _advise(service: Service, meters: Meters) -> Advice:
     trouble = list(_trouble(meters))
-    if not trouble and not meters.records and meters.seconds >= LONG and _is_behind(meters):
+    if not trouble and not meters.records and meters.seconds >= LONG and meters.backlog and _is_behind(meters):
         trouble = [_standstill(meters)]
     if meters.records < ENOUGH:
         return _of_little(meters, trouble)

@@ -510,6 +510,29 @@ async def test_what_can_not_be_used_later_is_waited_out(harness: RabbitHarness) 
         await until(lambda: source.connected)
 
 
+async def test_what_is_away_from_the_start_is_connected_once_and_waited_out_later(slow_harness: RabbitHarness) -> None:
+    """Fault 98. As what had been consumed before: a broker that is away is tried again, and a refusal ends nothing."""
+    harness, source = slow_harness, slow_harness.make()
+    harness.proxy.cut()
+    await source.hand_back()
+    async with asyncio.timeout(4 * PATIENCE), asyncio.TaskGroup() as tasks:
+        tasks.create_task(source.run())
+        await asyncio.sleep(0.5)
+        harness.proxy.mend()
+        while await harness.peer.ready(harness.queue) is None:  # not declared yet
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # the connection is closed again
+
+        await harness.peer.delete_queue(harness.queue)
+        await harness.peer.declare_queue(harness.queue, durable=False)
+        await source.resume()
+        await asyncio.sleep(0.5)
+        assert not source.connected
+        await harness.peer.delete_queue(harness.queue)
+        await until(lambda: source.connected)
+        await source.close()
+
+
 async def test_fifty_flaps_leave_nothing_behind(slow_harness: RabbitHarness) -> None:
     """Fault 43."""
     slow_harness.waits = Waits(steady=0.0)  # else the waits between reconnects grow to 2 s

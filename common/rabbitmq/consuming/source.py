@@ -78,6 +78,7 @@ class RabbitSource:
         self._condition = Condition()
         self._subscription: Subscription | None = None
         self._epochs = 0
+        self._has_been_idle = False  # connected, and wanted for nothing: the broker can be used
         self._lost = False
         self._reconnecting = Reconnecting(steady=waits.steady)
         self._trouble = Trouble(self._log)
@@ -170,11 +171,12 @@ class RabbitSource:
                 self._trouble.say(event, str(error))
                 await self._wait(self._reconnecting.delay())
             except StartRefused as error:
-                if not self._epochs:
+                if not (self._epochs or self._has_been_idle):
                     raise
                 self._trouble.say("Broker can't be used", str(error), level="error")
                 await self._wait(self._reconnecting.delay())
-            await self._condition.until(lambda: self._is_stopped or not self._is_away)
+            else:
+                await self._condition.until(lambda: self._is_stopped or not self._is_away)
         self._trouble.leave()
         self._is_drained = True
         self._condition.notify()
@@ -190,6 +192,7 @@ class RabbitSource:
             self._note(declared.differences)
             if self._is_idle:  # what is consumed for a moment comes again, each time one redelivery nearer to its limit
                 self._trouble.over("Connected again")
+                self._has_been_idle = True
                 return
             subscription = await self._begin(connection, declared.queue_type)
             self._trouble.over("Connected again")

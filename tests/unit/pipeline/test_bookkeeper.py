@@ -255,15 +255,15 @@ async def test_a_pause_that_begins_and_ends_while_the_hold_limit_keeps_the_kind_
 @in_virtual_time
 async def test_a_hold_limit_that_ends_within_a_pause_consumes_nothing() -> None:
     line = Line(size=100, hold_limit=60)
-    line.sink.fail = lambda _: StoreUnavailable("away")
-    line.source.put(body(1), load=LOAD)
+    line.sink.fail = lambda _: RecordsRefused(Refusal("Model", "1", "no"), positions=None, certain=True)
+    line.source.put(*(body(number) for number in range(150)), load=LOAD)
 
     async with line.running():
         await line.until(lambda: line.source.away)
         line.sink.ledger.pause = PAUSE
-        line.sink.fail = lambda _: None
         await line.until(lambda: line.pipeline.bookkeeper.pause is PAUSE, within=2 * INTERVAL)
-        await asyncio.sleep(100)
+        line.sink.fail = lambda _: None
+        await line.until(lambda: line.metric("spindle_handed_back") == 0)
         assert line.source.away
         line.sink.ledger.pause = None
         await line.until(line.settled)

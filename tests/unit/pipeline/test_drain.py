@@ -175,3 +175,17 @@ async def test_a_drain_writes_the_numbers_for_the_ledger_whatever_the_broker_doe
         await line.until(lambda: line.outcome("unchanged") == 3)
 
     assert line.sink.ledger.totals("20260301").unchanged == 3
+
+
+@in_virtual_time
+async def test_a_drain_leaves_a_slow_store_time_for_the_ledger() -> None:
+    line = Line()
+    line.source.put(*bodies(1, 2, 3), load="20260301")
+    async with line.running():
+        await line.until(lambda: len(line.sink.rows) == 3)
+        line.source.put(*bodies(1, 2, 3), load="20260301")
+        await line.until(lambda: line.outcome("unchanged") == 3)
+        line.sink.ledger.gate.clear()
+        asyncio.get_running_loop().call_later(0.8, line.sink.ledger.gate.set)
+
+    assert line.sink.ledger.totals("20260301").unchanged == 3

@@ -16,7 +16,7 @@ from spindle.advice.findings import ENOUGH, Advice, Limit, advise
 from spindle.advice.meters import Look, meters_of
 from spindle.status.broker import BrokerState, QueueState
 from spindle.status.replicas import Replica
-from spindle.status.snapshot import paint
+from spindle.status.snapshot import ServiceState, paint
 
 NAMES = Names()
 TABLE, GRAPH = Service.TABLEINATOR, Service.GRAPHINATOR
@@ -167,6 +167,20 @@ def test_records_that_wait_while_none_is_settled_are_a_standstill(in_use: int, w
 
     assert (found.judged, limits(found)) == (True, [Limit.STANDSTILL])
     assert words in found.verdict
+
+
+def test_that_records_wait_is_not_said_if_nobody_could_see_it() -> None:
+    moments = [look(at, TABLE, ("releases",), waiting=0) for at in (0.0, SECONDS)]
+    blind = [
+        replace(each, picture=replace(each.picture, services=tuple(_blind(state) for state in each.picture.services)))
+        for each in moments
+    ]
+
+    assert advise(TABLE, meters_of(blind, TABLE)).judged is False
+
+
+def _blind(state: ServiceState) -> ServiceState:
+    return replace(state, kinds=tuple(replace(kind, ready=None) for kind in state.kinds))
 
 
 def test_too_few_records_because_the_store_is_away_are_the_stores() -> None:

@@ -532,3 +532,34 @@ async def test_where_nobody_has_anything_to_write_a_store_that_answers_reads_is_
         await asyncio.wait(reading)
 
         assert (most, breaker.is_open) == (3, False)
+
+
+@in_virtual_time
+async def test_readers_that_come_at_once_again_do_not_go_before_one_who_waits() -> None:
+    """Fault 96."""
+    async with running() as (breaker, store):
+        store.is_kind_to_probes, is_full = True, False
+
+        async def read() -> None:
+            while True:
+                async for each in breaker.attempts(store.probe, gone=never):
+                    with each:
+                        if not is_full:
+                            raise StoreUnavailable("away")
+                        await asyncio.sleep(0.01)
+                        each.has_written = False
+
+        store.probe_error = StoreUnavailable("away")
+        reading = [asyncio.create_task(read()) for _ in range(2)]
+        await asyncio.sleep(1)
+        task = writing(breaker, store, "a")  # the last in the line
+        await asyncio.sleep(1)
+        with capture_logs() as logs:
+            is_full, store.error, store.probe_error = True, StoreUnavailable("disk full"), None
+            await asyncio.sleep(60)
+
+        assert (breaker.episodes, [line for line in logs if line["event"] == "Store available again"]) == (1, [])
+        store.error = None
+        await task
+        for each in reading:
+            each.cancel()
