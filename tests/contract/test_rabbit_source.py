@@ -515,22 +515,24 @@ async def test_what_is_away_from_the_start_is_connected_once_and_waited_out_late
     harness, source = slow_harness, slow_harness.make()
     harness.proxy.cut()
     await source.hand_back()
-    async with asyncio.timeout(4 * PATIENCE), asyncio.TaskGroup() as tasks:
-        tasks.create_task(source.run())
-        await asyncio.sleep(0.5)
-        harness.proxy.mend()
-        while await harness.peer.ready(harness.queue) is None:  # not declared yet
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(0.5)  # the connection is closed again
+    with capture_logs() as lines:
 
-        await harness.peer.delete_queue(harness.queue)
-        await harness.peer.declare_queue(harness.queue, durable=False)
-        await source.resume()
-        await asyncio.sleep(0.5)
-        assert not source.connected
-        await harness.peer.delete_queue(harness.queue)
-        await until(lambda: source.connected)
-        await source.close()
+        async def said(event: str) -> None:
+            await until(lambda: event in [line["event"] for line in lines])
+
+        async with asyncio.timeout(4 * PATIENCE), asyncio.TaskGroup() as tasks:
+            tasks.create_task(source.run())
+            await said("Broker unavailable")
+            harness.proxy.mend()
+            await said("Connected again")
+
+            await harness.peer.delete_queue(harness.queue)
+            await harness.peer.declare_queue(harness.queue, durable=False)
+            await source.resume()
+            await said("Broker can't be used")
+            await harness.peer.delete_queue(harness.queue)
+            await until(lambda: source.connected)
+            await source.close()
 
 
 async def test_fifty_flaps_leave_nothing_behind(slow_harness: RabbitHarness) -> None:

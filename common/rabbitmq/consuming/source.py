@@ -78,7 +78,7 @@ class RabbitSource:
         self._condition = Condition()
         self._subscription: Subscription | None = None
         self._epochs = 0
-        self._has_been_idle = False  # connected, and wanted for nothing: the broker can be used
+        self._was_usable = False
         self._lost = False
         self._reconnecting = Reconnecting(steady=waits.steady)
         self._trouble = Trouble(self._log)
@@ -171,7 +171,7 @@ class RabbitSource:
                 self._trouble.say(event, str(error))
                 await self._wait(self._reconnecting.delay())
             except StartRefused as error:
-                if not (self._epochs or self._has_been_idle):
+                if not self._was_usable:
                     raise
                 self._trouble.say("Broker can't be used", str(error), level="error")
                 await self._wait(self._reconnecting.delay())
@@ -192,7 +192,7 @@ class RabbitSource:
             self._note(declared.differences)
             if self._is_idle:  # what is consumed for a moment comes again, each time one redelivery nearer to its limit
                 self._trouble.over("Connected again")
-                self._has_been_idle = True
+                self._was_usable = True
                 return
             subscription = await self._begin(connection, declared.queue_type)
             self._trouble.over("Connected again")
@@ -245,7 +245,7 @@ class RabbitSource:
         self._subscription = subscription
         if self._lost:
             self._metrics.reconnected()
-        self._epochs, self._lost = subscription.epoch.number, True
+        self._epochs, self._lost, self._was_usable = subscription.epoch.number, True, True
         self._log.info("Consuming", queue=self._names.queue(self._service, self._kind))
         self._condition.notify()
         if self._prefetch.is_narrow:  # at that moment nothing may be settled that would have somebody look

@@ -234,34 +234,41 @@ def test_what_a_control_message_announces(
         assert file is ... or found.file == file
 
 
-@in_virtual_time
-async def test_a_pause_that_begins_and_ends_while_the_hold_limit_keeps_the_kind_away_is_obeyed_at_once() -> None:
-    """Fault 99."""
+def refusing_everything() -> Line:
+    """As much as there is credit for, and more: after a minute the hold limit hands it back."""
     line = Line(size=100, hold_limit=60)
     line.sink.fail = lambda _: RecordsRefused(Refusal("Model", "1", "no"), positions=None, certain=True)
     line.source.put(*(body(number) for number in range(150)), load=LOAD)
+    return line
+
+
+async def obeyed(line: Line, pause: Pause | None) -> None:
+    """Pause or resume, and wait until the pipeline knows."""
+    line.sink.ledger.pause = pause
+    await line.until(lambda: line.pipeline.bookkeeper.pause is pause, within=2 * INTERVAL)
+
+
+@in_virtual_time
+async def test_a_pause_that_begins_and_ends_while_the_hold_limit_keeps_the_kind_away_is_obeyed_at_once() -> None:
+    """Fault 99."""
+    line = refusing_everything()
 
     async with line.running():
         await line.until(lambda: line.source.away)
-        for pause in (PAUSE, None):
-            line.sink.ledger.pause = pause
-            await line.until(lambda pause=pause: line.pipeline.bookkeeper.pause is pause, within=2 * INTERVAL)  # type: ignore[misc]
-            await asyncio.sleep(INTERVAL)
-            assert line.source.away
+        await obeyed(line, PAUSE)
+        await obeyed(line, None)
+        assert line.source.away
         line.sink.fail = lambda _: None
         await line.until(line.settled)
 
 
 @in_virtual_time
 async def test_a_hold_limit_that_ends_within_a_pause_consumes_nothing() -> None:
-    line = Line(size=100, hold_limit=60)
-    line.sink.fail = lambda _: RecordsRefused(Refusal("Model", "1", "no"), positions=None, certain=True)
-    line.source.put(*(body(number) for number in range(150)), load=LOAD)
+    line = refusing_everything()
 
     async with line.running():
         await line.until(lambda: line.source.away)
-        line.sink.ledger.pause = PAUSE
-        await line.until(lambda: line.pipeline.bookkeeper.pause is PAUSE, within=2 * INTERVAL)
+        await obeyed(line, PAUSE)
         line.sink.fail = lambda _: None
         await line.until(lambda: line.metric("spindle_handed_back") == 0)
         assert line.source.away
