@@ -33,10 +33,11 @@ check: $(VENV)/.ready ## ruff, mypy --strict, import-linter, dashboards and the 
 	$(BIN)/python -m monitoring --check
 	$(BIN)/python -m spindle.reference --check
 
+# Files in their order, in which the long ones come first: by number of tests the demo would begin as the last.
 # Without the servers (no root, no apt-get) the tests that need them say so, unless the environment names others.
 test: $(VENV)/.ready ## install the servers, run all tests on servers of their own (PYTEST_ARGS=…)
 	-$(BIN)/python -m devstack install </dev/null
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS) </dev/null
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) </dev/null
 
 dashboards: $(VENV)/.ready ## write dashboards and alert rules anew from the package monitoring
 	$(BIN)/python -m monitoring

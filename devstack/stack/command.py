@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.errors import StartRefused
 from devstack.stack import installing, status
+from devstack.stack.class_archive import make_class_archive
 from devstack.stack.files import default_home
 from devstack.stack.native import SERVERS, SERVICES, NativeStack
 from devstack.stopping import stop_on_sigterm
@@ -49,6 +50,7 @@ def _name(text: str) -> str:
 
 def _install(_arguments: argparse.Namespace) -> int:
     installing.install(SERVERS, _say)
+    make_class_archive(_say)
     return 0
 
 

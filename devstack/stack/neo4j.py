@@ -11,7 +11,7 @@ from pathlib import Path
 from common.errors import StartRefused
 from devstack.stack.files import write_private
 from devstack.stack.launching import Command, run_once
-from devstack.stack.maven import jars_folder, neo4j_version
+from devstack.stack.maven import cache_folder, jars_folder, neo4j_version
 from devstack.stack.ports import LOOPBACK, answer
 from devstack.stack.recipe import Place, StackFailed
 
@@ -48,6 +48,10 @@ class Neo4j:
     patience = 120.0
     stop_signal = signal.SIGTERM
 
+    def __init__(self, *, archive_to: Path | None = None) -> None:
+        """Have the JVM write an archive of its classes there when it ends, instead of reading the machine's."""
+        self._archive_to = archive_to
+
     def prepare(self, place: Place) -> None:
         """Write the configuration and, the first time, set the password; afterwards the data knows it."""
         for name in ("conf", "plugins", "run"):
@@ -63,7 +67,7 @@ class Neo4j:
         folder = place.folder
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
         argv = [find_java(), f"-Xms{HEAP}", f"-Xmx{HEAP}", "-XX:+UseG1GC", *opened, "-Dfile.encoding=UTF-8"]
-        argv += ["-cp", _classpath(place), _main_class()]
+        argv += [*self._classes(), "-cp", _classpath(place), _main_class()]
         argv += [f"--home-dir={folder}", f"--config-dir={folder / 'conf'}"]
         return [Command(name="neo4j", argv=argv, folder=folder, log=place.log("neo4j"))]
 
@@ -71,6 +75,11 @@ class Neo4j:
         """Tell whether Bolt agrees on a version; the port alone opens earlier."""
         agreed = answer(place.ports["bolt"], _HANDSHAKE, 4)
         return len(agreed) == 4 and agreed != bytes(4)
+
+    def _classes(self) -> list[str]:
+        if self._archive_to is not None:
+            return [f"-XX:ArchiveClassesAtExit={self._archive_to}"]
+        return [f"-XX:SharedArchiveFile={archive}"] if (archive := class_archive()).exists() else []
 
     def _set_password(self, place: Place) -> None:
         # In a file, because everybody on the machine can read a command line.
@@ -93,6 +102,11 @@ class Neo4j:
 def uri(place: Place) -> str:
     """Return the address for clients."""
     return f"bolt://{LOOPBACK}:{place.ports['bolt']}"
+
+
+def class_archive() -> Path:
+    """Return where the archive of Neo4j's classes is, or will be, for the Java that runs it. Raises: StartRefused."""
+    return cache_folder() / f"neo4j-{neo4j_version()}-java-{_version(find_java())}.jsa"
 
 
 def find_java() -> str:
@@ -118,12 +132,16 @@ def least_java() -> int:
 
 def java_version(java: str) -> int:
     """Return a Java's major version, 0 if it does not run."""
+    return int(re.split(r"\D", _version(java))[0])
+
+
+def _version(java: str) -> str:
     try:
         said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30.0, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    found = re.search(r'version "(\d+)', said.stderr)
-    return int(found.group(1)) if found else 0
+        return "0"
+    found = re.search(r'version "(\d[^"]*)"', said.stderr)
+    return found.group(1) if found else "0"
 
 
 def _is_5() -> bool:
@@ -142,4 +160,5 @@ def _javas() -> list[str]:
 
 
 def _classpath(place: Place) -> str:
-    return f"{place.folder}/plugins/*:{place.folder}/conf/*:{jars_folder()}/*"
+    # What all places share comes first: an archive of classes holds for a class path that begins like its own.
+    return f"{jars_folder()}/*:{place.folder}/plugins/*:{place.folder}/conf/*"

@@ -8,3 +8,4 @@ from tests.e2e.fixtures import (  # noqa: F401  (pytest finds them by the names 
     fresh_broker,
     services_of_a_test,
 )
+from tests.e2e.scene import scene_with_both_services  # noqa: F401

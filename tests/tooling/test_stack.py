@@ -18,7 +18,7 @@ import pytest
 from msgspec import structs
 from neo4j import GraphDatabase
 
-from devstack.stack import ports, processes
+from devstack.stack import neo4j, ports, processes
 from devstack.stack.member import Condition, Member
 from devstack.stack.native import SERVERS, SERVICES, NativeStack
 from devstack.stack.processes import ProcessRef, is_running
@@ -48,6 +48,14 @@ def stack(native_run: NativeRun) -> Iterator[NativeStack]:
     assert started.returncode == 0, started.stderr
     yield stack
     stack.kill()
+
+
+def test_neo4j_maps_the_archive_of_its_classes_where_there_is_one(stack: NativeStack) -> None:
+    server = stack.member("neo4j").process
+    assert server is not None
+    archive = neo4j.class_archive()
+
+    assert (str(archive) in Path(f"/proc/{server.pid}/maps").read_text()) == archive.exists()
 
 
 def test_a_second_up_starts_nothing_and_says_so(stack: NativeStack) -> None:
