@@ -159,13 +159,19 @@ TARGETS: Mapping[str, Target] = {
     "extractor_manifest": Target(
         "extractor with a manifest / without it", ratio_of("extractor_manifest", "extractor", "rate"), 0.97, 1.0
     ),
+    "extractor_delta": Target(
+        "releases of a dump read, the next month by `--since` (5% changed) / the whole dump",
+        ratio_of("extractor_delta", "extractor_manifest", "rate"),
+        2,
+        3,
+    ),
 }
 
 ARMS = frozenset(
     {"psql_text", "psql_binary", "tables_fast", "tables_bento", "tables_per_message", "tables_unchanged"}
     | {"tables_without_ledger", "tables_unchanged_without_ledger"}
     | {"graph_without_ledger", "graph_unchanged_without_ledger"}
-    | {"source_fast", "extractor", "extractor_manifest", "latency_tables_1000"}
+    | {"source_fast", "extractor", "extractor_manifest", "extractor_delta", "latency_tables_1000"}
     | {"graph_new", "graph_load_csv", "graph_new_few_edges", "graph_bento", "graph_per_record", "graph_unchanged"}
 )
 """The arms that figures are made of."""

@@ -155,7 +155,7 @@ async def _loaded(load: SyntheticLoad, stage: Stage, environment: Mapping[str, s
         processes.append(extractor)
         growing = {service: Growing(consumer, load.count) for service, consumer in consumers.items()}
         async with asyncio.timeout(_LIMIT):
-            while not all({each.look() for each in growing.values()}):
+            while sum(each.look() for each in growing.values()) < len(growing):
                 for process in processes:
                     if process.has_ended and (process is not extractor or process.exit_code):
                         raise RuntimeError(f"a process ended; its log says:\n{process.log[-2000:]}")
