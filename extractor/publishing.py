@@ -37,6 +37,14 @@ class Job:
     only_check: bool = False
     plan: Plan | None = None
     """How to make a manifest; None: there is none."""
+    program = "extractor"
+
+    async def do(self, tally: Tally, tell: "Tell") -> None:
+        """Do it. Raises: as `check_kind` and `publish_kind`."""
+        if self.only_check:
+            check_kind(self, tally, tell)
+        else:
+            await publish_kind(self, tally, tell)
 
 
 Tell = Callable[[str], None]

@@ -25,6 +25,9 @@ log = structlog.get_logger()
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at a queue's length."""
 
+_WATCH_INTERVAL = 5.0
+"""Seconds between two looks beside those: a queue that is deleted takes along the confirms that are waited for."""
+
 
 class QueueGone(SpindleError):
     """A queue that existed at the start does not exist any more: what was published since has not reached it."""
@@ -70,7 +73,10 @@ def share_of_backlog(settings: ExtractorSettings, load_kinds: Sequence[str]) -> 
 
 
 class Backlog:
-    """The required queues of one kind while it is published; an async context manager."""
+    """The required queues of one kind while it is published.
+
+    An async context manager, whose body is ended by QueueGone when one of them is deleted, whatever it waits for.
+    """
 
     def __init__(self, broker: BrokerSettings, queues: Sequence[str], *, limit: int, name: str) -> None:
         """`limit`: messages that may wait in all these queues together."""
@@ -78,14 +84,27 @@ class Backlog:
         self._stack = AsyncExitStack()
         self._connection: Connection | None = None
         self._looked = -CHECK_INTERVAL
+        self._asking = asyncio.Lock()
+        self._watcher: asyncio.Task[None] | None = None
+        self._problem: QueueGone | StartRefused | None = None
 
     async def __aenter__(self) -> Self:
+        body = asyncio.current_task()
+        assert body is not None  # noqa: S101 (for mypy: a coroutine that runs is run by a task)
+        self._watcher = asyncio.create_task(self._watch(body))
         return self
 
     async def __aexit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        assert self._watcher is not None  # noqa: S101 (for mypy: made on entering)
+        self._watcher.cancel()
+        await asyncio.wait([self._watcher])
         await self._stack.aclose()
+        body = asyncio.current_task()
+        if self._problem is not None and error_type is asyncio.CancelledError and body is not None:
+            body.uncancel()
+            raise self._problem
 
     async def wait_for_room(self, on_pause: Callable[[], None]) -> None:
         """Return at once if the last look was short ago; else look, and wait while too much waits in the queues.
@@ -112,6 +131,10 @@ class Backlog:
         """
         if not self._queues:
             return 0
+        async with self._asking:
+            return await self._length()
+
+    async def _length(self) -> int:
         try:
             if self._connection is None:
                 self._connection = await self._stack.enter_async_context(connected(self._broker, name=self._name))
@@ -123,6 +146,16 @@ class Backlog:
         if gone := [queue for queue, length in lengths.items() if length is None]:
             raise QueueGone(f"{', '.join(gone)} does not exist any more: the load has to be published again")
         return sum(length for length in lengths.values() if length is not None)
+
+    async def _watch(self, body: "asyncio.Task[object]") -> None:
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL)
+            try:
+                await self.length()
+            except (QueueGone, StartRefused) as problem:
+                self._problem = problem
+                body.cancel()
+                return
 
 
 async def _missing(settings: ExtractorSettings, kinds: Sequence[str]) -> list[str]:

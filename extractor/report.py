@@ -43,6 +43,8 @@ class KindReport:
     """Of what was read without publishing: not parsed, because another load had the same bytes."""
     no_manifest: str = ""
     """Why there is none, although one was asked for."""
+    sent: Mapping[str, int] = field(default_factory=dict)
+    """Confirmed messages by service, where each service's queue is given what is its own."""
 
     @property
     def rate(self) -> float:

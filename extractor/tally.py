@@ -23,6 +23,8 @@ class Tally:
     known: int = 0
     """Listed without being parsed, because another load had the same bytes."""
     body_bytes: int = 0
+    sent: dict[str, int] = field(default_factory=dict)
+    """Confirmed messages by service, where each service's queue is given what is its own."""
     refusal: str = ""
     """Why there is no manifest of it, although one was asked for."""
     skipped: Counter[SkipReason] = field(default_factory=Counter)

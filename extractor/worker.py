@@ -6,16 +6,18 @@ A process per kind, because reading and normalising is work for a whole core eac
 import asyncio
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Protocol
 
 import structlog
 
 from common.errors import SpindleError
 from common.telemetry import logs
-from extractor.publishing import Job, check_kind, publish_kind
+from extractor.loads import Load
 from extractor.report import Ending, KindReport
+from extractor.settings import ExtractorSettings
 from extractor.tally import Tally
 
 log = structlog.get_logger()
@@ -36,13 +38,36 @@ class Update:
     total: int
 
 
+class Work(Protocol):
+    """What a worker does of one kind; it is sent to another process."""
+
+    @property
+    def program(self) -> str:
+        """What the log calls whose work it is."""
+
+    @property
+    def kind(self) -> str:
+        """Of which kind."""
+
+    @property
+    def load(self) -> Load:
+        """Of which load."""
+
+    @property
+    def settings(self) -> ExtractorSettings:
+        """As the parent has them."""
+
+    async def do(self, tally: Tally, tell: Callable[[str], None]) -> None:
+        """Do it, and tell the state after every chunk. Raises: a SpindleError or OSError, which ends in the report."""
+
+
 class ParentGone(Exception):
     """Nobody listens any more: what is published now would never be announced."""
 
 
-def run_worker(job: Job, pipe: Connection) -> None:
+def run_worker(job: Work, pipe: Connection) -> None:
     """Do one job in a process of its own; exit 0 only if it is complete."""
-    logs.configure("extractor", level=job.settings.log_level, log_format=job.settings.log_format)
+    logs.configure(job.program, level=job.settings.log_level, log_format=job.settings.log_format)
     worker = _Worker(job, pipe)
     report = worker.run()
     try:
@@ -53,7 +78,7 @@ def run_worker(job: Job, pipe: Connection) -> None:
 
 
 class _Worker:
-    def __init__(self, job: Job, pipe: Connection) -> None:
+    def __init__(self, job: Work, pipe: Connection) -> None:
         self._job, self._pipe = job, pipe
         self._tally = Tally()
         self._begun = time.monotonic()
@@ -77,10 +102,7 @@ class _Worker:
         assert task is not None  # noqa: S101 (for mypy: a coroutine that runs is run by a task)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _stop, task)
         self._tell("starting")
-        if self._job.only_check:
-            check_kind(self._job, self._tally, self._tell)
-        else:
-            await publish_kind(self._job, self._tally, self._tell)
+        await self._job.do(self._tally, self._tell)
         self._told = 0.0  # the last word is never too much
         self._tell("done")
 
@@ -95,7 +117,7 @@ class _Worker:
         try:
             self._pipe.send(Update(self._job.kind, state, tally.published, skipped, tally.done, tally.total))
         except OSError as error:
-            raise ParentGone("the extractor's main process is gone") from error
+            raise ParentGone(f"the main process of {self._job.program} is gone") from error
 
     def _report(self, ending: Ending, failure: str = "") -> KindReport:
         tally = self._tally
@@ -113,6 +135,7 @@ class _Worker:
             resumed=tally.resumed,
             known=tally.known,
             no_manifest=tally.refusal,
+            sent=tally.sent,
         )
 
 

@@ -11,9 +11,8 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Self
 
-from extractor.publishing import Job
 from extractor.report import Ending, KindReport
-from extractor.worker import Update, run_worker
+from extractor.worker import Update, Work, run_worker
 
 _CLOSING_LIMIT = 5.0
 """Seconds in which a worker that was told to stop closes its connection; then it is killed."""
@@ -22,9 +21,9 @@ _CLOSING_LIMIT = 5.0
 class Crew:
     """A context manager: no worker outlives it."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Work]) -> None:
         self._jobs = jobs
-        self._workers: dict[Connection, tuple[Job, SpawnProcess]] = {}
+        self._workers: dict[Connection, tuple[Work, SpawnProcess]] = {}
         self._begun = 0.0
         self._heard: dict[Connection, Update] = {}
 
@@ -34,7 +33,9 @@ class Crew:
         context = multiprocessing.get_context("spawn")
         for job in self._jobs:
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=run_worker, args=(job, theirs), name=f"extractor-{job.kind}", daemon=True)
+            process = context.Process(
+                target=run_worker, args=(job, theirs), name=f"{job.program} {job.kind}", daemon=True
+            )
             _start(process)
             theirs.close()  # so that the pipe ends when the worker does
             self._workers[ours] = (job, process)
@@ -76,7 +77,7 @@ class Crew:
             self._heard[pipe] = said
         return said
 
-    def _obituary(self, job: Job, exit_code: int | None, last: Update | None) -> KindReport:
+    def _obituary(self, job: Work, exit_code: int | None, last: Update | None) -> KindReport:
         """The report of a worker that could make none: what it was last known to have done, and how it ended."""
         published = last.published if last else 0
         return KindReport(

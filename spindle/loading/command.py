@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import BrokerUnavailable, StartRefused
+from common.rabbitmq.publishing.publisher import PublishFailed
 from common.settings.environment import load as load_settings
 from common.telemetry import logs
 from extractor.arguments import seconds_argument
@@ -25,6 +26,7 @@ from extractor.manifest.reader import Manifest
 from extractor.progress import show_progress
 from extractor.publishing import publisher_of
 from extractor.queues import wait_for_queues
+from extractor.report import Ending, KindReport
 from extractor.run import make_manifests
 from extractor.settings import ExtractorSettings
 from spindle.checking.check import OnDone
@@ -32,11 +34,12 @@ from spindle.checking.command import STORES, Checks, following, told
 from spindle.checking.dead import SERVICES
 from spindle.checking.diff import Result
 from spindle.checking.manifests import ManifestSource, open_manifests
+from spindle.checking.repair import check_source
 from spindle.checking.report import lines
 from spindle.environments import add_stack_argument, environment_of
 from spindle.ledger.stores import ledgers_of
 from spindle.loading.plan import Part, as_data, objections, plan_of, plan_table
-from spindle.loading.publishing import STALLED, Wanted, publish_wanted, until_drained
+from spindle.loading.publishing import STALLED, Missing, publish_missing, until_drained
 from spindle.output import readers_may_leave, wide_console
 from spindle.removal.command import refused
 from spindle.removal.work import Removal
@@ -185,7 +188,7 @@ class Loading:
     async def publish(self, patience: float, *, waves: Sequence[Sequence[str]]) -> None:
         """Publish what differs, wait and check, up to three times again; a wave of kinds once the one before is clean.
 
-        Raises: as a check; PublishFailed, QueueGone, Truncated; StartRefused if a service is paused.
+        Raises: as a check; PublishFailed; StartRefused if a service is paused, or the dump is another one by now.
         """
         await self._refuse_paused()
         await wait_for_queues(self.settings, self.load.kinds, patience=patience)
@@ -204,8 +207,7 @@ class Loading:
         rounds = 0
         while rounds <= REPAIRS and not self.stuck:
             unclean = [source for source in sources if not self._is_clean(source.kind)]
-            for source in unclean:
-                await self._publish(source)
+            await self._publish(unclean)
             if not rounds:
                 await self._announce(sources, began, is_whole=is_last)
             if not unclean:
@@ -226,15 +228,27 @@ class Loading:
         if not self.refusals:
             self.removed = await removal.remove(facts, self.on_done)
 
-    async def _publish(self, source: ManifestSource) -> None:
-        kind = source.kind
-        wanted = Wanted([result for (each, _), result in self.results.items() if each == kind])
-        total = len(wanted)
-        sent = await publish_wanted(
-            self.load, source, wanted, self.settings, lambda done: self.on_done(f"{kind}: publishing", done, total)
-        )
+    async def _publish(self, sources: Sequence[ManifestSource]) -> None:
+        """Publish what each kind lacks, all kinds side by side. Raises: PublishFailed, once all have ended."""
+        jobs = []
+        for source in sources:
+            check_source(self.load, source.header)
+            of_kind = tuple(result for (kind, _), result in self.results.items() if kind == source.kind)
+            jobs.append(Missing(source.kind, self.load, self.settings, of_kind))
+        failures = []
+        for report in publish_missing(jobs, self.on_done):
+            if report is not None:
+                self._note(report)
+                if report.ending is not Ending.COMPLETE:
+                    failures.append(f"{report.kind}: {report.failure or report.ending}")
+            await asyncio.sleep(0)  # where Ctrl-C arrives: nothing else goes on in this process meanwhile
+        if failures:
+            raise PublishFailed("Not all of it was published: " + "; ".join(failures) + ". Run it again.")
+
+    def _note(self, report: KindReport) -> None:
         for store, service in SERVICES.items():
-            self.written[kind, store] = self.written.get((kind, store), 0) + sent.get(service, 0)
+            key = (report.kind, store)
+            self.written[key] = self.written.get(key, 0) + report.sent.get(service, 0)
 
     async def _settle(self, sources: Sequence[ManifestSource]) -> None:
         """Check when the queues are empty; again as long as it gets better, for services hold some for a moment."""

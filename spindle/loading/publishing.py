@@ -1,8 +1,9 @@
-"""Publish a kind once, to each service exactly what its store lacks, and wait until the queues are empty."""
+"""Publish each kind once, to each service exactly what its store lacks, and wait until the queues are empty."""
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from common.kinds import Service
 from common.rabbitmq.publishing.publisher import Outgoing, Publisher
@@ -10,13 +11,18 @@ from common.rabbitmq.topology import queue_lengths
 from extractor.control import headers
 from extractor.loads import Load
 from extractor.message import Message
-from extractor.queues import Backlog
+from extractor.queues import Backlog, share_of_backlog
+from extractor.report import KindReport
 from extractor.settings import ExtractorSettings
+from extractor.tally import Tally
+from extractor.worker import Update
+from extractor.workers import Crew
+from spindle.checking.check import OnDone
 from spindle.checking.classes import Class, number_of
 from spindle.checking.dead import SERVICES
 from spindle.checking.diff import Result
 from spindle.checking.id_set import IdSet
-from spindle.checking.manifests import ManifestSource
+from spindle.checking.manifests import ManifestSource, open_manifests
 from spindle.checking.repair import as_listed, check_source, chunks, wanted_messages
 
 _LOOK = 0.5
@@ -46,17 +52,55 @@ class Wanted:
         return [SERVICES[store] for store, ids in self.of.items() if number is not None and number in ids]
 
 
-async def publish_wanted(
-    load: Load, source: ManifestSource, wanted: Wanted, settings: ExtractorSettings, on_done: Callable[[int], None]
-) -> Mapping[Service, int]:
-    """Publish to each service's queue what its store lacks, in the load's order.
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What the stores lack of one kind, to be published by a process of its own."""
 
-    Returns: how many messages each has been sent; all are confirmed.
+    kind: str
+    load: Load
+    settings: ExtractorSettings
+    results: tuple[Result, ...]
+    """Of each store."""
+
+    @property
+    def program(self) -> str:
+        """Whose work it is."""
+        return "spindle load"
+
+    async def do(self, tally: Tally, tell: Callable[[str], None]) -> None:
+        """Publish it. Raises: as `publish_wanted`; StartRefused if the manifest has gone meanwhile."""
+        assert self.settings.state is not None  # noqa: S101 (for mypy: looked at by the command)
+        with open_manifests(self.settings.state, self.load.date, [self.kind]) as [source]:
+            await publish_wanted(self.load, source, Wanted(self.results), self.settings, tally, tell)
+
+
+def publish_missing(jobs: Sequence[Missing], on_done: OnDone) -> Iterator[KindReport | None]:
+    """Publish all of these side by side, a process each: reading records is work for a whole core.
+
+    Yields: a kind's report when it has ended, well or not; None at least every quarter of a second.
+    """
+    with Crew(jobs) as crew:
+        for said in crew.listen():
+            if isinstance(said, Update):
+                on_done(f"{said.kind}: publishing", said.done, said.total)
+            yield said if isinstance(said, KindReport) else None
+
+
+async def publish_wanted(
+    load: Load,
+    source: ManifestSource,
+    wanted: Wanted,
+    settings: ExtractorSettings,
+    tally: Tally,
+    tell: Callable[[str], None],
+) -> None:
+    """Publish to each service's queue what its store lacks, in the load's order; what was `sent` is in the tally.
+
     Raises: PublishFailed, QueueGone, StartRefused, Truncated.
     """
     kind = source.kind
     check_source(load, source.header)
-    sent: dict[Service, int] = {}
+    tally.total = len(wanted)
     queues = {SERVICES[store]: settings.names.queue(SERVICES[store], kind) for store in wanted.of}
     name = f"spindle load {kind}"
     async with (
@@ -67,21 +111,21 @@ async def publish_wanted(
             patience=settings.extractor_confirm_timeout,
         ) as publisher,
         Backlog(
-            settings.broker, list(queues.values()), limit=settings.extractor_max_backlog, name=f"{name} backlog"
+            settings.broker, list(queues.values()), limit=share_of_backlog(settings, load.kinds), name=f"{name} backlog"
         ) as backlog,
     ):
         await backlog.length()  # raises if a queue is missing
         for chunk in chunks(as_listed(wanted_messages(load, kind, wanted), source.prefix_of(), wanted.found)):
-            await backlog.wait_for_room(lambda: None)
+            await backlog.wait_for_room(lambda: tell("paused"))
             shared = headers(load.date, time.time_ns() // 1_000_000)
             for service, queue in queues.items():
                 mine = [message for message in chunk if service in wanted.services(message)]
                 await publisher.publish("", [Outgoing(m.body, m.message_id, shared) for m in mine], key=queue)
-                sent[service] = sent.get(service, 0) + len(mine)
-            on_done(sum(sent.values()))
+                tally.sent[service] = tally.sent.get(service, 0) + len(mine)
+            tally.done = sum(tally.sent.values())
+            tell("publishing")
         await publisher.flush()
         await backlog.length()
-    return sent
 
 
 async def until_drained(

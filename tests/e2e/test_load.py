@@ -7,6 +7,8 @@ import random
 import signal
 from typing import Any
 
+import psutil
+
 from tests.e2e.scene import Scene
 from tests.integration import graphs
 from tests.integration import tables as sql
@@ -71,6 +73,29 @@ async def test_in_waves_nothing_of_a_release_is_published_before_all_that_it_nam
     [[first]] = await sql.fetch(scene.tables.dsn, "SELECT min(began_at) FROM spindle_progress WHERE kind = 'releases'")
     assert complete.keys() == {"artists", "labels", "masters", "releases"}
     assert max(complete[kind] for kind in ("artists", "labels", "masters")) < first
+
+
+async def test_a_kind_whose_process_is_killed_is_named_and_the_others_go_on_to_their_end(scene: Scene) -> None:
+    made = ("--synthetic", "12000", "--seed", "3", "--kinds", "artists,labels")
+    process = await scene.start("load", *made)
+    while not await scene.tables.stored():
+        assert process.returncode is None, scene.said.read_text()
+        await asyncio.sleep(0.05)
+    workers = {" ".join(each.cmdline()): each for each in psutil.Process(process.pid).children()}
+    artists, *_ = [each for line, each in workers.items() if "spawn_main" in line]  # in the order of the kinds
+    artists.kill()
+
+    code = await asyncio.wait_for(process.wait(), 120)
+
+    said = scene.said.read_text()
+    assert code == 1, said
+    assert "Not all of it was published: artists: its process was killed by SIGKILL" in " ".join(said.split())
+    done = await scene.spindle("load", *made, "--json")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["complete"]) == (0, True), done
+    written = {(part["kind"], part["store"]): part["written"] for part in summary["parts"]}
+    assert {store: written["labels", store] for store in both(0)} == both(0)
+    assert written["artists", "postgresql"] > 0
 
 
 async def test_what_the_extractor_has_published_is_found_unchanged(scene: Scene) -> None:

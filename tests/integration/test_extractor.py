@@ -19,13 +19,16 @@ from typing import Any
 import psutil
 import pytest
 from aiormq.abc import DeliveredMessage
+from pydantic import SecretStr
 
 from common.kinds import KINDS, Names, Service
 from common.rabbitmq.topology import declare
+from common.settings.programs import BrokerSettings
 from extractor.loads import SyntheticLoad, messages
 from extractor.manifest.format import HEADER_BYTES, ROW
 from extractor.manifest.reader import Manifest
 from extractor.message import canonical_json
+from extractor.queues import Backlog, QueueGone
 from tests.servers.amqp import Peer, memory_alarm, new_names, peer_of
 from tests.servers.native import OwnRabbitMQ
 from tests.servers.servers import RabbitMQ
@@ -480,6 +483,17 @@ async def test_a_queue_that_is_deleted_midway_fails_the_run(site: Site) -> None:
     assert code == 1
     assert "does not exist any more" in err
     assert {body["type"] for body in await site.bodies("artists")} == {"data"}
+
+
+async def test_a_queue_that_is_deleted_ends_the_wait_for_confirms_that_it_took_along(site: Site) -> None:
+    await site.declare(["artists"])
+    queue = site.names.queue(Service.GRAPHINATOR, "artists")
+    broker = BrokerSettings(url=SecretStr(site.url))
+
+    with pytest.raises(QueueGone, match=f"{queue} does not exist any more"):
+        async with asyncio.timeout(30), Backlog(broker, [queue], limit=10, name="test"):
+            await site.peer.delete_queue(queue)
+            await asyncio.Event().wait()
 
 
 async def test_a_broker_that_blocks_publishers_can_be_left_by_a_signal(own_rabbitmq: OwnRabbitMQ) -> None:

@@ -12,7 +12,7 @@ NUMBERS = [
     "27a",
     "27b",
     "27c",
-    *(str(number) for number in range(28, 100)),
+    *(str(number) for number in range(28, 101)),
 ]
 AGAINST = {"servers", "pure", "both", "-"}
 
