@@ -52,6 +52,7 @@ def test_the_figures_are_those_of_the_targets() -> None:
         "batch_fill",
         "extractor_releases_per_s",
         "extractor_manifest",
+        "extractor_delta",
     ]
 
 
