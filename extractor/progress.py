@@ -2,11 +2,14 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO, cast
 
 import structlog
 from rich.console import Console
+from rich.file_proxy import FileProxy
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from extractor.worker import Update
@@ -62,17 +65,19 @@ class Bars:
             TextColumn("{task.fields[note]}"),
             console=Console(stderr=True),
         )
+        self._shown = ExitStack()
         self._tasks: dict[str, TaskID] = {}
         self._begun: dict[str, float] = {}
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._shown.enter_context(self._progress)
+        self._shown.enter_context(logged_above())
         return self
 
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._shown.close()
 
     def show(self, update: Update) -> None:
         """Draw how far a kind is."""
@@ -91,6 +96,20 @@ class Bars:
             rate=round(update.published / (now - begun)) if now > begun else 0,
             note=" ".join(filter(None, ("" if update.state == "publishing" else update.state, skipped))),
         )
+
+
+@contextmanager
+def logged_above() -> Iterator[None]:
+    """Have log lines go above the bars, while these are drawn: straight to the terminal they would tear them apart."""
+    if not isinstance(sys.stderr, FileProxy):  # what a display puts in its place on a terminal
+        yield
+        return
+    before = structlog.get_config()["logger_factory"]
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(cast("TextIO", sys.stderr)))
+    try:
+        yield
+    finally:
+        structlog.configure(logger_factory=before)
 
 
 def show_progress() -> Bars | Lines:

@@ -5,6 +5,7 @@ A process per kind, because reading and normalising is work for a whole core eac
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,7 +68,9 @@ class ParentGone(Exception):
 
 def run_worker(job: Work, pipe: Connection) -> None:
     """Do one job in a process of its own; exit 0 only if it is complete."""
-    logs.configure(job.program, level=job.settings.log_level, log_format=job.settings.log_format)
+    # On a terminal the parent draws what a worker tells it, and lines from elsewhere would tear its bars apart.
+    level = "warning" if sys.stderr.isatty() and job.settings.log_level == "info" else job.settings.log_level
+    logs.configure(job.program, level=level, log_format=job.settings.log_format)
     worker = _Worker(job, pipe)
     report = worker.run()
     try:

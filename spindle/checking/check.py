@@ -15,14 +15,12 @@ from common.errors import WriteConflict
 from spindle.checking.classes import Class, Counts, Entry, Judge, Stored
 from spindle.checking.diff import Progress, Result, Subject
 from spindle.checking.id_set import IdSet
+from spindle.progress import OnDone
 
 T = TypeVar("T")
 
 CHUNK = 5000
 """Ids that one question to a store is about."""
-
-OnDone = Callable[[str, int, int], None]
-"""Told the phase, and how many of how many are done."""
 
 
 class Source(Protocol):
@@ -118,7 +116,9 @@ class Check:
             if not judge.counts.complete:  # they explain what is lost or different, and nothing else
                 self._on_done("dead letters", 0, 0)
                 dead = await self._dead()
-            return progress.finish(judge.settle(progress.listed(), dead), judge.counts)
+            result = progress.finish(judge.settle(progress.listed(), dead), judge.counts)
+        self._on_done("checked", source.records, source.records)
+        return result
 
     async def _judge_ids(self, progress: Progress, judge: Judge) -> None:
         position = progress.position

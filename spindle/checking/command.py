@@ -4,15 +4,14 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common.delivery import load_of
 from common.errors import BrokerUnavailable, SinkError, StartRefused
@@ -24,7 +23,7 @@ from extractor.settings import ExtractorSettings
 from graphinator.ops import identities as graph_identities
 from graphinator.settings import Neo4jSettings
 from spindle.checking import report
-from spindle.checking.check import Check, Identities, OnDone, Pace
+from spindle.checking.check import Check, Identities, Pace
 from spindle.checking.dead import SERVICES, dead_letters_of
 from spindle.checking.diff import Result
 from spindle.checking.id_set import IdSet
@@ -34,6 +33,7 @@ from spindle.checking.repair import check_source, repair
 from spindle.dead_letters.policies import limits_of_letters
 from spindle.environments import add_stack_argument, environment_of
 from spindle.output import readers_may_leave, wide_console
+from spindle.progress import OnDone, following
 from spindle.settings import OperatorSettings
 from spindle.sources import add_source_arguments, open_source
 from tableinator.ops import identities as table_identities
@@ -254,19 +254,3 @@ def show(
         console.print(f"{kind}: there is no manifest, so that nothing is known of it", style="red", highlight=False)
     complete = not lacking and all(result.counts.complete for result in results)
     console.print("[green]complete[/]" if complete else "[bold red]NOT complete[/]", highlight=False)
-
-
-@contextmanager
-def following() -> Iterator[OnDone]:
-    """Give the function to tell; shows nothing where nobody looks."""
-    console = Console(file=sys.stderr)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks = {}
-
-        def on_done(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total or None)
-            progress.update(tasks[what], completed=done, total=total or None)
-
-        yield on_done

@@ -27,7 +27,6 @@ from spindle.dead_letters.importing import by_queue, letters_of, missing, sign_o
 from spindle.dead_letters.letter import Letter
 from spindle.dead_letters.loads import newest_in_stores
 from spindle.dead_letters.policies import limits_of_letters, warnings
-from spindle.dead_letters.progress import following
 from spindle.dead_letters.replaying import Replay
 from spindle.dead_letters.reporting import list_data, replay_data, show_edit, show_import, show_list, show_replay
 from spindle.dead_letters.showing import show_letters
@@ -35,6 +34,7 @@ from spindle.dead_letters.summary import Summary
 from spindle.dead_letters.sweep import Passage
 from spindle.environments import environment_of
 from spindle.output import json_text, wide_console
+from spindle.progress import following
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

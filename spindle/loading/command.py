@@ -29,8 +29,7 @@ from extractor.queues import wait_for_queues
 from extractor.report import Ending, KindReport
 from extractor.run import make_manifests
 from extractor.settings import ExtractorSettings
-from spindle.checking.check import OnDone
-from spindle.checking.command import STORES, Checks, following, told
+from spindle.checking.command import STORES, Checks, told
 from spindle.checking.dead import SERVICES
 from spindle.checking.diff import Result
 from spindle.checking.manifests import ManifestSource, open_manifests
@@ -41,6 +40,7 @@ from spindle.ledger.stores import ledgers_of
 from spindle.loading.plan import Part, as_data, objections, plan_of, plan_table
 from spindle.loading.publishing import STALLED, Missing, publish_missing, until_drained
 from spindle.output import readers_may_leave, wide_console
+from spindle.progress import OnDone, following
 from spindle.removal.command import refused
 from spindle.removal.work import Removal
 from spindle.sources import add_folder_or_source_arguments, open_folder_or_source
@@ -373,7 +373,8 @@ def show(loading: Loading, parts: Sequence[Part], problems: Sequence[str], conso
     for sentence in loading.refusals:
         console.print(f"nothing was removed: {sentence}", style="red", markup=False, highlight=False)
     verdict = "[green]complete[/]" if loading.is_complete else "[bold red]NOT complete[/]: run it again"
-    console.print(f"{verdict}, in {loading.seconds:,.0f} s and {loading.rounds} rounds", highlight=False)
+    rounds = f"{loading.rounds} round{'' if loading.rounds == 1 else 's'}"
+    console.print(f"{verdict}, in {loading.seconds:,.0f} s and {rounds}", highlight=False)
 
 
 def _publish(loading: Loading, arguments: argparse.Namespace) -> None:

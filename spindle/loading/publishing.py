@@ -17,13 +17,13 @@ from extractor.settings import ExtractorSettings
 from extractor.tally import Tally
 from extractor.worker import Update
 from extractor.workers import Crew
-from spindle.checking.check import OnDone
 from spindle.checking.classes import Class, number_of
 from spindle.checking.dead import SERVICES
 from spindle.checking.diff import Result
 from spindle.checking.id_set import IdSet
 from spindle.checking.manifests import ManifestSource, open_manifests
 from spindle.checking.repair import as_listed, check_source, chunks, wanted_messages
+from spindle.progress import OnDone
 
 _LOOK = 0.5
 """Seconds between two looks at the queues."""

@@ -13,10 +13,11 @@ from common.delivery import load_of
 from common.errors import BrokerUnavailable, SinkError, SpindleError, StartRefused
 from common.settings.environment import load as load_settings
 from common.telemetry import logs
-from spindle.checking.command import STORES, following, kinds_of
+from spindle.checking.command import STORES, kinds_of
 from spindle.checking.manifests import open_manifests
 from spindle.environments import add_stack_argument, environment_of
 from spindle.output import readers_may_leave, wide_console
+from spindle.progress import following
 from spindle.removal.preconditions import Facts, beyond, bound, refusals
 from spindle.removal.work import Removal
 from spindle.settings import OperatorSettings

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +30,7 @@ from spindle.checking.diff import Subject, read_result
 from spindle.checking.manifests import ManifestSource, loads_in
 from spindle.dead_letters.policies import limits_of_letters
 from spindle.management import Management, NoManagement
+from spindle.progress import OnDone
 from spindle.removal.login import neo4j_of, postgres_of
 from spindle.removal.preconditions import Facts
 from spindle.settings import OperatorSettings
@@ -47,8 +48,6 @@ _LATE: Final = 12.0
 """Seconds that the management API's counts may be behind."""
 
 AT_A_TIME: Final = {"postgresql": ROWS_AT_A_TIME, "neo4j": NODES_AT_A_TIME}
-
-OnDone = Callable[[str, int, int], None]
 
 
 class Remover(Protocol):

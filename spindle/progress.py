@@ -1,0 +1,37 @@
+"""How far a command is, on a terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from extractor.progress import logged_above
+
+OnDone = Callable[[str, int, int], None]
+"""Told what is being done (`subject: phase`), and how much of how much of it is done."""
+
+
+@contextmanager
+def following() -> Iterator[OnDone]:
+    """Give the function to tell; shows nothing where nobody looks."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        logged_above(),
+    ):
+        rows: dict[str, tuple[str, TaskID]] = {}
+
+        def on_done(what: str, done: int, total: int) -> None:
+            """One row for each subject, whose phases follow each other in it."""
+            subject, _, phase = what.partition(": ")
+            known, row = rows.get(subject, ("", None))
+            if row is None:
+                row = progress.add_task(what, total=total or None)
+            elif known != phase:
+                progress.reset(row, description=what, total=total or None)
+            rows[subject] = phase, row
+            progress.update(row, completed=done, total=total or None)
+
+        yield on_done
