@@ -7,14 +7,12 @@ Python version, the process, or any record before it.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from common.kinds import KINDS
 from extractor.message import Record
 from extractor.synthetic import months as months
 from extractor.synthetic.hard_cases import harden
-from extractor.synthetic.media import add_media
-from extractor.synthetic.names import MASTER_LINK, NAME_LINK, artist, label, master
-from extractor.synthetic.releases import LINK, release
 from extractor.synthetic.sampling import Dice, References, Space
 
 SHARES = {"artists": 0.295, "labels": 0.07, "masters": 0.075, "releases": 0.56}
@@ -68,10 +66,9 @@ def synthetic_record(load: SyntheticLoad, kind: str, index: int) -> Record | Non
     since, next_since = (months.born(each, base) if load.month else 0 for each in (index, index + 1))
     if months.is_gone(load.seed, kind, index, load.month, since=since):
         return None
-    dice = Dice(f"{load.seed}:{kind}:{index}", link=_LINKS[kind])
-    record = _MAKERS[kind](dice, space, index + 1)
-    if kind == "releases":
-        add_media(record, dice, space, huge=index % HUGE_EVERY == HUGE_FIRST)
+    maker = _makers()[kind]
+    dice = Dice(f"{load.seed}:{kind}:{index}", link=maker.link)
+    record = maker.make(dice, space, index + 1)
     harden(record, kind, dice)
     months.apply_changes(
         record, kind, space, seed=load.seed, index=index, since=since, next_since=next_since, month=load.month
@@ -85,10 +82,24 @@ def _space(count: int) -> Space:
     return Space(**{kind: References(max(1, counts[kind])) for kind in KINDS})
 
 
-_MAKERS: dict[str, Callable[[Dice, Space, int], Record]] = {
-    "artists": artist,
-    "labels": label,
-    "masters": master,
-    "releases": release,
-}
-_LINKS = {"artists": NAME_LINK, "labels": NAME_LINK, "masters": MASTER_LINK, "releases": LINK}
+class _Maker(NamedTuple):
+    link: float
+    make: Callable[[Dice, Space, int], Record]
+
+
+@cache
+def _makers() -> dict[str, _Maker]:
+    # These make their tables as they are imported, half a second of work: none of it for a command that draws nothing.
+    from extractor.synthetic import media, names, releases
+
+    def release(dice: Dice, space: Space, number: int) -> Record:
+        record = releases.release(dice, space, number)
+        media.add_media(record, dice, space, huge=(number - 1) % HUGE_EVERY == HUGE_FIRST)
+        return record
+
+    return {
+        "artists": _Maker(names.NAME_LINK, names.artist),
+        "labels": _Maker(names.NAME_LINK, names.label),
+        "masters": _Maker(names.MASTER_LINK, names.master),
+        "releases": _Maker(releases.LINK, release),
+    }
