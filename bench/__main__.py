@@ -16,7 +16,7 @@ from bench.settings import parse
 from common.errors import StartRefused
 from common.telemetry import logs
 from devstack.stack.recipe import StackFailed
-from devstack.stopping import stop_on_sigterm
+from spindle.stopping import stop_on_sigterm
 
 _WIDTH = 100  # columns: also where the output is a file
 

@@ -24,7 +24,7 @@ from bench.graph_store import Graph
 from bench.processes import cpu_seconds, peak_memory
 from bench.queues import Queue
 from bench.running import files, stage_of
-from bench.servers import Addresses, running
+from bench.servers import running
 from bench.settings import Settings
 from bench.stage import Stage
 from bench.tables import Tables
@@ -35,16 +35,16 @@ from common.telemetry import logs
 from devstack.stack.files import default_home
 from devstack.stack.native import SERVERS
 from devstack.stack.recipe import StackFailed
-from devstack.stopping import stop_on_sigterm
 from extractor.synthetic.synthetic import SyntheticLoad
+from spindle.stopping import stop_on_sigterm
 
 LEVELS = (10_000, 100_000, 1_000_000)
 RESULT = Path("build/growth.json")
 STORES = {Service.TABLEINATOR: "postgresql", Service.GRAPHINATOR: "neo4j"}
 _TENTHS = 10
-_LOOK = 0.2  # seconds between two looks at a service's counters
+_LOOK = 0.1  # seconds between two looks at a service's counters
 _LIMIT = 3600.0  # for one command or one load, in seconds
-_WARM = Settings(
+_SETTINGS = Settings(
     quick=True, rounds=1, records=5000, seed=2, groups=("whole",), json=RESULT, docs=False, only_docs=False
 )
 
@@ -83,19 +83,21 @@ class Growing:
         self.consumer = consumer
         self._records = records
         self._begun = time.perf_counter()
-        self._passed: list[tuple[float, float]] = [(0.0, 0.0)]  # seconds, records
+        self._passed: list[tuple[float, float]] = []  # seconds, records
 
     def look(self) -> bool:
         """Look at its counters. Returns: whether everything is stored."""
         stored = self.consumer.metric("spindle_records_total")
-        if stored > self._passed[-1][1]:
+        if stored > (self._passed[-1][1] if self._passed else 0):
             self._passed.append((time.perf_counter() - self._begun, stored))
         return stored >= self._records
 
     def tenths(self) -> list[float]:
-        """Records a second, by tenths of the records."""
-        borders = [self._when(self._records * part / _TENTHS) for part in range(_TENTHS + 1)]
-        return [self._records / _TENTHS / max(last - first, _LOOK / 2) for first, last in pairwise(borders)]
+        """Records a second, by tenths of those stored after the first look: when those before were, nobody saw."""
+        before = self._passed[0][1]
+        step = (self._records - before) / _TENTHS
+        borders = [self._when(before + step * part) for part in range(_TENTHS + 1)]
+        return [step / max(last - first, _LOOK) for first, last in pairwise(borders)]
 
     @property
     def seconds(self) -> float:
@@ -103,11 +105,10 @@ class Growing:
         return self._passed[-1][0]
 
     def _when(self, count: float) -> float:
-        # The first record's moment for none of them: what starting takes is no rate.
-        for (before, few), (after, many) in pairwise(self._passed[1:]):
+        for (before, few), (after, many) in pairwise(self._passed):
             if few <= count <= many:
                 return before + (after - before) * (count - few) / (many - few)
-        return self._passed[1][0] if count <= self._passed[1][1] else self.seconds
+        return self.seconds
 
 
 async def measure(records: int, stage: Stage, home: Path) -> Level:
@@ -118,21 +119,31 @@ async def measure(records: int, stage: Stage, home: Path) -> Level:
     try:
         await tables.make(*KINDS)
         await warm(graph, stage)
+        empty = await _sizes(tables, home)
         loaded = await _loaded(load, stage, environment)
-        [[size]] = [tuple(row) for row in await tables.fetch("SELECT pg_database_size(current_database())")]
-        sizes = {"postgresql": size / 1e6, "neo4j": _size(home / "stack/neo4j/data/databases") / 1e6}
+        sizes = {store: size - empty[store] for store, size in (await _sizes(tables, home)).items()}
     finally:
         await tables.close()
         await graph.close()
     command = [sys.executable, "-m", "spindle"]
+    start = await _run([*command, "--version"], environment, records)
     made = ["--synthetic", str(records), "--seed", str(load.seed)]
     check = {
-        store: await _run([*command, "check", load.date, "--store", store, "--json"], environment, records)
+        store: without(
+            start, await _run([*command, "check", load.date, "--store", store, "--json"], environment, records)
+        )
         for store in STORES.values()
     }
-    verify = await _run([*command, "verify", *made, "--json"], environment, records)
+    verify = without(start, await _run([*command, "verify", *made, "--json"], environment, records))
     found = {store: msgspec.structs.replace(part, store_mb=sizes[store]) for store, part in loaded.items()}
     return Level(records, found, check, verify)
+
+
+def without(start: Measured, whole: Measured) -> Measured:
+    """A command's work without the second that Python needs to start."""
+    seconds = whole.seconds - start.seconds
+    records = whole.rate * whole.seconds
+    return Measured(seconds, records / seconds, whole.cpu_us - start.cpu_us, whole.memory_mb)
 
 
 async def _loaded(load: SyntheticLoad, stage: Stage, environment: Mapping[str, str]) -> dict[str, Loaded]:
@@ -181,11 +192,14 @@ async def _run(argv: Sequence[str], environment: Mapping[str, str], records: int
         stderr=subprocess.PIPE,
     )
     ended = asyncio.ensure_future(process.communicate())
-    while not (await asyncio.wait([ended], timeout=0.05))[0]:
-        most, cpu = max(most, peak_memory(process.pid)), max(cpu, cpu_seconds(process.pid))
-        if time.perf_counter() - begun > _LIMIT:
+    try:
+        async with asyncio.timeout(_LIMIT):
+            while not (await asyncio.wait([ended], timeout=0.05))[0]:
+                most, cpu = max(most, peak_memory(process.pid)), max(cpu, cpu_seconds(process.pid))
+        said, complained = await ended
+    finally:
+        if process.returncode is None:
             process.kill()
-    said, complained = await ended
     if process.returncode:
         raise RuntimeError(f"{' '.join(argv)} ended with {process.returncode}:\n{complained[-2000:]!r}{said[-2000:]!r}")
     seconds = time.perf_counter() - begun
@@ -204,8 +218,11 @@ def _environment(stage: Stage) -> dict[str, str]:
     }
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+async def _sizes(tables: Tables, home: Path) -> dict[str, float]:
+    """What the stores take on the disk, in MB, without their logs."""
+    [row] = await tables.fetch("SELECT pg_database_size(current_database())")
+    graph = (home / "stack/neo4j/data/databases").rglob("*")
+    return {"postgresql": row[0] / 1e6, "neo4j": sum(path.stat().st_size for path in graph if path.is_file()) / 1e6}
 
 
 def table_of(levels: Sequence[Level]) -> Table:
@@ -235,6 +252,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--records", type=int, action="append", metavar="N", help=f"a level (default: {LEVELS})")
     parser.add_argument("--json", type=Path, default=RESULT, metavar="FILE", help=f"the result (default {RESULT})")
     arguments = parser.parse_args(argv)
+    if os.environ.get("TEST_POSTGRES_DSN") or os.environ.get("TEST_NEO4J_URI") or os.environ.get("TEST_RABBITMQ_URL"):
+        parser.error("it measures on servers of its own: unset the TEST_… variables")
     logs.configure("bench", level="error")
     stop_on_sigterm()
     console, levels = Console(width=110, highlight=False), []
@@ -243,23 +262,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         for records in arguments.records or LEVELS:
             with files() as folder, running(SERVERS, console.print) as addresses:
                 console.print(f"loading {records:,} records")
-                levels.append(asyncio.run(measure(records, _stage(addresses, folder), default_home("bench"))))
+                levels.append(
+                    asyncio.run(measure(records, stage_of(_SETTINGS, addresses, folder), default_home("bench")))
+                )
             arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(levels)))
             console.print(table_of(levels))
     except (StartRefused, StackFailed) as error:
         print(error, file=sys.stderr)
         return 2
-    except RuntimeError as error:
-        print(error, file=sys.stderr)
+    except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
+        print(error or "it took too long", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted: the servers are stopped; the levels that were measured are written.", file=sys.stderr)
         return 130
     return 0
-
-
-def _stage(addresses: Addresses, folder: Path) -> Stage:
-    return stage_of(_WARM, addresses, folder)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How far a run is: bars on a terminal, a line per kind now and then elsewhere."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -104,12 +105,17 @@ def logged_above() -> Iterator[None]:
     if not isinstance(sys.stderr, FileProxy):  # what a display puts in its place on a terminal
         yield
         return
+    above = cast("TextIO", sys.stderr)
     before = structlog.get_config()["logger_factory"]
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(cast("TextIO", sys.stderr)))
+    libraries = [each for each in logging.getLogger().handlers if isinstance(each, logging.StreamHandler)]
+    streams = [each.setStream(above) for each in libraries]
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(above))
     try:
         yield
     finally:
         structlog.configure(logger_factory=before)
+        for handler, stream in zip(libraries, streams, strict=True):
+            handler.setStream(stream)
 
 
 def show_progress() -> Bars | Lines:

@@ -75,7 +75,8 @@ def share_of_backlog(settings: ExtractorSettings, load_kinds: Sequence[str]) -> 
 class Backlog:
     """The required queues of one kind while it is published.
 
-    An async context manager, whose body is ended by QueueGone when one of them is deleted, whatever it waits for.
+    An async context manager, whose body is ended when one of them is deleted (QueueGone) or may not be looked at any
+    more (StartRefused), whatever it waits for.
     """
 
     def __init__(self, broker: BrokerSettings, queues: Sequence[str], *, limit: int, name: str) -> None:
@@ -86,25 +87,38 @@ class Backlog:
         self._looked = -CHECK_INTERVAL
         self._asking = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
-        self._problem: QueueGone | StartRefused | None = None
+        self._problem: Exception | None = None
+        self._cancelling = 0
 
     async def __aenter__(self) -> Self:
         body = asyncio.current_task()
         assert body is not None  # noqa: S101 (for mypy: a coroutine that runs is run by a task)
+        self._cancelling = body.cancelling()
+        # No TaskGroup: it would put whatever the body raises into a group.
         self._watcher = asyncio.create_task(self._watch(body))
         return self
 
     async def __aexit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._watcher is not None  # noqa: S101 (for mypy: made on entering)
-        self._watcher.cancel()
-        await asyncio.wait([self._watcher])
-        await self._stack.aclose()
         body = asyncio.current_task()
-        if self._problem is not None and error_type is asyncio.CancelledError and body is not None:
-            body.uncancel()
-            raise self._problem
+        assert body is not None  # noqa: S101 (for mypy: as above)
+        assert self._watcher is not None  # noqa: S101 (for mypy: made on entering)
+        try:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+        except asyncio.CancelledError:
+            if self._problem is None:
+                raise
+        finally:
+            await self._stack.aclose()
+        if self._problem is None:
+            return
+        others = body.uncancel() - self._cancelling
+        if isinstance(error, asyncio.CancelledError) and others:
+            return  # somebody else has cancelled it too, and comes first
+        if error is None or isinstance(error, Exception | asyncio.CancelledError):
+            raise self._problem from error
 
     async def wait_for_room(self, on_pause: Callable[[], None]) -> None:
         """Return at once if the last look was short ago; else look, and wait while too much waits in the queues.
@@ -152,7 +166,7 @@ class Backlog:
             await asyncio.sleep(_WATCH_INTERVAL)
             try:
                 await self.length()
-            except (QueueGone, StartRefused) as problem:
+            except Exception as problem:  # noqa: BLE001 (whatever it is: nobody would watch the body any more)
                 self._problem = problem
                 body.cancel()
                 return

@@ -44,7 +44,7 @@ class KindReport:
     no_manifest: str = ""
     """Why there is none, although one was asked for."""
     sent: Mapping[str, int] = field(default_factory=dict)
-    """Confirmed messages by service, where each service's queue is given what is its own."""
+    """Messages by service, where each service's queue is given what is its own; all confirmed if it is complete."""
 
     @property
     def rate(self) -> float:

@@ -24,7 +24,7 @@ class Tally:
     """Listed without being parsed, because another load had the same bytes."""
     body_bytes: int = 0
     sent: dict[str, int] = field(default_factory=dict)
-    """Confirmed messages by service, where each service's queue is given what is its own."""
+    """Messages by service, where each service's queue is given what is its own; all confirmed once the work is done."""
     refusal: str = ""
     """Why there is no manifest of it, although one was asked for."""
     skipped: Counter[SkipReason] = field(default_factory=Counter)

@@ -4,6 +4,7 @@ A process per kind, because reading and normalising is work for a whole core eac
 """
 
 import asyncio
+import multiprocessing
 import signal
 import sys
 import time
@@ -68,7 +69,7 @@ class ParentGone(Exception):
 
 def run_worker(job: Work, pipe: Connection) -> None:
     """Do one job in a process of its own; exit 0 only if it is complete."""
-    # On a terminal the parent draws what a worker tells it, and lines from elsewhere would tear its bars apart.
+    # On a terminal the parent draws what a worker tells it, and a worker's lines tear its bars: only warnings may.
     level = "warning" if sys.stderr.isatty() and job.settings.log_level == "info" else job.settings.log_level
     logs.configure(job.program, level=level, log_format=job.settings.log_format)
     worker = _Worker(job, pipe)
@@ -103,7 +104,11 @@ class _Worker:
     async def _until_told_to_stop(self) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (for mypy: a coroutine that runs is run by a task)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _stop, task)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, _stop, task)
+        if (parent := multiprocessing.parent_process()) is not None:
+            # One that was killed says nothing, and a worker that waits for the broker would not tell it anything.
+            loop.add_reader(parent.sentinel, _leave, loop, parent.sentinel, task)
         self._tell("starting")
         await self._job.do(self._tally, self._tell)
         self._told = 0.0  # the last word is never too much
@@ -140,6 +145,11 @@ class _Worker:
             no_manifest=tally.refusal,
             sent=tally.sent,
         )
+
+
+def _leave(loop: asyncio.AbstractEventLoop, sentinel: int, task: "asyncio.Task[None]") -> None:
+    loop.remove_reader(sentinel)
+    task.cancel()
 
 
 def _stop(task: "asyncio.Task[None]") -> None:

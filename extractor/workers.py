@@ -44,15 +44,19 @@ class Crew:
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for _, process in self._workers.values():
+        processes = [process for _, process in self._workers.values()]
+        for process in processes:
             process.terminate()
-        deadline = time.monotonic() + _CLOSING_LIMIT
-        for pipe, (_, process) in self._workers.items():
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
+        try:
+            deadline = time.monotonic() + _CLOSING_LIMIT
+            for process in processes:
+                process.join(max(0.0, deadline - time.monotonic()))
+        finally:  # also where somebody does not want to wait even for that
+            for process in processes:
                 process.kill()
+            for pipe, (_, process) in self._workers.items():
                 process.join()
-            pipe.close()
+                pipe.close()
 
     def listen(self) -> Iterator[Update | KindReport | None]:
         """What the workers say, until each has ended with a report; None at least every quarter of a second."""

@@ -5,8 +5,14 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Warnings that are logged go to standard error: standard output is the command's own."""
+    """Run one command; return its exit code, 130 after Ctrl-C and SIGTERM.
+
+    Warnings that are logged go to standard error: standard output is the command's own.
+    """
     try:
+        from spindle.stopping import stop_on_sigterm
+
+        stop_on_sigterm()
         # Here, because they take a second, in which somebody who changes his mind wants no traceback either.
         from common.telemetry import logs
         from spindle import cli

@@ -30,8 +30,10 @@ def following() -> Iterator[OnDone]:
             if row is None:
                 row = progress.add_task(what, total=total or None)
             elif known != phase:
-                progress.reset(row, description=what, total=total or None)
+                progress.reset(row, description=what)
             rows[subject] = phase, row
-            progress.update(row, completed=done, total=total or None)
+            [shown] = [task for task in progress.tasks if task.id == row]
+            shown.total = total or None  # here, because update() takes None for "as it was"
+            progress.update(row, completed=done)
 
         yield on_done

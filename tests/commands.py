@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from devstack.stopping import stop_on_sigterm
+from spindle.stopping import stop_on_sigterm
 
 INTERRUPTED = 130
 """The exit code of what was told to stop."""

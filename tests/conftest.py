@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from common.errors import StartRefused
 from devstack.stack import maven
 from devstack.stack.native import NativeStack
-from devstack.stopping import stop_on_sigterm
+from spindle.stopping import stop_on_sigterm
 from tests.servers import brokers, containers, native, servers
 from tests.servers.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
 from tests.servers.tls import Certificates

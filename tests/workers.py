@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
-from devstack.stopping import stop_on_sigterm
+from spindle.stopping import stop_on_sigterm
 
 T = TypeVar("T")
 R = TypeVar("R")

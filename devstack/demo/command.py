@@ -26,11 +26,11 @@ from devstack.demo.running import Scraper, carry, wait_for_rest
 from devstack.demo.showing import print_places, print_result, shown_progress
 from devstack.demo.stacks import Stack
 from devstack.stack.files import default_home
-from devstack.stopping import stop_on_sigterm
 from extractor.synthetic.synthetic import SyntheticLoad
 from graphinator.settings import Neo4jSettings
 from spindle.output import readers_may_leave, wide_console
 from spindle.sources import Source, add_source_arguments, open_source
+from spindle.stopping import stop_on_sigterm
 from spindle.verification.findings import Verification
 from spindle.verification.verifying import verify
 from tableinator.settings import PostgresSettings

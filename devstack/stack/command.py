@@ -12,8 +12,8 @@ from devstack.stack import installing, status
 from devstack.stack.class_archive import make_class_archive
 from devstack.stack.files import default_home
 from devstack.stack.native import SERVERS, SERVICES, NativeStack
-from devstack.stopping import stop_on_sigterm
 from spindle.output import Screen, readers_may_leave
+from spindle.stopping import stop_on_sigterm
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

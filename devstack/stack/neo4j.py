@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from common.errors import StartRefused
 from devstack.stack.files import write_private
 from devstack.stack.launching import Command, run_once
-from devstack.stack.maven import cache_folder, jars_folder, neo4j_version
+from devstack.stack.maven import jars_folder, neo4j_version
 from devstack.stack.ports import LOOPBACK, answer
 from devstack.stack.recipe import Place, StackFailed
 
@@ -106,7 +107,7 @@ def uri(place: Place) -> str:
 
 def class_archive() -> Path:
     """Return where the archive of Neo4j's classes is, or will be, for the Java that runs it. Raises: StartRefused."""
-    return cache_folder() / f"neo4j-{neo4j_version()}-java-{_version(find_java())}.jsa"
+    return jars_folder() / f"java-{_version(find_java())}.jsa"  # beside the jars, because it holds for these alone
 
 
 def find_java() -> str:
@@ -135,6 +136,7 @@ def java_version(java: str) -> int:
     return int(re.split(r"\D", _version(java))[0])
 
 
+@cache
 def _version(java: str) -> str:
     try:
         said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30.0, check=False)  # noqa: S603

@@ -4,6 +4,7 @@ A record goes out only if it is the one that the manifest lists: another dump of
 right.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
@@ -11,11 +12,12 @@ from itertools import islice
 
 from common.errors import StartRefused
 from common.kinds import Service
-from common.rabbitmq.publishing.publisher import Outgoing, Publisher
+from common.rabbitmq.publishing.publisher import Outgoing
 from extractor.control import headers
 from extractor.loads import DumpLoad, Load, messages
 from extractor.manifest.format import Header
 from extractor.message import Message, to_message
+from extractor.publishing import publisher_of
 from extractor.queues import Backlog
 from extractor.reading import BrokenRecord, Skip, guess_id, read_record
 from extractor.settings import ExtractorSettings
@@ -28,6 +30,8 @@ from spindle.checking.id_set import IdSet
 from spindle.checking.manifests import ManifestSource
 
 CHUNK = 128
+_CHUNK_DRAWN = 1024
+"""Records passed over that are a chunk without a message: some ten milliseconds."""
 _NAMED = 10
 
 
@@ -79,12 +83,7 @@ async def repair(result: Result, source: ManifestSource, load: Load, settings: E
     queue = settings.names.queue(service, result.subject.kind)
     name = f"spindle check {result.subject.kind}"
     async with (
-        Publisher(
-            settings.broker,
-            max_unconfirmed=settings.extractor_max_unconfirmed,
-            name=name,
-            patience=settings.extractor_confirm_timeout,
-        ) as publisher,
+        publisher_of(settings, name=name) as publisher,
         Backlog(settings.broker, [queue], limit=settings.extractor_max_backlog, name=f"{name} backlog") as backlog,
     ):
         await backlog.length()  # raises if there is no such queue
@@ -92,6 +91,7 @@ async def repair(result: Result, source: ManifestSource, load: Load, settings: E
             drawn = as_listed(wanted_messages(load, result.subject.kind, wanted), source.prefix_of(), repaired.found)
             for chunk in chunks(drawn):
                 await backlog.wait_for_room(lambda: None)
+                await asyncio.sleep(0)
                 shared = headers(load.date, time.time_ns() // 1_000_000)
                 await publisher.publish("", [Outgoing(each.body, each.message_id, shared) for each in chunk], key=queue)
         except Truncated:
@@ -104,56 +104,68 @@ async def repair(result: Result, source: ManifestSource, load: Load, settings: E
     return repaired
 
 
-def as_listed(drawn: Iterator[Message], prefix_of: Callable[[int], str | None], found: IdSet) -> Iterator[Message]:
-    """Those messages whose content is what the manifest lists; their ids are put into `found`.
+def as_listed(
+    drawn: Iterator[Message | None], prefix_of: Callable[[int], str | None], found: IdSet
+) -> Iterator[Message | None]:
+    """Those messages whose content is what the manifest lists, None for each other record; `found`: their ids.
 
     A manifest of ids only lists no content: then every message passes.
     """
     for message in drawn:
-        number = number_of(message.id)
-        prefix = None if number is None else prefix_of(number)
-        if number is not None and prefix in (NO_HASH, message.sha256[:16]):
+        number = None if message is None else number_of(message.id)
+        if message is None or number is None:
+            yield None
+            continue
+        is_listed = prefix_of(number) in (NO_HASH, message.sha256[:16])
+        if is_listed:
             found.add(number)
-            yield message
+        yield message if is_listed else None
 
 
-def wanted_messages(load: Load, kind: str, wanted: Container[int]) -> Iterator[Message]:
-    """The messages of these ids, in the load's order; of a dump only those records are parsed.
+def wanted_messages(load: Load, kind: str, wanted: Container[int]) -> Iterator[Message | None]:
+    """The messages of these ids, in the load's order, None for each other record; of a dump only those are parsed.
 
     Raises: Truncated, after the last whole record.
     """
     if not isinstance(load, DumpLoad):
         for message in messages(load, kind):
-            if _is_wanted(message, wanted):
-                yield message
+            yield message if _is_wanted(message, wanted) else None
         return
     with DumpStream(load.file(kind).path) as stream:
         for piece in split(stream, kind):
-            if isinstance(piece, Skip) or not _may_be(piece.raw, wanted):
-                continue
-            try:
-                record = read_record(piece.raw)
-            except BrokenRecord:
-                continue
-            message = to_message(kind, record)
-            if _is_wanted(message, wanted):
-                yield message
+            yield None if isinstance(piece, Skip) else _wanted(piece.raw, kind, wanted)
 
 
-def chunks(drawn: Iterator[Message]) -> Iterator[list[Message]]:
-    """Messages a few at a time; the last ones also if the reading ends in an error."""
+def chunks(drawn: Iterator[Message | None]) -> Iterator[list[Message]]:
+    """Messages a few at a time, none where many records were passed over; the last ones also if it ends in an error.
+
+    Between two chunks whoever reads them lets others go on: heartbeats, and what ends a command.
+    """
     chunk: list[Message] = []
+    records = 0
     try:
         for message in drawn:
-            chunk.append(message)
-            if len(chunk) == CHUNK:
+            records += 1
+            if message is not None:
+                chunk.append(message)
+            if len(chunk) == CHUNK or records == _CHUNK_DRAWN:
                 yield chunk
-                chunk = []
+                chunk, records = [], 0
     except Truncated:
         yield chunk
         raise
     if chunk:
         yield chunk
+
+
+def _wanted(raw: bytes, kind: str, wanted: Container[int]) -> Message | None:
+    if not _may_be(raw, wanted):
+        return None
+    try:
+        message = to_message(kind, read_record(raw))
+    except BrokenRecord:
+        return None
+    return message if _is_wanted(message, wanted) else None
 
 
 def _is_wanted(message: Message, wanted: Container[int]) -> bool:

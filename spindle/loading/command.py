@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +30,8 @@ from extractor.queues import wait_for_queues
 from extractor.report import Ending, KindReport
 from extractor.run import make_manifests
 from extractor.settings import ExtractorSettings
+from extractor.worker import Update
+from extractor.workers import Crew
 from spindle.checking.command import STORES, Checks, told
 from spindle.checking.dead import SERVICES
 from spindle.checking.diff import Result
@@ -38,12 +41,14 @@ from spindle.checking.report import lines
 from spindle.environments import add_stack_argument, environment_of
 from spindle.ledger.stores import ledgers_of
 from spindle.loading.plan import Part, as_data, objections, plan_of, plan_table
-from spindle.loading.publishing import STALLED, Missing, publish_missing, until_drained
+from spindle.loading.publishing import STALLED, Missing, until_drained
 from spindle.output import readers_may_leave, wide_console
 from spindle.progress import OnDone, following
 from spindle.removal.command import refused
 from spindle.removal.work import Removal
 from spindle.sources import add_folder_or_source_arguments, open_folder_or_source
+
+log = structlog.get_logger()
 
 REPAIRS = 3
 """Rounds after the first: what is not there then needs somebody to look."""
@@ -59,7 +64,7 @@ Bring a dump, or made-up records (--synthetic), into both stores. The plan is ex
 with each store, and only what a store lacks is published, to its service alone. Then it waits, checks, and repairs up
 to three times. Run again, it does what is left: that is the retry, also after Ctrl-C or a crash. The services must run.
 
-exit codes: 0 both stores hold the dump; 1 not all of it: the ids are named; 2 refused, or something
+exit codes: 0 both stores hold the dump; 1 not all of it: the ids are named, or what failed; 2 refused, or something
 could not be read to the end
 """
 
@@ -236,19 +241,26 @@ class Loading:
             of_kind = tuple(result for (kind, _), result in self.results.items() if kind == source.kind)
             jobs.append(Missing(source.kind, self.load, self.settings, of_kind))
         failures = []
-        for report in publish_missing(jobs, self.on_done):
-            if report is not None:
-                self._note(report)
-                if report.ending is not Ending.COMPLETE:
-                    failures.append(f"{report.kind}: {report.failure or report.ending}")
-            await asyncio.sleep(0)  # where Ctrl-C arrives: nothing else goes on in this process meanwhile
+        with Crew(jobs) as crew:
+            for said in crew.listen():
+                if isinstance(said, Update):
+                    self.on_done(f"{said.kind}: {said.state}", said.done, said.total)
+                elif said is not None:
+                    failures += self._note(said)
+                await asyncio.sleep(0)  # where Ctrl-C arrives: nothing else goes on in this process meanwhile
         if failures:
             raise PublishFailed("Not all of it was published: " + "; ".join(failures) + ". Run it again.")
 
-    def _note(self, report: KindReport) -> None:
+    def _note(self, report: KindReport) -> list[str]:
+        """Count what a kind was sent. Returns: why not all of it, at most one sentence, which is logged at once."""
         for store, service in SERVICES.items():
             key = (report.kind, store)
             self.written[key] = self.written.get(key, 0) + report.sent.get(service, 0)
+        if report.ending is Ending.COMPLETE:
+            return []
+        reason = report.failure or str(report.ending)
+        log.error("Kind failed", data_type=report.kind, reason=reason)
+        return [f"{report.kind}: {reason}"]
 
     async def _settle(self, sources: Sequence[ManifestSource]) -> None:
         """Check when the queues are empty; again as long as it gets better, for services hold some for a moment."""

@@ -2,28 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from common.kinds import Service
-from common.rabbitmq.publishing.publisher import Outgoing, Publisher
+from common.rabbitmq.publishing.publisher import Outgoing
 from common.rabbitmq.topology import queue_lengths
 from extractor.control import headers
 from extractor.loads import Load
 from extractor.message import Message
+from extractor.publishing import publisher_of
 from extractor.queues import Backlog, share_of_backlog
-from extractor.report import KindReport
 from extractor.settings import ExtractorSettings
 from extractor.tally import Tally
-from extractor.worker import Update
-from extractor.workers import Crew
 from spindle.checking.classes import Class, number_of
 from spindle.checking.dead import SERVICES
 from spindle.checking.diff import Result
 from spindle.checking.id_set import IdSet
 from spindle.checking.manifests import ManifestSource, open_manifests
 from spindle.checking.repair import as_listed, check_source, chunks, wanted_messages
-from spindle.progress import OnDone
 
 _LOOK = 0.5
 """Seconds between two looks at the queues."""
@@ -74,18 +71,6 @@ class Missing:
             await publish_wanted(self.load, source, Wanted(self.results), self.settings, tally, tell)
 
 
-def publish_missing(jobs: Sequence[Missing], on_done: OnDone) -> Iterator[KindReport | None]:
-    """Publish all of these side by side, a process each: reading records is work for a whole core.
-
-    Yields: a kind's report when it has ended, well or not; None at least every quarter of a second.
-    """
-    with Crew(jobs) as crew:
-        for said in crew.listen():
-            if isinstance(said, Update):
-                on_done(f"{said.kind}: publishing", said.done, said.total)
-            yield said if isinstance(said, KindReport) else None
-
-
 async def publish_wanted(
     load: Load,
     source: ManifestSource,
@@ -104,12 +89,7 @@ async def publish_wanted(
     queues = {SERVICES[store]: settings.names.queue(SERVICES[store], kind) for store in wanted.of}
     name = f"spindle load {kind}"
     async with (
-        Publisher(
-            settings.broker,
-            max_unconfirmed=settings.extractor_max_unconfirmed,
-            name=name,
-            patience=settings.extractor_confirm_timeout,
-        ) as publisher,
+        publisher_of(settings, name=name) as publisher,
         Backlog(
             settings.broker, list(queues.values()), limit=share_of_backlog(settings, load.kinds), name=f"{name} backlog"
         ) as backlog,
@@ -117,15 +97,17 @@ async def publish_wanted(
         await backlog.length()  # raises if a queue is missing
         for chunk in chunks(as_listed(wanted_messages(load, kind, wanted), source.prefix_of(), wanted.found)):
             await backlog.wait_for_room(lambda: tell("paused"))
+            await asyncio.sleep(0)
             shared = headers(load.date, time.time_ns() // 1_000_000)
             for service, queue in queues.items():
                 mine = [message for message in chunk if service in wanted.services(message)]
                 await publisher.publish("", [Outgoing(m.body, m.message_id, shared) for m in mine], key=queue)
                 tally.sent[service] = tally.sent.get(service, 0) + len(mine)
-            tally.done = sum(tally.sent.values())
+            tally.done, tally.published = sum(tally.sent.values()), publisher.confirmed
             tell("publishing")
         await publisher.flush()
-        await backlog.length()
+        tally.published = publisher.confirmed
+        await backlog.length()  # raises if one is gone, and with it what was confirmed
 
 
 async def until_drained(

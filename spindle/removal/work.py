@@ -96,7 +96,7 @@ class Removal:
                 began, count = time.monotonic(), 0
                 for ids in _batches(fact.result.ids(Class.GONE), AT_A_TIME[fact.store]):
                     count += await remover.remove(fact.kind, self.load, ids)
-                    on_done(f"{fact.kind} {fact.store}", count, fact.gone)
+                    on_done(f"{fact.kind} {fact.store}: removing", count, fact.gone)
                 if count:
                     await self._record(fact.store, fact.kind, count, time.monotonic() - began)
                     await remover.prune(fact.kind)

@@ -127,7 +127,7 @@ async def test_nothing_is_published_for_a_service_that_is_paused(scene: Scene) -
 
 
 async def test_however_often_it_is_interrupted_running_it_again_is_all_it_takes(scene: Scene) -> None:
-    """By Ctrl-C and by kill -9, wherever it is: while it lists, compares, publishes, waits or checks."""
+    """By Ctrl-C, SIGTERM and kill -9, wherever it is: while it lists, compares, publishes, waits or checks."""
     folder = scene.dump(FIRST, {number: f"Artist {number}" for number in range(1, 4001)})
     rng, stored = random.Random(INTERRUPTIONS), [0]
     codes = []
@@ -136,9 +136,11 @@ async def test_however_often_it_is_interrupted_running_it_again_is_all_it_takes(
         ended = asyncio.ensure_future(process.wait())
         # From the command's start to the last check: a whole load takes some ten seconds here.
         await asyncio.wait([ended], timeout=rng.uniform(0.0, 8.0))
+        workers = psutil.Process(process.pid).children() if not ended.done() else []
         if not ended.done():
-            process.send_signal(signal.SIGINT if number % 2 else signal.SIGKILL)
+            process.send_signal((signal.SIGKILL, signal.SIGINT, signal.SIGTERM)[number % 3])
         codes.append(await asyncio.wait_for(ended, 60))
+        assert not (await asyncio.to_thread(psutil.wait_procs, workers, 5.0))[1]
         stored.append(await scene.tables.stored())
 
     assert set(codes) <= {-signal.SIGKILL, 130, 0}, (codes, scene.said.read_text())

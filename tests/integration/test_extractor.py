@@ -496,6 +496,35 @@ async def test_a_queue_that_is_deleted_ends_the_wait_for_confirms_that_it_took_a
             await asyncio.Event().wait()
 
 
+@pytest.mark.parametrize("body_fails", [False, True], ids=["is cancelled", "fails as it ends"])
+async def test_beside_a_deleted_queue_neither_a_cancellation_nor_the_queue_is_forgotten(
+    site: Site, body_fails: bool
+) -> None:
+    await site.declare(["artists"])
+    queue = site.names.queue(Service.GRAPHINATOR, "artists")
+
+    async def publish() -> None:
+        body = asyncio.current_task()
+        assert body is not None
+        try:
+            async with Backlog(BrokerSettings(url=SecretStr(site.url)), [queue], limit=10, name="test"):
+                await site.peer.delete_queue(queue)
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    if body_fails:
+                        raise OSError("no space left")
+                    body.cancel()
+        finally:
+            cancelling.append(body.cancelling())
+
+    cancelling: list[int] = []
+    with pytest.raises(QueueGone if body_fails else asyncio.CancelledError):
+        async with asyncio.timeout(30):
+            await asyncio.create_task(publish())
+    assert cancelling == [0 if body_fails else 1]
+
+
 async def test_a_broker_that_blocks_publishers_can_be_left_by_a_signal(own_rabbitmq: OwnRabbitMQ) -> None:
     """Fault 46."""
     async with site_on(own_rabbitmq.broker.url) as site:
