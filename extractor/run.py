@@ -110,14 +110,14 @@ def _run_jobs(jobs: list[Job], show: Show) -> list[KindReport]:
         for said in crew.listen():
             if isinstance(said, KindReport):
                 reports[said.kind] = said
-                _log_end(said)
+                _log_end(said, "read" if jobs[0].only_check else "published")
             elif said is not None:
                 show(said)
     return [reports[job.kind] for job in jobs]
 
 
-def _log_end(report: KindReport) -> None:
-    fields = {"data_type": report.kind, "published": report.published, "skipped": sum(report.skipped.values())}
+def _log_end(report: KindReport, done: str) -> None:
+    fields = {"data_type": report.kind, done: report.published, "skipped": sum(report.skipped.values())}
     fields |= {name: count for name in ("unchanged", "resumed", "known") if (count := getattr(report, name))}
     if report.failure:
         log.error("Kind failed", reason=report.failure, **fields)

@@ -1,12 +1,19 @@
 """How far a command is, on a terminal."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from extractor.progress import logged_above
+
+log = structlog.get_logger()
+
+_LINE_INTERVAL = 10.0
+"""Seconds between two lines, if there is no terminal."""
 
 OnDone = Callable[[str, int, int], None]
 """Told what is being done (`subject: phase`), and how much of how much of it is done."""
@@ -14,11 +21,14 @@ OnDone = Callable[[str, int, int], None]
 
 @contextmanager
 def following() -> Iterator[OnDone]:
-    """Give the function to tell; shows nothing where nobody looks."""
+    """Give the function to tell: rows on a terminal, a line now and then elsewhere."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _line_now_and_then()
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        Progress(*columns, console=console, transient=True) as progress,
         logged_above(),
     ):
         rows: dict[str, tuple[str, TaskID]] = {}
@@ -37,3 +47,15 @@ def following() -> Iterator[OnDone]:
             progress.update(row, completed=done)
 
         yield on_done
+
+
+def _line_now_and_then() -> OnDone:
+    said_at = time.monotonic()
+
+    def on_done(what: str, done: int, total: int) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= _LINE_INTERVAL:
+            said_at = time.monotonic()
+            log.info("Working", on=what, done=done, total=total or None)
+
+    return on_done

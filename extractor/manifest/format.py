@@ -33,6 +33,10 @@ NO_HASH = bytes(8)
 MAX_ID = 2**32 - 1
 
 
+ANEW = "move it away, and make it again."
+"""What a person does about a manifest that is damaged: nothing replaces one that was published by itself."""
+
+
 class ManifestRefused(StartRefused):
     """A manifest can't be used as it is; the text says which one, why, and what to do."""
 
@@ -136,19 +140,19 @@ def decode_header(line: bytes, path: Path) -> Header:
     """
     found = _decoded(line)
     if not isinstance(found, dict) or "spindle_manifest" not in found:
-        raise ManifestRefused(f"{path} is not a manifest: it does not begin as one; make it again.")
+        raise ManifestRefused(f"{path} is not a manifest: it does not begin as one; {ANEW}")
     if found["spindle_manifest"] != FORMAT:
         raise ManifestRefused(
-            f"{path} has the format {found['spindle_manifest']}, and only {FORMAT} can be read; make it again."
+            f"{path} has the format {found['spindle_manifest']}, and only {FORMAT} can be read; {ANEW}"
         )
     if len(line) < HEADER_BYTES:
-        raise ManifestRefused(f"{path} was cut: it ends within its header; make it again.")
+        raise ManifestRefused(f"{path} was cut: it ends within its header; {ANEW}")
     try:
         header = msgspec.convert(found, Header)
     except msgspec.ValidationError as error:
-        raise ManifestRefused(f"{path} was altered: its header can't be read ({error}); make it again.") from error
+        raise ManifestRefused(f"{path} was altered: its header can't be read ({error}); {ANEW}") from error
     if header.seal != _seal(header):
-        raise ManifestRefused(f"{path} was altered: its header is not as it was written; make it again.")
+        raise ManifestRefused(f"{path} was altered: its header is not as it was written; {ANEW}")
     return header
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from extractor.manifest.format import (
+    ANEW,
     HEADER_BYTES,
     ROW,
     Header,
@@ -109,7 +110,7 @@ class Manifest:
         wanted = ROW.size * min(count, self.header.rows - first)
         found = os.pread(self._file.fileno(), wanted, HEADER_BYTES + ROW.size * first)
         if len(found) != wanted:
-            raise ManifestRefused(f"{self.path} was cut while it was read; make it again.")
+            raise ManifestRefused(f"{self.path} was cut while it was read; {ANEW}")
         return found
 
     def _check_body(self) -> None:
@@ -118,18 +119,18 @@ class Manifest:
             what = "was cut" if size < rows * ROW.size else "was altered"
             raise ManifestRefused(
                 f"{self.path} {what}: it has {size:,} bytes behind its header, and its header says {rows:,} rows of "
-                f"{ROW.size}; make it again."
+                f"{ROW.size}; {ANEW}"
             )
         digest, last = hashlib.sha256(), -1
         for block in self._blocks():
             digest.update(block)
             ids = ids_in(block)
             if not (last < ids[0] and all(map(operator.lt, ids, islice(ids, 1, None)))):
-                raise ManifestRefused(f"{self.path} was altered: its ids are not ascending; make it again.")
+                raise ManifestRefused(f"{self.path} was altered: its ids are not ascending; {ANEW}")
             last = ids[-1]
         if digest.hexdigest() != self.header.digest:
             raise ManifestRefused(
-                f"{self.path} was altered: its body is not the one whose digest its header has; make it again."
+                f"{self.path} was altered: its body is not the one whose digest its header has; {ANEW}"
             )
 
 
@@ -151,7 +152,7 @@ def _check_identity(header: Header, path: Path, *, load: str, kind: str, of: Pat
         )
     if not header.complete:
         raise ManifestRefused(
-            f"{path} is not complete: the dump was not read to its end, or its checksum did not match; make it again."
+            f"{path} is not complete: the dump was not read to its end, or its checksum did not match; {ANEW}"
         )
     if of is None:
         return
@@ -159,7 +160,7 @@ def _check_identity(header: Header, path: Path, *, load: str, kind: str, of: Pat
     if (header.file, header.bytes) != (of.name, size):
         raise ManifestRefused(
             f"{path} is the manifest of {header.file} with {header.bytes:,} bytes, and not of {of.name} with "
-            f"{size:,} bytes; make it again."
+            f"{size:,} bytes; {ANEW}"
         )
 
 

@@ -179,7 +179,7 @@ def _check_replaceable(path: Path, header: Header) -> None:
         return
     raise ManifestRefused(
         f"{path} was written while {found.kind} of load {found.load} was published, and is not replaced by one that is "
-        "only read. Use it; or, if somebody else publishes this load now, move it away."
+        "only read. Use it; or, if it is damaged or of another dump, move it away."
     )
 
 

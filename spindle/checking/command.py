@@ -161,6 +161,8 @@ class Checks:
     on_done: OnDone
     fresh: bool = False
     """Go on with no interrupted check: what is published follows from what is there now."""
+    recorded: bool = True
+    """Tell the stores' ledgers of it, which is also how they know of a load."""
 
     async def run(self, sources: Sequence[ManifestSource], stores: Sequence[str]) -> list[Result]:
         """Check each kind in each store.
@@ -186,7 +188,8 @@ class Checks:
                 fresh=self.fresh,
                 on_done=lambda phase, done, total: self.on_done(f"{source.kind} {store}: {phase}", done, total),
             ).run()
-        await self._record(result, source)
+        if self.recorded:
+            await self._record(result, source)
         return result
 
     async def _record(self, result: Result, source: ManifestSource) -> None:

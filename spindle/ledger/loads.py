@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 def as_table(books: Sequence[Book], *, only: str | None = None, now: datetime | None = None) -> Table:
     """A row per load, kind and store."""
     table = Table("load", "kind", "store", "state", box=None, pad_edge=False)
-    for heading in ("checked", "published", "missing", "gone", "removed", *_NUMBERS):
+    for heading in ("checked", "listed", "missing", "gone", "removed", *_NUMBERS):
         table.add_column(heading.replace("_", " "), justify="right", no_wrap=True)
     for book, load in _rows(books, only):
         state = f"[{_COLOURS.get(load.state, 'default')}]{load.state}[/]"

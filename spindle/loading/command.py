@@ -41,11 +41,12 @@ from spindle.checking.report import lines
 from spindle.environments import add_stack_argument, environment_of
 from spindle.ledger.stores import ledgers_of
 from spindle.loading.plan import Part, as_data, objections, plan_of, plan_table
-from spindle.loading.publishing import STALLED, Missing, until_drained
+from spindle.loading.publishing import STALLED, Missing, held_by_services, until_drained
 from spindle.output import readers_may_leave, wide_console
 from spindle.progress import OnDone, following
 from spindle.removal.command import refused
 from spindle.removal.work import Removal
+from spindle.settings import OperatorSettings
 from spindle.sources import add_folder_or_source_arguments, open_folder_or_source
 
 log = structlog.get_logger()
@@ -101,6 +102,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Do all of it, and show; return the exit code."""
+    if arguments.plan and arguments.remove:
+        raise StartRefused("--plan removes nothing: leave out --remove, or ask `spindle remove LOAD --plan`.")
     load = open_folder_or_source(arguments).load
     environ = environment_of(arguments)
     settings = load_settings(ExtractorSettings, environ)
@@ -111,10 +114,14 @@ def run(arguments: argparse.Namespace) -> int:
     list_load(load, settings)
     with open_manifests(settings.state, load.date, load.kinds) as sources, following() as on_done:
         loading = Loading(environ, settings, load, sources, on_done, stalled=arguments.stalled)
-        parts = told(lambda: asyncio.run(loading.plan()), environ)
+        parts = told(lambda: asyncio.run(loading.plan(is_all=arguments.plan)), environ)
         problems = [] if arguments.full else list(objections(parts))
         if not arguments.plan and not problems:
-            _publish(loading, arguments)
+            try:
+                _publish(loading, arguments)
+            except KeyboardInterrupt:
+                print("Interrupted. What was published is safe; run again, it does what is left.", file=sys.stderr)
+                raise
     loading.seconds = time.monotonic() - began
     with readers_may_leave():
         if arguments.json:
@@ -140,7 +147,7 @@ def list_load(load: Load, settings: ExtractorSettings) -> None:
         report = make_manifests(only(load, tuple(lacking)), settings, ids_only=False, show=progress.show)
     failures = [f"{kind.kind}: {kind.failure}" for kind in report.kinds if kind.failure]
     if failures:
-        raise StartRefused("Nothing was published, because the dump can't be read: " + "; ".join(failures))
+        raise StartRefused("Nothing was published, because not all of it could be listed: " + "; ".join(failures))
     for each in report.kinds:
         parsed = each.published - each.known - each.resumed
         print(f"{each.kind}: {each.published:,} records, of which {parsed:,} had to be parsed", file=sys.stderr)
@@ -182,12 +189,12 @@ class Loading:
         """Whether both stores hold the dump."""
         return all(result.counts.complete for result in self.results.values())
 
-    async def plan(self) -> list[Part]:
-        """Compare the dump with the stores.
+    async def plan(self, *, is_all: bool) -> list[Part]:
+        """Compare the dump with the stores; if the plan `is_all` that is wanted, the ledgers are not told.
 
         Raises: as a check.
         """
-        await self._check(self.sources)
+        await self._check(self.sources, recorded=not is_all)
         return plan_of(list(self.results.values()))
 
     async def publish(self, patience: float, *, waves: Sequence[Sequence[str]]) -> None:
@@ -273,14 +280,21 @@ class Loading:
             self.on_done("waiting for the services", most - count, most)
 
         before: list[dict[str, int]] = []
+        since, operator = time.monotonic(), load_settings(OperatorSettings, self.environ)
         while True:
             with suppress(BrokerUnavailable):
                 self.stuck = await until_drained(self.settings, kinds, waiting, stalled=self.stalled)
             await self._check(sources)
             now = [result.counts.as_data() for result in self.results.values()]
-            if now == before or self.stuck or all(self._is_clean(kind) for kind in kinds):
+            if self.stuck or all(self._is_clean(kind) for kind in kinds):
                 return
-            before = now
+            if now != before:
+                before, since = now, time.monotonic()
+            elif not (held := await held_by_services(operator, self.settings, kinds)):
+                return
+            elif time.monotonic() - since > self.stalled:
+                self.stuck = held
+                return
             await asyncio.sleep(_SETTLING)
 
     async def _refuse_paused(self) -> None:
@@ -299,9 +313,9 @@ class Loading:
                 "leave them out with --kinds."
             )
 
-    async def _check(self, sources: Sequence[ManifestSource]) -> None:
+    async def _check(self, sources: Sequence[ManifestSource], *, recorded: bool = True) -> None:
         assert self.settings.state is not None  # noqa: S101
-        checks = Checks(self.environ, self.settings.state, self.on_done, fresh=True)
+        checks = Checks(self.environ, self.settings.state, self.on_done, fresh=True, recorded=recorded)
         for result in await checks.run(sources, STORES):
             self.results[result.subject.kind, result.subject.store] = result
 

@@ -21,6 +21,8 @@ from spindle.checking.diff import Result
 from spindle.checking.id_set import IdSet
 from spindle.checking.manifests import ManifestSource, open_manifests
 from spindle.checking.repair import as_listed, check_source, chunks, wanted_messages
+from spindle.management import Management, NoManagement
+from spindle.settings import OperatorSettings
 
 _LOOK = 0.5
 """Seconds between two looks at the queues."""
@@ -108,6 +110,22 @@ async def publish_wanted(
         await publisher.flush()
         tally.published = publisher.confirmed
         await backlog.length()  # raises if one is gone, and with it what was confirmed
+
+
+async def held_by_services(
+    operator: OperatorSettings, settings: ExtractorSettings, kinds: Sequence[str]
+) -> Mapping[str, int]:
+    """What services have taken and not settled, by queue, as the management API knows some seconds late.
+
+    Returns: nothing also where that API can't be asked.
+    """
+    queues = [settings.names.queue(service, kind) for service in Service for kind in kinds]
+    try:
+        told = await asyncio.to_thread(Management.of(operator).queues, settings.discogs_exchange_prefix)
+    except NoManagement:
+        return {}
+    held = {queue: int(told.get(queue, {}).get("messages_unacknowledged", 0)) for queue in queues}
+    return {queue: count for queue, count in held.items() if count}
 
 
 async def until_drained(

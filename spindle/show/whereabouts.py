@@ -70,7 +70,7 @@ def flag_text(row: Row | None) -> str:
     """What a manifest's row says, in words."""
     if row is None:
         return "not in the dump"
-    return {SKIPPED: "skipped: it could not be read", UNCHANGED: "not published: unchanged"}.get(row.flag, "published")
+    return {SKIPPED: "skipped: it could not be read", UNCHANGED: "not published: unchanged"}.get(row.flag, "listed")
 
 
 def _why(stored: Stored, whereabouts: Whereabouts) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from common.kinds import Service
 from tests.e2e.broker import Broker
-from tests.e2e.services import ROOT, Services
+from tests.e2e.services import ROOT, Running, Services
 from tests.e2e.sides import Graph, Tables
 from tests.servers.servers import RabbitMQ
 
@@ -26,6 +27,7 @@ class Scene:
 
     def __init__(self, broker: Broker, tables: Tables, graph: Graph, folder: Path, management: str) -> None:
         self.tables, self.graph, self.folder, self.said = tables, graph, folder, folder / "said"
+        self.running: dict[Service, Running] = {}
         self.environ = {
             "PATH": os.environ["PATH"],
             **broker.environment,
@@ -89,6 +91,7 @@ async def scene_with_both_services(
     (tmp_path / "state").mkdir()
     for side in (tables, graph):
         await broker.declare(side.service)
+    scene = Scene(broker, tables, graph, tmp_path, rabbitmq.management_url or "none")
     for side in (tables, graph):
-        await services.start(side.service, broker.environment | side.environment)
-    yield Scene(broker, tables, graph, tmp_path, rabbitmq.management_url or "none")
+        scene.running[side.service] = await services.start(side.service, broker.environment | side.environment)
+    yield scene

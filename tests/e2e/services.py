@@ -15,7 +15,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,15 @@ class Running:
         """Status and body of `/health/ready`."""
         status, body = self._get("/health/ready")
         return status, json.loads(body)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """For as long it says nothing, with its connections open."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """`kill -9`, and wait until it is gone."""

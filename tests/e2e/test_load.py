@@ -98,6 +98,54 @@ async def test_a_kind_whose_process_is_killed_is_named_and_the_others_go_on_to_t
     assert written["artists", "postgresql"] > 0
 
 
+async def test_what_was_changed_behind_its_hash_only_verify_finds_and_without_the_hash_a_load_heals_it(
+    scene: Scene,
+) -> None:
+    made = ("--synthetic", "400", "--seed", "3")
+    verify, load = ("verify", *made, "--json"), ("load", *made, "--json")
+    assert (await scene.spindle(*load)).returncode == 0
+    rows, nodes = scene.tables.dsn, scene.graph.server
+    await sql.run(rows, "UPDATE artists SET data = jsonb_set(data, '{name}', '\"X\"') WHERE data_id = '5'")
+    await graphs.fetch(nodes, "MATCH (n:Artist {id: '12'}) SET n.name = 'X'")
+    await graphs.fetch(nodes, "MATCH (:Release {id: '3'})-[e]->() DELETE e")
+    assert ((await scene.spindle(*verify)).returncode, (await scene.spindle(*load)).returncode) == (1, 0)
+
+    await sql.run(rows, "UPDATE artists SET hash = '' WHERE data_id = '5'")
+    await graphs.fetch(nodes, "MATCH (n:Artist {id: '12'}) REMOVE n.hash")
+    await graphs.fetch(nodes, "MATCH (n:Release {id: '3'}) REMOVE n.hash")
+    healed = await scene.spindle(*load)
+
+    written = {(part["kind"], part["store"]): part["written"] for part in json.loads(healed.stdout)["parts"]}
+    assert {key: count for key, count in written.items() if count} == {
+        ("artists", "postgresql"): 1,
+        ("artists", "neo4j"): 1,
+        ("releases", "neo4j"): 1,
+    }
+    verified = await scene.spindle(*verify)
+    assert verified.returncode == 0, verified
+
+
+async def test_a_plan_leaves_the_ledgers_as_they_are_and_removes_nothing(scene: Scene) -> None:
+    folder = scene.dump(FIRST, {1: "A"})
+
+    assert (await scene.load(folder, "--plan"))[0] == 0
+    refused = await scene.spindle("load", str(folder), "--plan", "--remove")
+
+    assert (refused.returncode, "--plan removes nothing" in refused.stderr) == (2, True)
+    assert json.loads((await scene.spindle("loads", "--json")).stdout)["loads"] == []
+
+
+async def test_records_that_a_service_holds_are_not_published_again(scene: Scene) -> None:
+    """A service that is frozen has taken them, and no queue shows them."""
+    folder = scene.dump(FIRST, {number: f"Artist {number}" for number in range(1, 101)})
+    with scene.running[scene.graph.service].frozen():
+        code, summary = await scene.load(folder, "--stalled", "15")
+
+    assert (code, of(summary, "written"), summary["rounds"]) == (1, both(100), 1), summary
+    assert sum(summary["stuck"].values()) == 102  # and two control messages
+    assert (await scene.load(folder))[0] == 0
+
+
 async def test_what_the_extractor_has_published_is_found_unchanged(scene: Scene) -> None:
     """Its manifest is used: one that was only read could not take its place."""
     made = ("--synthetic", "200", "--seed", "3", "--kinds", "artists,labels")

@@ -164,7 +164,10 @@ def incomplete(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (cut, r"was cut: it has 62 bytes behind its header, and its header says 3 rows of 21; make it again\."),
+        (
+            cut,
+            r"was cut: it has 62 bytes behind its header, and its header says 3 rows of 21.",
+        ),
         (cut_header, r"is not a manifest: it does not begin as one"),
         (grow, r"was altered: it has 84 bytes behind its header"),
         (flip_body, r"was altered: its body is not the one whose digest its header has"),
