@@ -28,10 +28,10 @@ class Screen(Console):
         raise BrokenPipeError
 
 
-def wide_console() -> Screen:
-    """Standard output: as wide as the terminal, and as wide as our tables if there is none."""
+def wide_console(width: int = 140) -> Screen:
+    """Standard output: as wide as the terminal, and as wide as our tables (`width` columns) if there is none."""
     console = Screen()
-    return console if console.is_terminal else Screen(width=140)
+    return console if console.is_terminal else Screen(width=width)
 
 
 def write_any_text() -> None:

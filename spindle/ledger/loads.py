@@ -25,6 +25,7 @@ at least once. None of it is evidence that a load is complete, except the word o
 exit codes: 0 all that was asked for is shown; 2 a store can't be asked
 """
 _COLOURS = {State.COMPLETE: "green", State.INCOMPLETE: "red", State.FAILED: "red", State.ANNOUNCED: "yellow"}
+_WIDTH = 180  # columns: no load's date is cut, whatever the numbers
 _NUMBERS = ("new", "changed", "unchanged", "stale", "superseded", "dead_lettered")
 
 
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps(as_data(books, only=arguments.load), indent=2))
         else:
-            wide_console().print(as_table(books, only=arguments.load), highlight=False)
+            wide_console(_WIDTH).print(as_table(books, only=arguments.load), highlight=False)
     for book in books:
         if book.trouble:
             print(f"spindle: {book.service}'s store can't be asked: {book.trouble}", file=sys.stderr)
@@ -59,7 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def as_table(books: Sequence[Book], *, only: str | None = None, now: datetime | None = None) -> Table:
     """A row per load, kind and store."""
-    table = Table("load", "kind", "store", "state", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("load", "kind", "store"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("state", min_width=len(State.INCOMPLETE))
     for heading in ("checked", "listed", "missing", "gone", "removed", *_NUMBERS):
         table.add_column(heading.replace("_", " "), justify="right", no_wrap=True)
     for book, load in _rows(books, only):

@@ -1,6 +1,7 @@
 """`spindle loads`: what both ledgers say, as a table and for a program."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from common.kinds import Service
 from common.loads import Load, State, Totals
-from spindle.ledger.loads import as_data, as_table
+from spindle.ledger.loads import _WIDTH, as_data, as_table
 from spindle.ledger.stores import Book
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -44,6 +45,19 @@ def test_the_newest_load_comes_first_with_what_its_check_found_and_what_records_
     )
     assert second[:5] == ["20260201", "artists", "tableinator", "announced", "never"]
     assert " ".join(third[:4]) == "(none named) artists graphinator"
+
+
+def test_nothing_is_cut_where_there_is_no_terminal_whatever_the_numbers() -> None:
+    millions = dict.fromkeys(("new", "changed", "unchanged", "stale", "superseded", "dead_lettered"), 19_400_000)
+    whole = replace(
+        CHECKED, kind="releases", missing=19_400_000, gone=19_400_000, reason=None, totals=Totals(**millions)
+    )
+    screen = StringIO()
+
+    Console(width=_WIDTH, file=screen).print(as_table([Book(Service.GRAPHINATOR, [whole])], now=NOW))
+
+    assert "…" not in screen.getvalue()
+    assert screen.getvalue().count("19,400,000") == 8
 
 
 def test_one_load_can_be_asked_for() -> None:
