@@ -119,9 +119,9 @@ async def measure(records: int, stage: Stage, home: Path) -> Level:
     try:
         await tables.make(*KINDS)
         await warm(graph, stage)
-        empty = await _sizes(tables, home)
+        empty = await _sizes(tables, graph, home)
         loaded = await _loaded(load, stage, environment)
-        sizes = {store: size - empty[store] for store, size in (await _sizes(tables, home)).items()}
+        sizes = {store: size - empty[store] for store, size in (await _sizes(tables, graph, home)).items()}
     finally:
         await tables.close()
         await graph.close()
@@ -218,11 +218,12 @@ def _environment(stage: Stage) -> dict[str, str]:
     }
 
 
-async def _sizes(tables: Tables, home: Path) -> dict[str, float]:
+async def _sizes(tables: Tables, graph: Graph, home: Path) -> dict[str, float]:
     """What the stores take on the disk, in MB, without their logs."""
+    await graph.ask("CALL db.checkpoint()")  # until then most of it is in memory
     [row] = await tables.fetch("SELECT pg_database_size(current_database())")
-    graph = (home / "stack/neo4j/data/databases").rglob("*")
-    return {"postgresql": row[0] / 1e6, "neo4j": sum(path.stat().st_size for path in graph if path.is_file()) / 1e6}
+    files = (home / "stack/neo4j/data/databases").rglob("*")
+    return {"postgresql": row[0] / 1e6, "neo4j": sum(path.stat().st_size for path in files if path.is_file()) / 1e6}
 
 
 def table_of(levels: Sequence[Level]) -> Table:
@@ -271,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
-        print(error or "it took too long", file=sys.stderr)
+        print(str(error) or "it took too long", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted: the servers are stopped; the levels that were measured are written.", file=sys.stderr)

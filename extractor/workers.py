@@ -91,7 +91,7 @@ class Crew:
             published=published,
             skipped=dict(last.skipped) if last else {},
             seconds=time.monotonic() - self._begun,
-            failure=f"{_how_it_ended(exit_code)}; it had published at least {published:,} records",
+            failure=f"{_how_it_ended(exit_code)}; at least {published:,} messages were published",
         )
 
 

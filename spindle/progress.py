@@ -21,7 +21,7 @@ OnDone = Callable[[str, int, int], None]
 
 @contextmanager
 def following() -> Iterator[OnDone]:
-    """Give the function to tell: rows on a terminal, a line now and then elsewhere."""
+    """Give the function to tell: rows on a terminal; elsewhere a line now and then, where the log has such lines."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _line_now_and_then()

@@ -28,7 +28,8 @@ def make_class_archive(say: Callable[[str], None]) -> None:
             with tempfile.TemporaryDirectory(prefix=".classes-", dir=cache_folder()) as folder:
                 _make(archive, Path(folder))
         except (StackFailed, OSError, subprocess.SubprocessError) as error:
-            say(f"no archive of Neo4j's classes, so each start takes some seconds longer: {str(error).splitlines()[0]}")
+            [reason, *_] = (str(error) or type(error).__name__).splitlines()
+            say(f"no archive of Neo4j's classes, so each start takes some seconds longer: {reason}")
 
 
 def _make(archive: Path, folder: Path) -> None:

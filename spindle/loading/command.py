@@ -41,7 +41,7 @@ from spindle.checking.report import lines
 from spindle.environments import add_stack_argument, environment_of
 from spindle.ledger.stores import ledgers_of
 from spindle.loading.plan import Part, as_data, objections, plan_of, plan_table
-from spindle.loading.publishing import STALLED, Missing, held_by_services, until_drained
+from spindle.loading.publishing import STALLED, Missing, until_drained, until_settled
 from spindle.output import readers_may_leave, wide_console
 from spindle.progress import OnDone, following
 from spindle.removal.command import refused
@@ -181,6 +181,8 @@ class Loading:
     """Why nothing was removed, if it was asked for."""
     stuck: Mapping[str, int] = field(default_factory=dict)
     """Queues that nobody empties, and what waits in them: no further round would help."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Queues whose services have taken messages and settle none: what is with them need not be published again."""
     rounds: int = 0
     seconds: float = 0.0
 
@@ -217,7 +219,7 @@ class Loading:
     async def _bring(self, sources: Sequence[ManifestSource], began: str, *, is_last: bool) -> None:
         """Publish, wait and check until these kinds are clean, or until no further round would help."""
         rounds = 0
-        while rounds <= REPAIRS and not self.stuck:
+        while rounds <= REPAIRS and not self.stuck and not self.held:
             unclean = [source for source in sources if not self._is_clean(source.kind)]
             await self._publish(unclean)
             if not rounds:
@@ -279,8 +281,8 @@ class Loading:
             most = max(most, count)
             self.on_done("waiting for the services", most - count, most)
 
+        operator = load_settings(OperatorSettings, self.environ)
         before: list[dict[str, int]] = []
-        since, operator = time.monotonic(), load_settings(OperatorSettings, self.environ)
         while True:
             with suppress(BrokerUnavailable):
                 self.stuck = await until_drained(self.settings, kinds, waiting, stalled=self.stalled)
@@ -289,13 +291,13 @@ class Loading:
             if self.stuck or all(self._is_clean(kind) for kind in kinds):
                 return
             if now != before:
-                before, since = now, time.monotonic()
-            elif not (held := await held_by_services(operator, self.settings, kinds)):
+                before = now
+                await asyncio.sleep(_SETTLING)
+                continue
+            most = 0
+            self.held = await until_settled(operator, self.settings, kinds, waiting, stalled=self.stalled)
+            if self.held or not most:
                 return
-            elif time.monotonic() - since > self.stalled:
-                self.stuck = held
-                return
-            await asyncio.sleep(_SETTLING)
 
     async def _refuse_paused(self) -> None:
         """Nobody would write what is published; a ledger that can't be asked is no reason to refuse."""
@@ -349,6 +351,7 @@ def summary(loading: Loading, parts: Sequence[Part], problems: Sequence[str]) ->
         "complete": loading.is_complete,
         "refused": [*problems, *loading.refusals],
         "stuck": dict(loading.stuck),
+        "held": dict(loading.held),
         "plan": as_data(parts),
         "rounds": loading.rounds,
         "seconds": round(loading.seconds, 3),
@@ -391,6 +394,14 @@ def show(loading: Loading, parts: Sequence[Part], problems: Sequence[str], conso
     for queue, count in loading.stuck.items():
         console.print(
             f"{count:,} records wait in {queue}, and none left it for {loading.stalled:,.0f} s: does its service run? "
+            "`spindle status`",
+            style="red",
+            markup=False,
+            highlight=False,
+        )
+    for queue, count in loading.held.items():
+        console.print(
+            f"{count:,} messages of {queue} are with its service, which has settled none for {loading.stalled:,.0f} s: "
             "`spindle status`",
             style="red",
             markup=False,

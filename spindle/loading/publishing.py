@@ -27,6 +27,9 @@ from spindle.settings import OperatorSettings
 _LOOK = 0.5
 """Seconds between two looks at the queues."""
 
+_LATE = 12.0
+"""Seconds that the management API's counts of a quorum queue may be behind."""
+
 STALLED = 300.0
 """Seconds in which nothing leaves the queues, after which waiting is given up: no service takes anything."""
 
@@ -112,20 +115,36 @@ async def publish_wanted(
         await backlog.length()  # raises if one is gone, and with it what was confirmed
 
 
-async def held_by_services(
-    operator: OperatorSettings, settings: ExtractorSettings, kinds: Sequence[str]
+async def until_settled(
+    operator: OperatorSettings,
+    settings: ExtractorSettings,
+    kinds: Sequence[str],
+    on_done: Callable[[int], None],
+    *,
+    stalled: float,
 ) -> Mapping[str, int]:
-    """What services have taken and not settled, by queue, as the management API knows some seconds late.
+    """Wait until services have settled what they have taken, as far as the management API knows: no queue shows that.
 
-    Returns: nothing also where that API can't be asked.
+    Returns: what they hold, by queue, after `stalled` seconds in which it did not change; nothing if they hold nothing,
+    if it has changed for twice as long (then it is others' traffic), or if that API can't be asked.
     """
     queues = [settings.names.queue(service, kind) for service in Service for kind in kinds]
-    try:
-        told = await asyncio.to_thread(Management.of(operator).queues, settings.discogs_exchange_prefix)
-    except NoManagement:
-        return {}
-    held = {queue: int(told.get(queue, {}).get("messages_unacknowledged", 0)) for queue in queues}
-    return {queue: count for queue, count in held.items() if count}
+    before, since = None, time.monotonic()
+    deadline = since + 2 * stalled
+    while time.monotonic() < deadline:
+        try:
+            told = await asyncio.to_thread(Management.of(operator).queues, settings.discogs_exchange_prefix)
+        except NoManagement:
+            return {}
+        counts = {queue: int(told.get(queue, {}).get("messages_unacknowledged", 0)) for queue in queues}
+        held = {queue: count for queue, count in counts.items() if count}
+        on_done(sum(held.values()))
+        if held != before:
+            before, since = held, time.monotonic()
+        if time.monotonic() - since > (stalled if held else _LATE):
+            return held
+        await asyncio.sleep(2 * _LOOK)
+    return {}
 
 
 async def until_drained(

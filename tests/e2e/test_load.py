@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 import psutil
@@ -142,7 +143,7 @@ async def test_records_that_a_service_holds_are_not_published_again(scene: Scene
         code, summary = await scene.load(folder, "--stalled", "15")
 
     assert (code, of(summary, "written"), summary["rounds"]) == (1, both(100), 1), summary
-    assert sum(summary["stuck"].values()) == 102  # and two control messages
+    assert sum(summary["held"].values()) == 102  # and two control messages
     assert (await scene.load(folder))[0] == 0
 
 
@@ -174,6 +175,29 @@ async def test_nothing_is_published_for_a_service_that_is_paused(scene: Scene) -
     assert (await scene.load(folder))[0] == 0
 
 
+async def test_a_load_that_is_killed_takes_its_workers_along(scene: Scene) -> None:
+    scene.environ["EXTRACTOR_MAX_BACKLOG"] = "10"
+    folder = scene.dump(FIRST, {number: f"Artist {number}" for number in range(1, 2001)})
+    with scene.running[scene.graph.service].frozen():
+        process = await scene.start("load", str(folder))
+        while not await scene.tables.stored():
+            assert process.returncode is None, scene.said.read_text()
+            await asyncio.sleep(0.05)
+        workers = psutil.Process(process.pid).children()
+        process.kill()
+        await process.wait()
+
+        assert workers
+        await until_ended(workers)
+
+
+async def until_ended(workers: Sequence[psutil.Process]) -> None:
+    """Whoever has lost its parent may stay a zombie where nobody fetches its end."""
+    async with asyncio.timeout(20):
+        while [each for each in workers if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]:
+            await asyncio.sleep(0.1)
+
+
 async def test_however_often_it_is_interrupted_running_it_again_is_all_it_takes(scene: Scene) -> None:
     """By Ctrl-C, SIGTERM and kill -9, wherever it is: while it lists, compares, publishes, waits or checks."""
     folder = scene.dump(FIRST, {number: f"Artist {number}" for number in range(1, 4001)})
@@ -188,7 +212,7 @@ async def test_however_often_it_is_interrupted_running_it_again_is_all_it_takes(
         if not ended.done():
             process.send_signal((signal.SIGKILL, signal.SIGINT, signal.SIGTERM)[number % 3])
         codes.append(await asyncio.wait_for(ended, 60))
-        assert not (await asyncio.to_thread(psutil.wait_procs, workers, 5.0))[1]
+        await until_ended(workers)
         stored.append(await scene.tables.stored())
 
     assert set(codes) <= {-signal.SIGKILL, 130, 0}, (codes, scene.said.read_text())
