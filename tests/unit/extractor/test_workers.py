@@ -33,4 +33,4 @@ def test_a_worker_that_was_killed_is_reported_with_what_it_was_last_known_to_hav
     (report,) = said
     assert (report.ending, report.published, report.skipped) == (Ending.FAILED, 1234, {"no_id": 5})
     assert "was killed by SIGKILL" in report.failure
-    assert "at least 1,234 records" in report.failure
+    assert "at least 1,234 messages were published" in report.failure
