@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -194,8 +195,20 @@ async def test_a_load_that_is_killed_takes_its_workers_along(scene: Scene) -> No
 async def until_ended(workers: Sequence[psutil.Process]) -> None:
     """Whoever has lost its parent may stay a zombie where nobody fetches its end."""
     async with asyncio.timeout(20):
-        while [each for each in workers if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]:
+        while any(map(_runs, workers)):
             await asyncio.sleep(0.1)
+
+
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):  # it may end between two questions
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children()
+    return []
 
 
 async def test_however_often_it_is_interrupted_running_it_again_is_all_it_takes(scene: Scene) -> None:
@@ -208,7 +221,7 @@ async def test_however_often_it_is_interrupted_running_it_again_is_all_it_takes(
         ended = asyncio.ensure_future(process.wait())
         # From the command's start to the last check: a whole load takes some ten seconds here.
         await asyncio.wait([ended], timeout=rng.uniform(0.0, 8.0))
-        workers = psutil.Process(process.pid).children() if not ended.done() else []
+        workers = _children(process.pid)
         if not ended.done():
             process.send_signal((signal.SIGKILL, signal.SIGINT, signal.SIGTERM)[number % 3])
         codes.append(await asyncio.wait_for(ended, 60))
