@@ -1,5 +1,6 @@
 """`python -m spindle`, the same as `spindle`."""
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -24,4 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # it is over: what comes while Python ends interrupts nothing any more
+    sys.exit(code)

@@ -19,7 +19,7 @@ from tests.e2e.services import ROOT, Running, Services
 from tests.e2e.sides import Graph, Tables
 from tests.servers.servers import RabbitMQ
 
-BEGUN = "import sys; from spindle.__main__ import main; print(flush=True); sys.exit(main(sys.argv[1:]))"
+BEGUN = "import runpy; print(flush=True); runpy.run_module('spindle', run_name='__main__')"
 
 
 class Scene:
