@@ -21,6 +21,9 @@ from spindle.settings import OperatorSettings
 TIMEOUT = 3.0
 """Seconds for each step of an answer; asked often, and there is another way to most of what it tells."""
 
+LATE = 12.0
+"""Seconds that its counts of a quorum queue may be behind."""
+
 _PEER = Peer("RabbitMQ's management API", "RABBITMQ", "RABBITMQ_MANAGEMENT_URL", is_url_alone=True)
 _COLUMNS = "name,messages_ready,messages_unacknowledged,arguments,effective_policy_definition,policy,operator_policy"
 _PAGE = 500  # queues; the most that the API gives at a time

@@ -21,14 +21,11 @@ from spindle.checking.diff import Result
 from spindle.checking.id_set import IdSet
 from spindle.checking.manifests import ManifestSource, open_manifests
 from spindle.checking.repair import as_listed, check_source, chunks, wanted_messages
-from spindle.management import Management, NoManagement
+from spindle.management import LATE, Management, NoManagement
 from spindle.settings import OperatorSettings
 
 _LOOK = 0.5
 """Seconds between two looks at the queues."""
-
-_LATE = 12.0
-"""Seconds that the management API's counts of a quorum queue may be behind."""
 
 STALLED = 300.0
 """Seconds in which nothing leaves the queues, after which waiting is given up: no service takes anything."""
@@ -141,7 +138,7 @@ async def until_settled(
         on_done(sum(held.values()))
         if held != before:
             before, since = held, time.monotonic()
-        if time.monotonic() - since > (stalled if held else _LATE):
+        if time.monotonic() - since > (stalled if held else LATE):
             return held
         await asyncio.sleep(2 * _LOOK)
     return {}

@@ -29,7 +29,7 @@ from spindle.checking.dead import SERVICES, dead_letters_of
 from spindle.checking.diff import Subject, read_result
 from spindle.checking.manifests import ManifestSource, loads_in
 from spindle.dead_letters.policies import limits_of_letters
-from spindle.management import Management, NoManagement
+from spindle.management import LATE, Management, NoManagement
 from spindle.progress import OnDone
 from spindle.removal.login import neo4j_of, postgres_of
 from spindle.removal.preconditions import Facts
@@ -43,9 +43,6 @@ from tableinator.ops.removal import TableRemoval
 
 ORDER: Final = ("releases", "masters", "labels", "artists")
 """What names others goes before what it names, so that few stubs are made that go again."""
-
-_LATE: Final = 12.0
-"""Seconds that the management API's counts may be behind."""
 
 AT_A_TIME: Final = {"postgresql": ROWS_AT_A_TIME, "neo4j": NODES_AT_A_TIME}
 
@@ -179,7 +176,7 @@ class Removal:
 
     async def _waiting(self, settings: OperatorSettings, queue: str) -> tuple[int | None, str]:
         """Messages that are ready or unanswered; only the management API tells of the latter, some seconds late."""
-        management, deadline = Management.of(settings), time.monotonic() + _LATE
+        management, deadline = Management.of(settings), time.monotonic() + LATE
         while True:
             try:
                 queues = await asyncio.to_thread(management.queues, settings.discogs_exchange_prefix)
