@@ -143,6 +143,15 @@ ALERTS = (
         "RabbitMQ throws dead letters away",
     ),
     Alert(
+        "SpindleQueueDeleted",
+        signals.RECORDS_LOST,
+        "0s",
+        Severity.CRITICAL,
+        f"{_KIND}: the queue is gone, and with it {{{{ $value }}}} records that were not stored",
+        "Run spindle doctor: it names a policy that deletes queues. Then publish what is missing again.",
+        "a queue with records in it is deleted",
+    ),
+    Alert(
         "SpindleLoadNotComplete",
         signals.LOAD_INCOMPLETE,
         "10m",

@@ -24,6 +24,9 @@ _RECORDS = "spindle_records_total"
 _LATENCY = "spindle_publish_to_commit_seconds"
 _TRANSACTION = "spindle_transaction_duration_seconds"
 _TIME = "spindle_transaction_time_seconds_total"
+_LAST_CHECK = f"max by ({BY_KIND}) (spindle_load_checked_timestamp_seconds > 0)"
+# What nobody has compared is neither missing nor there.
+_CHECKED = f"and on ({BY_KIND}) {_LAST_CHECK}"
 
 
 def details() -> Sequence[Row]:
@@ -153,7 +156,7 @@ def _fast() -> Sequence[Panel]:
 
 def _loads() -> Sequence[Panel]:
     """What the stores' ledgers say of the newest load."""
-    checked = f"time() - max by ({BY_KIND}) (spindle_load_checked_timestamp_seconds > 0)"
+    checked = f"time() - {_LAST_CHECK}"
     return (
         number(
             "Newest load",
@@ -168,22 +171,24 @@ def _loads() -> Sequence[Panel]:
             "Complete?",
             "Whether a check has found all of the newest load in the store.",
             Query(
-                signals.LOAD_COMPLETE.value,
+                f"{signals.LOAD_COMPLETE.value} {_CHECKED}",
                 _KIND,
-                words={0: "not known", 1: "complete"},
+                words={0: "incomplete", 1: "complete"},
                 signal=signals.LOAD_COMPLETE,
             ),
             width=8,
             height=8,
             listed=True,
+            otherwise="Never checked",
         ),
         number(
             "Missing or different",
             "Records of the newest load that its last check did not find in the store as they were published.",
-            Query(signals.LOAD_MISSING.value, _KIND, signal=signals.LOAD_MISSING),
+            Query(f"{signals.LOAD_MISSING.value} {_CHECKED}", _KIND, signal=signals.LOAD_MISSING),
             width=8,
             height=8,
             listed=True,
+            otherwise="Never checked",
         ),
         number(
             "Age of the last check",
@@ -309,8 +314,13 @@ def _limits() -> Sequence[Panel]:
         line(
             "RabbitMQ's memory and disk, of their limits",
             "At 100% of either it lets nobody publish.",
-            Query("rabbitmq_process_resident_memory_bytes / rabbitmq_resident_memory_limit_bytes", "memory"),
-            Query("rabbitmq_disk_space_available_limit_bytes / rabbitmq_disk_space_available_bytes", "disk"),
+            *(
+                Query(f"clamp_max({used} / {limit}, 1)", name)
+                for used, limit, name in (
+                    ("rabbitmq_process_resident_memory_bytes", "rabbitmq_resident_memory_limit_bytes", "memory"),
+                    ("rabbitmq_disk_space_available_limit_bytes", "rabbitmq_disk_space_available_bytes", "disk"),
+                )
+            ),
             unit="percentunit",
         ),
         line(

@@ -121,14 +121,14 @@ def _wrong() -> Sequence[Panel]:
         ),
         line(
             "Dead letters, per minute",
-            "Records that were set aside, by reason.",
+            "Records that were set aside, by reason, of both services together.",
             Query(
                 ever(
-                    "round(sum by (service, reason) (increase(spindle_dead_letters_total[1m])))",
+                    "round(sum by (reason) (increase(spindle_dead_letters_total[1m])))",
                     "spindle_dead_letters_total",
-                    by="service, reason",
+                    by="reason",
                 ),
-                "{{service}} {{reason}}",
+                "{{reason}}",
             ),
             width=7,
             height=6,

@@ -104,8 +104,9 @@ def recordings(*, backlog: float, writing_share: float, baseline_minutes: int) -
         Recording(PACE, _pace(), "records settled per second just now; nothing where a kind stands still"),
         Recording(
             TIME_LEFT,
-            # Nothing left is 0 s; with something left and nothing settled there is no end to name.
-            f"{MESSAGES} == 0 or {with_same(BY_KIND, MESSAGES, '/', PACE)}",
+            # Nothing left is 0 s; with something left and nothing settled there is no end to name, nor is there in the
+            # first five seconds after that: the pace is then the beginning's.
+            f"{MESSAGES} == 0 or {with_same(BY_KIND, MESSAGES, '/', PACE)} and on ({BY_KIND}) {PACE} offset 5s",
             "seconds to the end, at this pace",
         ),
         # A load that has just begun has settled nothing yet and does not stand still.

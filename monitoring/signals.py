@@ -123,12 +123,12 @@ DEAD_LETTERS = Signal(
     bad=0,
     when=f"or on ({BY_KIND}) delta(max_over_time({DEAD_READY}[1m])[4m:15s]) > 0",
 )
-# The broker says only for all queues together how many messages it has thrown away. So letters of ours must be lacking,
-# too: there are fewer than there were before (a look copies some and takes them away again), and than have come. What
-# an operator takes out is not thrown away. A queue that expires takes its letters along uncounted, and a broker that
-# restarts tells of none for a while.
+# The broker says only for all queues together how many messages it has thrown away, or moved to where a policy says. So
+# letters of ours must be lacking, too: there are fewer than there were before (a look copies some and takes them away
+# again), and than have come. What an operator takes out is not thrown away. A queue that expires takes its letters
+# along uncounted, and a broker that restarts tells of none for a while.
 _DISCARDED = " + ".join(
-    f'sum(increase(rabbitmq_global_messages_dead_lettered_{why}_total{{dead_letter_strategy="disabled"}}[8m]))'
+    f'sum(increase(rabbitmq_global_messages_dead_lettered_{why}_total{{dead_letter_strategy!="at_least_once"}}[8m]))'
     for why in ("expired", "maxlen", "delivery_limit")
 )
 # By a minute late, so that the broker tells of them too; and a twentieth less, by which an increase may be too large.
@@ -136,12 +136,15 @@ _CAME = f"round(0.95 * sum by ({BY_KIND}) (increase(spindle_dead_letters_total[5
 _LACKING = f"min_over_time({DEAD}[7m] offset 1m) + ({_CAME} or {DEAD} * 0) - max_over_time({DEAD}[30s])"
 # Not by a job, whose name is somebody's choice elsewhere: whoever tells of any queue tells of all.
 _ANY_QUEUE = "rabbitmq_detailed_queue_messages"
+_BROKER_TELLS = f"and on () min_over_time((count({_ANY_QUEUE}) or vector(0))[5m:15s]) > 0"
 DEAD_LETTERS_LOST = Signal(
     f"(max_over_time(({_LACKING})[5m:15s]) or {DEAD} * 0)",
     bad=0,
     when=f"and on () ({_DISCARDED} > 0)"
-    f" or on ({BY_KIND}) last_over_time({DEAD}[5m]) > 0 unless on ({BY_KIND}) {DEAD}"
-    f" and on () min_over_time((count({_ANY_QUEUE}) or vector(0))[5m:15s]) > 0",
+    f" or on ({BY_KIND}) last_over_time({DEAD}[5m]) > 0 unless on ({BY_KIND}) {DEAD} {_BROKER_TELLS}",
+)
+RECORDS_LOST = Signal(
+    f"last_over_time({MESSAGES}[5m])", bad=0, when=f"unless on ({BY_KIND}) {MESSAGES} {_BROKER_TELLS}"
 )
 # A broker that restarts tells of no queue, and must not begin the day again.
 DEAD_LETTERS_WAITING = Signal(f"last_over_time({DEAD}[1h])", bad=0)

@@ -3,8 +3,9 @@
 import base64
 import http.client
 import json
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -79,6 +80,27 @@ class Management:
         """
         return [limits_of(told) for _, told in sorted(self.queues(prefix).items())]
 
+    def limits_to_be(self, names: Iterable[str]) -> list[QueueLimits]:
+        """What policies will make of our queues that are not there yet: of several, the one with the highest priority.
+
+        Raises: NoManagement.
+        """
+        vhost = quote(self.vhost, safe="")
+        users, operators = (self.ask(f"{kind}/{vhost}").content for kind in ("policies", "operator-policies"))
+        return [
+            limits_of(
+                {
+                    "name": name,
+                    "arguments": {} if name.endswith(".dlq") else {"x-dead-letter-exchange": f"{name}.dlx"},
+                    "effective_policy_definition": (user.get("definition") or {}) | (operator.get("definition") or {}),
+                    "policy": user.get("name"),
+                    "operator_policy": operator.get("name"),
+                }
+            )
+            for name in names
+            for user, operator in [(_first(users, name), _first(operators, name))]
+        ]
+
     def nodes(self) -> list[dict[str, Any]]:
         """The cluster's nodes with their alarms and disks; needs a user with the tag `monitoring`.
 
@@ -140,6 +162,16 @@ class Management:
             return described_context(self.tls, _PEER)
         except StartRefused as error:
             raise NoManagement(str(error)) from error
+
+
+def _first(policies: Iterable[Mapping[str, Any]], queue: str) -> Mapping[str, Any]:
+    """The policy that a quorum queue of this name gets; empty if none."""
+    fitting = [
+        policy
+        for policy in policies
+        if policy["apply-to"] in ("all", "queues", "quorum_queues") and re.search(policy["pattern"], queue)
+    ]
+    return max(fitting, key=lambda policy: int(policy["priority"]), default={})
 
 
 def limits_of(told: Mapping[str, Any]) -> QueueLimits:

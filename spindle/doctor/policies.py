@@ -9,15 +9,16 @@ from spindle.status.broker import our_queues
 
 def policy_checks(management: Management, settings: OperatorSettings) -> list[Check]:
     """A check per promise that is broken; blocks."""
-    found, ours = Findings("RabbitMQ"), set(our_queues(settings.names, settings.kinds))
+    found, ours = Findings("RabbitMQ"), our_queues(settings.names, settings.kinds)
     try:
-        queues = [queue for queue in management.limits(settings.discogs_exchange_prefix) if queue.name in ours]
+        there = {queue.name: queue for queue in management.limits(settings.discogs_exchange_prefix)}
+        to_be = management.limits_to_be(name for name in ours if name not in there)
     except NoManagement as error:
         return [found.unknown("policies", f"{error}.")]
-    if not queues:
-        return [found.unknown("policies", "None of our queues is there yet: ask again once the services have started.")]
+    queues = [there[name] for name in ours if name in there] + to_be
     broken = [
         (found.failed if trouble.deletes else found.warning)("policies", trouble.sentence)
         for trouble in troubles(queues)
     ]
-    return broken or [found.ok("policies", f"None breaks a promise, on {len(queues)} queues.")]
+    not_yet = f", {len(to_be)} of which are not there yet" if to_be else ""
+    return broken or [found.ok("policies", f"None breaks a promise, on {len(queues)} queues{not_yet}.")]

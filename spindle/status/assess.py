@@ -36,6 +36,7 @@ def _out_of_reach(picture: Picture) -> Iterator[str]:
 
 
 def _wrong(picture: Picture, names: Names) -> Iterator[str]:
+    """What needs a person soonest comes first: a small screen shows no more than the beginning."""
     for alarm in picture.broker.alarms:
         yield f"RabbitMQ lacks {alarm} and takes no messages: see the runbook"
     yield from picture.broker.deleting
@@ -45,9 +46,12 @@ def _wrong(picture: Picture, names: Names) -> Iterator[str]:
                 yield f"{state.service} at {replica.address}: {sentence}"
         if state.publishing_blocked:
             yield f"{state.service}: RabbitMQ takes no dead letters (memory or disk alarm)"
+    for state in picture.services:
         for kind in state.kinds:
             for sentence in _wrong_with(kind, state, picture, names):
                 yield f"{state.service}, {kind.kind}: {sentence}"
+    for state in picture.services:
+        yield from _dead_letters(state, names)
 
 
 def _wrong_with(kind: KindState, state: ServiceState, picture: Picture, names: Names) -> Iterator[str]:
@@ -61,8 +65,16 @@ def _wrong_with(kind: KindState, state: ServiceState, picture: Picture, names: N
         yield f"paused {kind.paused}" if flag == "paused" and kind.paused else _MEANINGS[flag]
     if _stands_still(kind, state) and not kind.flags and not state.breaker_open:
         yield f"{kind.backlog:,} records wait, and none has been settled for {kind.oldest:,.0f} s"
-    if kind.dead_letters:
-        yield f"{kind.dead_letters:,} dead letters wait in {names.dead_letter_queue(state.service, kind.kind)}"
+
+
+def _dead_letters(state: ServiceState, names: Names) -> Iterator[str]:
+    waiting = {kind.kind: kind.dead_letters for kind in state.kinds if kind.dead_letters}
+    if len(waiting) == 1:
+        [(kind, count)] = waiting.items()
+        yield f"{state.service}, {kind}: {count:,} dead letters wait in {names.dead_letter_queue(state.service, kind)}"
+    elif waiting:
+        each = ", ".join(f"{kind} {count:,}" for kind, count in waiting.items())
+        yield f"{state.service}: {sum(waiting.values()):,} dead letters wait ({each})"
 
 
 _MEANINGS = {

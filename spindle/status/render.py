@@ -30,14 +30,16 @@ def as_screen(
     What does not fit into `height` is the end of what is wrong, and how much of it is said.
     """
     is_wide = width >= WIDE
+    loads = [sentence for state in picture.services if (sentence := load_sentence(state, time.time()))]
     below: list[RenderableType] = [
         _places(picture, is_wide),
         Text(),
         _kinds(picture, is_wide),
-        *(Text(sentence) for state in picture.services if (sentence := load_sentence(state, time.time()))),
+        *map(Text, loads),
         Text(_about_latency(picture.window, is_wide), style="dim"),
     ]
-    taken = 5 + sum(len(state.replicas) + len(state.kinds) + 1 for state in picture.services)
+    taken = 5 + sum(len(state.replicas) + len(state.kinds) for state in picture.services)
+    taken += sum(len(textwrap.wrap(sentence, width)) for sentence in loads)
     said = [f"- {sentence}" for sentence in wrong]
     shown = said if height is None else _as_many_as_fit(said, width, height - taken)
     return Group(

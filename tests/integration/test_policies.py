@@ -98,6 +98,25 @@ async def test_doctor_status_and_a_list_name_each_policy_that_breaks_a_promise(r
         assert (bool(state.deleting), bool(said)) == (deletes, deletes), name
 
 
+async def test_a_policy_that_waits_for_our_queues_is_named_before_they_are_there(
+    rabbitmq: RabbitMQ, peer: Peer
+) -> None:
+    vhost, names = unquote(urlsplit(rabbitmq.url).path[1:]), new_names()
+    operator = load(OperatorSettings, environment(rabbitmq, names))
+    before = policy_checks(Management.of(operator), operator)
+    for name, priority in (("ttl", 0), ("harmless", 1)):
+        content = {"pattern": f"^{names.prefix}-.*dlq$", "definition": POLICIES[name], "priority": priority}
+        rabbitmq.api("PUT", f"policies/{vhost}/{names.prefix}-{name}", content | {"apply-to": "queues"})
+    outranked = policy_checks(Management.of(operator), operator)
+    rabbitmq.api("DELETE", f"policies/{vhost}/{names.prefix}-harmless")
+
+    [named] = policy_checks(Management.of(operator), operator)
+
+    assert [check.state for check in before + outranked] == [State.OK, State.OK]
+    assert named.state is State.FAILED
+    assert "message-ttl" in named.sentence
+
+
 async def test_a_look_under_each_policy_loses_no_letter(rabbitmq: RabbitMQ, peer: Peer) -> None:
     """Fault 68: nor do eight, where what is given back three times is deleted."""
     placed = await set_policies(rabbitmq, peer, DELETING)

@@ -190,8 +190,21 @@ def test_dead_letters_and_missing_queues_degrade_by_name() -> None:
 
     assert verdict is Verdict.DEGRADED
     assert wrong == [
-        "tableinator, labels: 3 dead letters wait in discogsography-discogs-tableinator-labels.dlq",
         "tableinator, masters: the queue discogsography-discogs-tableinator-masters does not exist",
+        "tableinator, labels: 3 dead letters wait in discogsography-discogs-tableinator-labels.dlq",
+    ]
+
+
+def test_dead_letters_of_several_kinds_take_one_line_and_come_after_a_replica_that_is_gone() -> None:
+    letters = {NAMES.dead_letter_queue(TABLE, kind): QueueState(1_500, 0) for kind in ("artists", "labels")}
+    gone_one = Replica(TABLE, "10.0.0.2:8002", trouble=("does not answer",))
+    state = broker()
+
+    _, wrong = judged(picture(replica(), gone_one, of=replace(state, queues={**state.queues, **letters})))
+
+    assert wrong == [
+        "tableinator at 10.0.0.2:8002: does not answer",
+        "tableinator: 3,000 dead letters wait (artists 1,500, labels 1,500)",
     ]
 
 
@@ -445,7 +458,7 @@ def test_whatever_is_wrong_the_screen_holds_it(lengths: list[int], word: int) ->
 
 
 def test_how_much_of_what_is_wrong_did_not_fit_is_said() -> None:
-    shown = on_screen(night(), width=80, height=24)
+    shown = on_screen(night(), width=80, height=20)
     _, wrong = judged(night())
 
     said = [line for line in shown.splitlines() if line.startswith("- ")]
