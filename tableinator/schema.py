@@ -30,7 +30,13 @@ _LOCK: Final = int.from_bytes(b"spindle")
 """The advisory lock's key: one for the database, since making tables takes milliseconds."""
 
 _TABLES: Final = """
-SELECT name, relkind = 'r' AS ordinary, relpersistence = 'p' AS lasting, row_security_active(pg_class.oid) AS secured,
+SELECT name, relkind IN ('r', 'p') AS ordinary, row_security_active(pg_class.oid) AS secured,
+    relkind = 'p' AND current_setting('server_version_num')::int < 180000 AS untold,
+    ARRAY(
+        SELECT part.oid::regclass::text FROM pg_class AS part WHERE part.relpersistence <> 'p' AND (
+            part.oid = pg_class.oid OR part.oid IN (SELECT relid FROM pg_partition_tree(pg_class.oid))
+        )
+    ) AS fleeting,
     EXISTS (SELECT FROM pg_rewrite WHERE ev_class = pg_class.oid) AS ruled,
     ARRAY(SELECT p FROM unnest($2::text[]) AS p WHERE has_table_privilege(pg_class.oid, p)) AS privileges,
     EXISTS (
@@ -95,7 +101,8 @@ async def find_tables(transaction: Transaction, kinds: Sequence[str]) -> dict[st
             row["unique_id"],
             frozenset(row["privileges"]),
             columns.get(row["name"], {}),
-            is_lasting=row["lasting"],
+            is_untold=row["untold"],
+            fleeting=tuple(row["fleeting"]),
             is_secured=row["secured"],
             is_ruled=row["ruled"],
         )

@@ -42,7 +42,8 @@ _NEXT: Final = (
 _FACTS: Final = """
 SELECT pg_backend_pid() AS pid, current_setting('synchronous_standby_names') <> '' AS replicated,
     current_setting('search_path') AS search_path,
-    pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only
+    pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only,
+    current_setting('server_version_num')::int / 10000 AS version
 """
 
 
@@ -60,6 +61,8 @@ class Facts:
     replicated: bool
     """Whether a commit waits for a standby."""
     read_only: bool
+    version: int
+    """The server's, such as 18."""
 
 
 class Session(asyncpg.Connection):
@@ -216,7 +219,7 @@ async def _prepare(session: Session, place: Place) -> Facts:
     if place.schemas and place.schemas != schemas_of(found["search_path"]):
         raise NotHeeded(f"search_path is {found['search_path']}")
     await session.execute("ROLLBACK")
-    return Facts(found["pid"] != greeted_by, found["replicated"], found["read_only"])
+    return Facts(found["pid"] != greeted_by, found["replicated"], found["read_only"], found["version"])
 
 
 def beginning(settings: PostgresSettings) -> str:

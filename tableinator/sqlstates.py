@@ -69,6 +69,8 @@ _POOLER_WAITS: Final = ("_retry", "timeout", "cannot connect", "conn crashed", "
 
 _POOLS_STATEMENTS: Final = "statement pooling mode"
 
+_NO_PART: Final = "A partitioned table in PostgreSQL has no partition for a record's id: make it, or one with DEFAULT"
+
 # What waiting alone does not fix. By code first, then by class.
 ALARMS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -98,6 +100,8 @@ ALARMS: Final[Mapping[str, str]] = MappingProxyType(
 def meaning(error: asyncpg.PostgresError, *, alone: bool) -> Meaning:
     """Look an error of the server up. `alone`: it came from a batch of one record."""
     code = error.sqlstate or ""
+    if _finds_no_part(error):
+        return Meaning.OUTAGE  # 23514 like a check's refusal, but the table's fault and no record's
     if isinstance(error, asyncpg.InvalidCachedStatementError):
         return Meaning.RETRY  # 0A000 like others, but all it takes is to prepare the statement again
     if alone and code in ALONE:
@@ -108,11 +112,18 @@ def meaning(error: asyncpg.PostgresError, *, alone: bool) -> Meaning:
 def alarm_sentence(error: asyncpg.PostgresError) -> str | None:
     """What an operator is told; None if waiting fixes it."""
     code = error.sqlstate or ""
+    if _finds_no_part(error):
+        return _NO_PART
     if code[:2] == "08" and _POOLS_STATEMENTS in str(error):
         return ALARMS["08P01"]  # the driver has another code for it, because the connection is closed too
     if code == "08P01" and any(word in str(error) for word in _POOLER_WAITS):
         return None
     return ALARMS.get(code) or ALARMS.get(code[:2])
+
+
+def _finds_no_part(error: asyncpg.PostgresError) -> bool:
+    # The function's name, because the words follow the server's lc_messages.
+    return error.sqlstate == "23514" and error.server_source_function == "ExecFindPartition"
 
 
 def is_of_a_pooler(error: asyncpg.PostgresError) -> bool:

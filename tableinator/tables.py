@@ -48,17 +48,16 @@ class FoundColumn:
 
 @dataclass(frozen=True, slots=True)
 class FoundTable:
-    """What the server has under a kind's name. `ordinary`: no view, no foreign table, not partitioned.
-
-    A partitioned table can't tell which rows of an upsert were new.
-    """
+    """What the server has under a kind's name. `ordinary`: no view and no foreign table."""
 
     ordinary: bool
     unique_id: bool
     privileges: frozenset[str]
     columns: Mapping[str, FoundColumn]
-    is_lasting: bool = True
-    """Neither unlogged, which is emptied by a crash of the server, nor temporary."""
+    is_untold: bool = False
+    """Whether it is partitioned on a server that can't tell which rows of an upsert were new: before 18."""
+    fleeting: tuple[str, ...] = ()
+    """Itself or those parts of it that are unlogged, which a crash of the server empties, or temporary."""
     is_secured: bool = False
     """Whether row-level security hides rows from this user."""
     is_ruled: bool = False
@@ -98,10 +97,11 @@ def differences(kind: str, found: FoundTable) -> list[str]:
     """What makes a found table unusable, a sentence each, with the statement that fixes it if there is one."""
     if not found.ordinary:
         return [f"{kind} is not an ordinary table"]
+    if found.is_untold:
+        return [f"{kind} is partitioned, which takes PostgreSQL 18 or newer"]
     problems = [problem for column in COLUMNS for problem in _differs(kind, column, found.columns.get(column.name))]
     problems += _surplus(found.columns)
-    if not found.is_lasting:
-        problems.append(f"a crash of the server empties it; ALTER TABLE {kind} SET LOGGED")
+    problems += [f"a crash of the server empties {table}; ALTER TABLE {table} SET LOGGED" for table in found.fleeting]
     if found.is_secured:
         problems.append(
             f"row-level security is on for this user, and COPY does not work with it; "

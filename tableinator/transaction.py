@@ -27,6 +27,8 @@ class Transaction:
         self.ended = False
         self.replicated: bool = connection.facts.replicated
         """Whether a commit waits for a standby."""
+        self.version: int = connection.facts.version
+        """The server's, such as 18."""
         self.broken = False
         """Whether the session must end with it: something other than the server's own word has ended a statement (a
         timeout, a cancellation), or the server is the wrong one.

@@ -76,7 +76,8 @@ async def upsert(
     """Write rows on their conditions; what the server did with each is the truth, whatever the look-up said."""
     if not chosen:
         return {}
-    answer = await transaction.fetch(statements.upsert, *columns_of([rows[position] for position in chosen]))
+    upsert = statements.upsert_from_18 if transaction.version >= 18 else statements.upsert
+    answer = await transaction.fetch(upsert, *columns_of([rows[position] for position in chosen]))
     written = {data_id: Outcome.NEW if is_new else Outcome.CHANGED for data_id, is_new in answer}
     skipped = [position for position in chosen if rows[position].id not in written]
     outcomes = {position: written[rows[position].id] for position in chosen if rows[position].id in written}

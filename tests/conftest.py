@@ -16,8 +16,9 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from common.errors import StartRefused
-from devstack.stack import maven
+from devstack.stack import maven, postgres_versions
 from devstack.stack.native import NativeStack
+from devstack.stack.recipe import StackFailed
 from spindle.stopping import stop_on_sigterm
 from tests.servers import brokers, containers, native, servers
 from tests.servers.native import NativeRun, OwnNeo4j, OwnPostgres, OwnRabbitMQ
@@ -113,6 +114,28 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[servers.Postgres]:
         if server is None:
             server = native.postgres_at(_native(request, "postgres").start("shared", "postgres").place)
         yield stack.enter_context(servers.database_of_this_run(server))
+
+
+@pytest.fixture(scope="session", params=[min(postgres_versions.VERSIONS), max(postgres_versions.VERSIONS)])
+def each_postgres(request: pytest.FixtureRequest, postgres: servers.Postgres) -> Iterator[servers.Postgres]:
+    """A database of the oldest and of the newest version: the shared one where it is of that version, else native.
+
+    `POSTGRES_VERSION` makes the shared one another.
+    """
+    version: str = request.param
+    with ExitStack() as stack:
+        server = postgres
+        if server.version() != version:
+            run = _native(request, "postgres", otherwise=pytest.skip)
+            with pytest.MonkeyPatch.context() as environment:
+                environment.setenv(postgres_versions.VARIABLE, version)
+                try:
+                    member = run.start(f"postgres-{version}", "postgres")
+                except (StartRefused, StackFailed) as error:
+                    pytest.skip(f"no PostgreSQL {version} here: {error}")
+            server = stack.enter_context(servers.database_of_this_run(native.postgres_at(member.place)))
+        assert server.version() == version
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Install the servers that are missing: Debian packages, and Neo4j's jars by Maven."""
+"""Install the servers that are missing: Debian packages; by Maven Neo4j's jars, and a PostgreSQL of another version."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from common.errors import StartRefused
-from devstack.stack import maven, neo4j, postgres, rabbitmq
+from devstack.stack import maven, neo4j, postgres, postgres_versions, rabbitmq
 from devstack.stack.recipe import StackFailed
 
 # Any of these runs Neo4j 5.26, the first Neo4j 2026 too; which of them exists depends on the distribution's release.
@@ -45,19 +45,28 @@ def install(servers: Collection[str], say: Callable[[str], None]) -> None:
         _apt(packages)
     if "neo4j" in servers:
         maven.fetch_neo4j(say)
+    if "postgres" in servers and (version := to_fetch()):
+        postgres_versions.fetch_postgres(version, say)
 
 
 def missing_packages(servers: Collection[str]) -> list[str]:
     """Return what is still to be installed for these servers; `java` stands for one that is new enough."""
-    needs_maven = "neo4j" in servers and not maven.jars_folder().exists()
+    needs_maven = ("neo4j" in servers and not maven.jars_folder().exists()) or (
+        "postgres" in servers and to_fetch() is not None
+    )
     wanted = {
         "rabbitmq-server": "rabbitmq" in servers and not rabbitmq.PROGRAM.exists(),
-        "postgresql": "postgres" in servers and postgres.find_programs() is None,
+        "postgresql": "postgres" in servers and postgres.installed_programs() is None,  # and its account
         "pgbouncer": "pgbouncer" in servers and find_pgbouncer() is None,  # for tests; no stack has one
         "java": "neo4j" in servers and not neo4j.has_java(),
         "maven": needs_maven and shutil.which("mvn") is None,
     }
     return [package for package, missing in wanted.items() if missing]
+
+
+def to_fetch() -> str | None:
+    """Return the version of PostgreSQL that is asked for and not here."""
+    return postgres_versions.asked_version() if postgres.find_programs() is None else None
 
 
 def find_pgbouncer() -> str | None:

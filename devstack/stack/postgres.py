@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,13 +15,18 @@ import psutil
 from common.errors import StartRefused
 from devstack.stack.files import write_private
 from devstack.stack.launching import Command, run_once
-from devstack.stack.ports import LOOPBACK
+from devstack.stack.ports import LOOPBACK, answer
+from devstack.stack.postgres_versions import asked_version, programs_folder
 from devstack.stack.processes import ProcessRef, identify, wait_until_ended
 from devstack.stack.recipe import Place, StackFailed
 
 USER = "spindle"
 DATABASE = "spindle"
 _DEBIAN = Path("/usr/lib/postgresql")
+
+_WORDS = f"user\0{USER}\0database\0{DATABASE}\0\0".encode()
+_HELLO = struct.pack("!ii", 8 + len(_WORDS), 3 << 16) + _WORDS
+"""How a client begins, in version 3.0 of the protocol."""
 
 
 class PostgreSQL:
@@ -64,9 +70,8 @@ class PostgreSQL:
         return [self._command(place, "postgres", argv)]
 
     def is_ready(self, place: Place) -> bool:
-        """Tell whether it takes connections."""
-        argv = [_program("pg_isready"), "-q", "-h", LOOPBACK, "-p", str(place.ports["sql"]), "-t", "2"]
-        return run_once(self._command(place, "pg_isready", argv), timeout=10.0).returncode == 0
+        """Tell whether it asks for a password; while it starts or recovers it answers by an error."""
+        return answer(place.ports["sql"], _HELLO, 1) == b"R"
 
     def _check_reach(self, place: Place) -> None:
         reached = run_once(self._command(place, "test", ["test", "-x", str(place.folder)]), timeout=10.0)
@@ -104,6 +109,20 @@ def dsn(place: Place, database: str = DATABASE) -> str:
 
 
 def find_programs() -> Path | None:
+    """Return the folder of the programs: of the version that is asked for, else of the newest installed server.
+
+    Raises: StartRefused for a version that there is not.
+    """
+    asked = asked_version()
+    if asked is None:
+        return installed_programs()
+    folder = _DEBIAN / asked / "bin"
+    if not (folder / "initdb").exists():
+        folder = programs_folder(asked)
+    return folder if folder.exists() else None
+
+
+def installed_programs() -> Path | None:
     """Return the folder of the newest installed server's programs."""
     versions = [folder for folder in _DEBIAN.glob("*/bin") if (folder / "initdb").exists()]
     if versions:

@@ -13,7 +13,7 @@ from tableinator.classification import ERRORS, classify
 from tableinator.connections import reading
 from tableinator.sessions import Session, beginning_to_read
 from tableinator.settings import PostgresSettings
-from tableinator.statements import Statements
+from tableinator.statements import IS_PARTITIONED, Statements
 
 _LOOK_UP: Final = "SELECT data_id, hash, version FROM {table} WHERE data_id = ANY($1::text[])"
 
@@ -31,8 +31,23 @@ SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()),
     clock_timestamp() AS now
 """
 
+_PAGE_BY_ID: Final = "SELECT data_id, version FROM {table} WHERE data_id > $1 ORDER BY data_id LIMIT $2"
+"""Of a partitioned table, whose parts have places of their own."""
+
+_ESTIMATE: Final = """
+SELECT greatest(0, CASE relkind
+    WHEN 'p' THEN (
+        SELECT sum(greatest(0, part.reltuples)) FROM pg_partition_tree(pg_class.oid)
+        JOIN pg_class AS part ON part.oid = relid WHERE isleaf
+    ) ELSE reltuples
+END)::bigint FROM pg_class WHERE oid = to_regclass($1)
+"""
+
 BEGINNING: Final = "0,0"
 """The place before the first row."""
+
+_ID: Final = "id "
+"""How the place of a row of a partitioned table begins."""
 
 
 class TableIdentities:
@@ -43,6 +58,7 @@ class TableIdentities:
     def __init__(self, session: Session, settings: PostgresSettings) -> None:
         self._session, self._limit = session, settings.command_timeout
         self._begin = beginning_to_read(settings)
+        self._partitioned: dict[str, bool] = {}
 
     async def look_up(self, kind: str, ids: Sequence[str]) -> dict[str, tuple[str, str | None, bool]]:
         """What is stored under these ids: hash, version, and that it is by the current model: tables have no other.
@@ -58,11 +74,22 @@ class TableIdentities:
 
         Raises: StoreUnavailable.
         """
+        if kind not in self._partitioned:
+            rows = await self._ask(_FAST, IS_PARTITIONED, Statements.of(kind).table)
+            self._partitioned[kind] = bool(rows and rows[0][0])
+        if self._partitioned[kind]:
+            return await self._page_by_id(kind, behind, size)
         statement = _PAGE.replace("{table}", Statements.of(kind).table)
         block, line = behind.split(",")
         rows = await self._ask(_IN_ORDER, statement, (int(block), int(line)), size)
         place = ",".join(map(str, rows[-1][0])) if rows else behind
         return [(row[1], row[2]) for row in rows], place
+
+    async def _page_by_id(self, kind: str, behind: str, size: int) -> tuple[list[tuple[str, str | None]], str]:
+        statement = _PAGE_BY_ID.replace("{table}", Statements.of(kind).table)
+        last = behind.removeprefix(_ID) if behind.startswith(_ID) else ""
+        rows = await self._ask(_FAST, statement, last, size)
+        return [(row[0], row[1]) for row in rows], f"{_ID}{rows[-1][0]}" if rows else behind
 
     async def who(self, kind: str) -> tuple[str, datetime]:
         """What tells this kind's table from every other one, and what time it is there.
@@ -77,8 +104,7 @@ class TableIdentities:
 
         Raises: StoreUnavailable.
         """
-        statement = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass($1)"
-        rows = await self._ask(_FAST, statement, Statements.of(kind).table)
+        rows = await self._ask(_FAST, _ESTIMATE, Statements.of(kind).table)
         return int(rows[0][0]) if rows else 0
 
     async def _ask(self, setting: str, statement: str, *arguments: object) -> list[Any]:

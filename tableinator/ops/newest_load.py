@@ -15,7 +15,9 @@ _PAGES: Final = 2000
 every row of a full load would take minutes."""
 
 _SHARE: Final = """
-SELECT least(100, 100.0 * $2 / greatest(1, pg_relation_size(oid) / 8192)) FROM pg_class WHERE oid = to_regclass($1)
+SELECT least(100, 100.0 * $2 / greatest(1, CASE relkind
+    WHEN 'p' THEN (SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree(oid)) ELSE pg_relation_size(oid)
+END / 8192)) FROM pg_class WHERE oid = to_regclass($1)
 """
 _NEWEST: Final = """
 SELECT max(version COLLATE "C") FROM {table} TABLESAMPLE SYSTEM ($1)

@@ -12,17 +12,15 @@ from tableinator.classification import ERRORS, classify
 from tableinator.connections import reading
 from tableinator.sessions import Session
 from tableinator.settings import PostgresSettings
-from tableinator.statements import Statements
+from tableinator.statements import IS_PARTITIONED, Statements
 
 _AT_A_TIME: Final = 500
 """Rows that one step brings into memory."""
 
 _COUNTED_AT_A_TIME: Final = 10_000
 
-Place = tuple[int, int]
-"""Where a row lies: page and line."""
-
-_BEGINNING: Final = (0, 0)
+Place = tuple[int, int] | str
+"""Where a row lies: page and line; in a partitioned table its id."""
 
 _IN_ORDER: Final = (
     "SET LOCAL synchronize_seqscans = off; SET LOCAL max_parallel_workers_per_gather = 0; SAVEPOINT reading"
@@ -52,7 +50,9 @@ async def read_rows(settings: PostgresSettings, kind: str) -> AsyncIterator[Stor
     try:
         async with reading(settings) as session:
             await session.execute(_IN_ORDER, timeout=settings.command_timeout)
-            async for row in _rows(session, Statements.of(kind), settings.command_timeout):
+            partitioned = await is_partitioned(session, kind, settings.command_timeout)
+            statements, beginning = Statements.of(kind, partitioned=partitioned), "" if partitioned else (0, 0)
+            async for row in _rows(session, statements, beginning, settings.command_timeout):
                 yield row
     except ERRORS as error:
         raise classify(error, alone=True) from error
@@ -61,8 +61,8 @@ async def read_rows(settings: PostgresSettings, kind: str) -> AsyncIterator[Stor
 class Table:
     """One kind's table as of one moment."""
 
-    def __init__(self, session: Session, kind: str, limit: float) -> None:
-        self._session, self._statements, self._limit = session, Statements.of(kind), limit
+    def __init__(self, session: Session, statements: Statements, limit: float) -> None:
+        self._session, self._statements, self._limit = session, statements, limit
 
     async def rows(self, ids: Sequence[str]) -> dict[str, StoredRow]:
         """The rows of these ids that are stored, by id.
@@ -104,21 +104,26 @@ async def open_table(settings: PostgresSettings, kind: str) -> AsyncIterator[Tab
     try:
         async with reading(settings) as session:
             await session.execute(f"SET LOCAL enable_seqscan = off; {_IN_ORDER}", timeout=settings.command_timeout)
-            yield Table(session, kind, settings.command_timeout)
+            partitioned = await is_partitioned(session, kind, settings.command_timeout)
+            yield Table(session, Statements.of(kind, partitioned=partitioned), settings.command_timeout)
     except ERRORS as error:
         raise classify(error, alone=True) from error
 
 
-async def _rows(session: Session, statements: Statements, limit: float) -> AsyncIterator[StoredRow]:
+async def is_partitioned(session: Session, kind: str, limit: float) -> bool:
+    """Whether a kind's table has parts. Raises: what the driver raises."""
+    return bool(await session.fetchval(IS_PARTITIONED, kind, timeout=limit))
+
+
+async def _rows(session: Session, statements: Statements, behind: Place, limit: float) -> AsyncIterator[StoredRow]:
     """Read on as long as it goes well; if it does not, read a few rows one by one, and go on behind them."""
-    behind = _BEGINNING
     while True:
         try:
             cursor = await session.cursor(statements.read, behind, timeout=limit)
             while rows := await cursor.fetch(_AT_A_TIME, timeout=limit):
                 for row in rows:
                     yield StoredRow(*row[1:])
-                behind = rows[-1]["ctid"]
+                behind = rows[-1]["place"]
         except asyncpg.PostgresError as error:
             if error.sqlstate not in _OF_A_ROW:
                 raise

@@ -47,10 +47,10 @@ class TableHarness(SinkHarness):
 
 class TestTableSink(SinkContract):
     @pytest.fixture
-    async def harness(self, postgres: Postgres) -> AsyncIterator[TableHarness]:
-        parts = urlsplit(postgres.dsn)
+    async def harness(self, each_postgres: Postgres) -> AsyncIterator[TableHarness]:
+        parts = urlsplit(each_postgres.dsn)
         async with (
-            own_schema(postgres.dsn) as dsn,
+            own_schema(each_postgres.dsn) as dsn,
             cuttable_proxy(parts.hostname or "127.0.0.1", parts.port or 5432) as proxy,
             open_store(settings(at(dsn, port=proxy.port), writers=2)) as store,
             open_store(settings(dsn, writers=2)) as other,

@@ -34,9 +34,9 @@ async def refusal(dsn: str) -> str:
 
 
 async def wrong(dsn: str, kinds: Sequence[str] = ("artists",), connections: int = 1) -> dict[str, Check]:
-    """What doctor finds, without what is in order."""
+    """What doctor finds, without what is in order, and without lz4, which not every build has."""
     checks = await check_tables(settings(dsn).postgres, kinds, connections=connections)
-    return {check.name: check for check in checks if check.state is not State.OK}
+    return {check.name: check for check in checks if check.state is not State.OK and check.name != "compression"}
 
 
 # Commits.

@@ -5,7 +5,7 @@ TEST_NEO4J_URI, TEST_NEO4J_USERNAME, TEST_NEO4J_PASSWORD     use this server (it
 TEST_SERVERS=containers|native                               for the others: only these, whatever else there is
 RABBITMQ_IMAGE, POSTGRES_IMAGE, NEO4J_IMAGE                  other images than docker-compose.yml names
 RABBITMQ_4_0_IMAGE                                           another one for this version
-NEO4J_VERSION=2026.09                                        which Neo4j is the native one
+NEO4J_VERSION=2026.09, POSTGRES_VERSION=18                   which Neo4j, which PostgreSQL is the native one
 """
 
 import asyncio
@@ -56,6 +56,11 @@ class Postgres:
     """A database of this test run."""
 
     dsn: str
+
+    def version(self) -> str:
+        """The major one, such as `15`."""
+        number = in_thread(_ask(self.dsn, "SELECT current_setting('server_version_num')"))
+        return str(int(number) // 10000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,14 @@ async def _execute(dsn: str, statement: str) -> None:
     connection = await asyncpg.connect(dsn, timeout=10.0)
     try:
         await connection.execute(statement, timeout=60.0)
+    finally:
+        await connection.close(timeout=10.0)
+
+
+async def _ask(dsn: str, question: str) -> Any:
+    connection = await asyncpg.connect(dsn, timeout=10.0)
+    try:
+        return await connection.fetchval(question, timeout=60.0)
     finally:
         await connection.close(timeout=10.0)
 

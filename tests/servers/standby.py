@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
 from devstack.stack import ports
 from devstack.stack.postgres import find_programs
 from tests.integration.tables import at
@@ -65,6 +67,9 @@ def promote(data: Path) -> None:
 @contextmanager
 def standby_of(primary: OwnPostgres, *, tablespace: Path | None = None) -> Iterator[Standby]:
     """A standby that follows, on a port of its own. `tablespace`: the primary's, if it has one."""
+    programs = find_programs()
+    if programs is None or not (programs / "pg_basebackup").exists():
+        pytest.skip("no pg_basebackup of this PostgreSQL: Maven brings the server alone")
     parts = urlsplit(primary.dsn)
     folder = primary.member.place.folder / "standby"
     shutil.rmtree(folder, ignore_errors=True)
