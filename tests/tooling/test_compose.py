@@ -215,9 +215,9 @@ def test_images_are_pinned_by_the_version_that_their_data_and_behaviour_depend_o
         "rabbitmq:4.3-management",
         "postgres:18",
         "neo4j:5.26-community",
-        "prom/prometheus:v3.5.3",
-        "prom/alertmanager:v0.28.1",
-        "grafana/grafana:11.6.14",
+        "prom/prometheus:v3.13.1",
+        "prom/alertmanager:v0.35.1",
+        "grafana/grafana:13.2.3",
     ]
 
 
