@@ -4,8 +4,8 @@
 # pip asks the index that its own configuration in the base image names, or another by --build-arg PIP_INDEX_URL=…
 # (the build's history keeps it: put no login in it); proxies by the usual --build-arg HTTPS_PROXY=….
 #
-# Two builds from one revision and one base image have the same files: every package is pinned, none is resolved
-# (--no-deps), and compiled code carries a hash of its source instead of a date.
+# Two builds from one revision and one base image have the same files: every package is pinned by its hashes, none is
+# resolved (--no-deps), and compiled code carries a hash of its source instead of a date.
 
 ARG PYTHON_IMAGE=python:3.13-slim
 
@@ -13,18 +13,18 @@ ARG PYTHON_IMAGE=python:3.13-slim
 # refusal is better than a build that fails half way.
 FROM ${PYTHON_IMAGE} AS dependencies
 ARG PIP_INDEX_URL
-COPY requirements.txt .
+COPY requirements.hashes.txt .
 RUN python -m venv --without-pip /opt/spindle \
- && grep -viE '^(lxml|markdown-it-py|mdurl|psutil|pygments|rich)==' requirements.txt >services.txt \
+ && grep -viE '^(lxml|markdown-it-py|mdurl|psutil|pygments|rich)==' requirements.hashes.txt >services.txt \
  && python -m pip --python /opt/spindle install --no-cache-dir --disable-pip-version-check \
-      --no-deps --no-compile --only-binary :all: --requirement services.txt \
+      --no-deps --no-compile --only-binary :all: --require-hashes --requirement services.txt \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/spindle/lib
 
 # What is written for a person, or reads XML.
 FROM dependencies AS all-dependencies
 ARG PIP_INDEX_URL
 RUN python -m pip --python /opt/spindle install --no-cache-dir --disable-pip-version-check \
-      --no-deps --no-compile --only-binary :all: --requirement requirements.txt \
+      --no-deps --no-compile --only-binary :all: --require-hashes --requirement requirements.hashes.txt \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/spindle/lib
 
 FROM ${PYTHON_IMAGE} AS sources

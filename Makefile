@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test simulate fuzz chaos endurance bench bench-quick bench-compare dashboards docs demo up down stack-up stack-down
+.PHONY: help setup check test test-neo4j-2026 simulate fuzz chaos endurance bench bench-quick bench-compare dashboards hashes docs demo up down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,14 @@ test: $(VENV)/.ready ## install the servers, run all tests on servers of their o
 
 dashboards: $(VENV)/.ready ## write dashboards and alert rules anew from the package monitoring
 	$(BIN)/python -m monitoring
+
+# One line a package, so that the Dockerfile can leave some out. It asks the index that pip asks, and takes minutes.
+hashes: $(VENV)/.ready ## write requirements.hashes.txt, from which the images are made, after a change of requirements.txt
+	mkdir -p build
+	$(BIN)/python -m piptools compile --quiet --generate-hashes --no-emit-index-url --no-emit-options --no-annotate --no-header \
+	  --strip-extras --allow-unsafe --output-file build/hashes.txt requirements.txt
+	{ head -1 requirements.hashes.txt && sed -e ':a' -e '/\\$$/N; s/ *\\\n */ /; ta' build/hashes.txt; } >build/hashes.new
+	mv build/hashes.new requirements.hashes.txt
 
 docs: $(VENV)/.ready ## write docs/configuration.md from the settings models and .env.example
 	$(BIN)/python -m spindle.reference >docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
