@@ -67,6 +67,24 @@ class GraphReader(GraphQuestions):
             yield keys
             after = keys[-1]
 
+    async def doubled(self, label: str, *, page: int = _KEYS) -> AsyncIterator[tuple[str, int]]:
+        """The keys that several nodes of a label have, in their order, and how many nodes beyond the first.
+
+        Raises: a SinkError if the graph can't be read.
+        """
+        key = node_labelled(label).key
+        statement = (
+            f"CYPHER 5 MATCH (n:{label}) WHERE n.{key} > $after WITH n.{key} AS key, count(*) AS times "
+            "ORDER BY key LIMIT $page "
+            "RETURN max(key) AS last, collect(CASE WHEN times > 1 THEN [key, times - 1] END) AS doubled"
+        )
+        after: str | None = ""
+        while after is not None:
+            [row] = await self._ask(statement, {"after": after, "page": page})
+            for name, more in row["doubled"]:
+                yield name, more
+            after = row["last"]
+
     async def edge_counts(self, kind: str) -> Mapping[tuple[str, bool], int]:
         """How many edges of the types that a kind owns are on its nodes' side, by type and whether they lead outward.
 

@@ -93,6 +93,8 @@ class Verification:
     skipped: dict[str, dict[str, int]] = field(default_factory=dict)
     """Records of the source that could not be read, by kind and reason: no store is asked for them."""
     stores: list[StoreFindings] = field(default_factory=list)
+    doubled_nodes: Finding = field(default_factory=Finding)
+    """Nodes beyond the first with one key, of labels that the load's records only lead to."""
     unowned_edges: Finding = field(default_factory=Finding)
     """Edges of our types on our nodes' side that no record accounts for."""
     others_edges: int = 0
@@ -113,12 +115,17 @@ class Verification:
     @property
     def disagrees(self) -> bool:
         """Whether something was found that is not as it should be."""
-        return bool(self.unowned_edges.count) or not all(found.agrees for found in self.stores)
+        return any(finding.count for _, finding in self.problems()) or not all(found.agrees for found in self.stores)
 
     @property
     def agrees(self) -> bool:
         """Whether both stores hold the load's records with exactly their content, and all of that could be seen."""
         return not self.disagrees and not self.unknown and self.compared > 0
+
+    def problems(self) -> Iterator[tuple[str, Finding]]:
+        """What can be wrong in the graph beside the records, and how much of it is."""
+        yield "doubled nodes", self.doubled_nodes
+        yield "edges that no record owns", self.unowned_edges
 
     def of(self, store: str, kind: str) -> StoreFindings:
         """What was found about a kind in a store."""
@@ -152,6 +159,7 @@ def as_data(verification: Verification) -> dict[str, Any]:
             edge_text(name): {"expected": count.expected, "stored": count.stored, "in_store": count.all}
             for name, count in verification.edges().items()
         },
+        "doubled_nodes": _finding_as_data(verification.doubled_nodes),
         "unowned_edges": _finding_as_data(verification.unowned_edges),
         "others_edges": verification.others_edges,
         "compared": verification.compared,

@@ -1,7 +1,7 @@
 """Compare one kind's nodes, and the edges that they own, with a load."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from common.kinds import KINDS
 from graphinator.model import Edge, edges_of, node_of
@@ -117,6 +117,18 @@ async def compare_graph(expectation: Expectation, reader: GraphReader) -> tuple[
         for start in range(0, len(others), CHUNK):
             comparison.take(await reader.records_of(kind, others[start : start + CHUNK]))
     return comparison.findings(), comparison.owned
+
+
+async def count_doubled_nodes(verification: Verification, reader: GraphReader, compared: Collection[str]) -> None:
+    """Find the nodes with one key of every label that these kinds' edges lead to, and that is no compared kind's own.
+
+    An edge is compared by the key of its other end, so that it agrees at any of two.
+    Raises: StoreUnavailable.
+    """
+    own = {node_of(kind).label for kind in compared}
+    for label in sorted({edge.target for kind in compared for edge in edges_of(kind)} - own):
+        async for key, more in reader.doubled(label):
+            verification.doubled_nodes.add(f"{label} {key}", more)
 
 
 async def count_edges(verification: Verification, reader: GraphReader, owned: Mapping[str, Counter[EdgeName]]) -> None:

@@ -36,9 +36,9 @@ def problem_lines(verification: Verification) -> Iterator[str]:
         for name, finding in found.problems():
             if finding.count:
                 yield f"{found.store}: {finding.count:,} {name}: {_examples(finding)}"
-    if verification.unowned_edges.count:
-        finding = verification.unowned_edges
-        yield f"neo4j: {finding.count:,} edges that no record owns: {_examples(finding)}"
+    for name, finding in verification.problems():
+        if finding.count:
+            yield f"neo4j: {finding.count:,} {name}: {_examples(finding)}"
     for found in verification.stores:
         if found.expected and not found.compared:
             yield f"{found.store}: no record of {found.kind} was compared: all are stored from a newer load"

@@ -11,7 +11,7 @@ from graphinator.settings import Neo4jSettings
 from spindle.verification.expectation import Expectation
 from spindle.verification.expected_graph import EdgeName
 from spindle.verification.findings import Verification
-from spindle.verification.graph import compare_graph, count_edges
+from spindle.verification.graph import compare_graph, count_doubled_nodes, count_edges
 from spindle.verification.tables import compare_table
 from tableinator.settings import PostgresSettings
 
@@ -43,6 +43,7 @@ async def verify(
                 say(f"{kind}: comparing the graph")
                 findings, owned[kind] = await compare_graph(expectation, reader)
                 verification.stores.append(findings)
+            await count_doubled_nodes(verification, reader, owned)
             await count_edges(verification, reader, owned)
         except StoreUnavailable as error:
             if not verification.stores:

@@ -14,7 +14,7 @@ from common.kinds import KINDS
 from common.pipeline.decoding import decode
 from extractor.loads import Load, messages, open_folder
 from extractor.synthetic.synthetic import SyntheticLoad
-from graphinator.model import node_of
+from graphinator.model import node_labelled, node_of
 from graphinator.schema import statement_of
 from graphinator.store import open_store as open_graph
 from spindle.verification.command import exit_code
@@ -89,9 +89,8 @@ def problems(found: Verification) -> dict[str, tuple[int, list[str]]]:
         for name, finding in part.problems()
         if finding.count
     }
-    if found.unowned_edges.count:
-        wrong["unowned"] = (found.unowned_edges.count, found.unowned_edges.examples)
-    return wrong
+    beside = {name: (finding.count, finding.examples) for name, finding in found.problems() if finding.count}
+    return wrong | beside
 
 
 async def test_what_the_sinks_wrote_is_verified(stores: Stores) -> None:
@@ -191,7 +190,7 @@ async def test_an_edge_of_ours_that_no_record_can_own_is_noticed(stores: Stores)
 
     found = await stores.verify()
 
-    assert problems(found) == {"unowned": (1, ["(:Release)-[:BY]->()"])}
+    assert problems(found) == {"edges that no record owns": (1, ["(:Release)-[:BY]->()"])}
 
 
 @pytest.mark.parametrize(
@@ -230,6 +229,30 @@ async def test_a_node_that_is_there_twice_is_noticed(stores: Stores) -> None:
     assert not found.agrees
     assert problems(found) == {"neo4j labels doubled": (2, ["labels 2", "labels a stub"])}
     assert graph_of(found, "labels").agreeing == graph_of(found, "labels").expected
+
+
+async def test_a_node_that_records_only_lead_to_is_noticed_if_it_is_there_twice(stores: Stores) -> None:
+    """Fault 71: each edge leads to one of the two, and agrees by its key."""
+    await graphs.fetch(stores.neo4j, "DROP CONSTRAINT genre_name")
+    await graphs.fetch(stores.neo4j, "DROP CONSTRAINT style_name")
+    try:
+        await stores.damage_graph(
+            "MATCH (r:Release)-[e:IS]->(g:Genre) WITH r, e, g ORDER BY g.name LIMIT 1 DELETE e "
+            "CREATE (r)-[:IS]->(:Genre {name: g.name})"
+        )
+        await stores.damage_graph("UNWIND range(1, 3) AS i CREATE (:Style {name: 'a stub'})")
+
+        found, artists = await stores.verify(), await stores.verify(replace(LOAD, kinds=("artists",)))
+    finally:
+        await graphs.fetch(stores.neo4j, "MATCH (n:Genre|Style) DETACH DELETE n")
+        for label in ("Genre", "Style"):
+            await graphs.fetch(stores.neo4j, statement_of(node_labelled(label)))
+
+    [(count, examples)] = problems(found).values()
+    assert (count, len(examples), exit_code(found)) == (3, 2, 1)
+    assert examples[0].startswith("Genre ") and examples[1] == "Style a stub"
+    assert any("3 doubled nodes: Genre " in line for line in problem_lines(found))
+    assert artists.agrees  # leads to none
 
 
 async def test_records_of_other_loads_are_counted_and_no_failure(stores: Stores) -> None:
