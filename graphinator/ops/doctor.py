@@ -12,6 +12,7 @@ from common.ops.checks import Check, Findings, sentence_of
 from graphinator.classification import classify
 from graphinator.ledger import COUNT
 from graphinator.model import edges_of, node_of
+from graphinator.ops.foreign import foreign_nodes
 from graphinator.projection import GraphRecord
 from graphinator.schema import (
     failed_indexes,
@@ -75,7 +76,8 @@ async def _server(driver: AsyncDriver, settings: Neo4jSettings) -> list[Check]:
 async def _writes(driver: AsyncDriver, settings: Neo4jSettings, kinds: Sequence[str]) -> list[Check]:
     async with driver.session(database=settings.database) as session:
         constraints = await _constraints(session, settings.transaction_timeout)
-    return [constraints, await _nodes(driver, settings, kinds)]
+        others = await foreign_nodes(session, settings.transaction_timeout, _found)
+    return [others, constraints, await _nodes(driver, settings, kinds)]
 
 
 async def _constraints(session: AsyncSession, limit: float) -> Check:

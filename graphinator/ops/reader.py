@@ -12,6 +12,7 @@ import msgspec
 
 from graphinator.model import Edge, edges_of, node_labelled, node_of
 from graphinator.ops.asking import GraphQuestions
+from graphinator.ops.foreign import NUMBERS
 from graphinator.settings import Neo4jSettings
 from graphinator.store import open_driver
 
@@ -84,6 +85,17 @@ class GraphReader(GraphQuestions):
             for name, more in row["doubled"]:
                 yield name, more
             after = row["last"]
+
+    async def number_keys(self, label: str, examples: int) -> tuple[int, list[str]]:
+        """How many nodes of a label have a number as their key, where ours have texts, and the first few of those.
+
+        Raises: a SinkError if the graph can't be read.
+        """
+        key = node_labelled(label).key
+        numbers = f"MATCH (n:{label}) WHERE {NUMBERS.format(key=key)}"
+        count = await self._count(f"CYPHER 5 {numbers} RETURN count(n) AS count")
+        statement = f"CYPHER 5 {numbers} RETURN toString(n.{key}) AS key ORDER BY n.{key} LIMIT $examples"
+        return count, [row["key"] for row in await self._ask(statement, {"examples": examples})] if count else []
 
     async def edge_counts(self, kind: str) -> Mapping[tuple[str, bool], int]:
         """How many edges of the types that a kind owns are on its nodes' side, by type and whether they lead outward.

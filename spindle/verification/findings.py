@@ -1,6 +1,6 @@
 """What a verification has found: counts, and a few ids to look at. Never content."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,11 @@ class Finding:
             self.count += count
             if len(self.examples) < EXAMPLES:
                 self.examples.append(example)
+
+    def add_many(self, examples: Sequence[str], count: int) -> None:
+        """Count what only some examples are known of."""
+        self.count += count
+        self.examples.extend(examples[: EXAMPLES - len(self.examples)])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +100,8 @@ class Verification:
     stores: list[StoreFindings] = field(default_factory=list)
     doubled_nodes: Finding = field(default_factory=Finding)
     """Nodes beyond the first with one key, of labels that the load's records only lead to."""
+    foreign_nodes: Finding = field(default_factory=Finding)
+    """Nodes of our labels whose key is a number: another writer's, beside which a load makes ours."""
     unowned_edges: Finding = field(default_factory=Finding)
     """Edges of our types on our nodes' side that no record accounts for."""
     others_edges: int = 0
@@ -125,6 +132,7 @@ class Verification:
     def problems(self) -> Iterator[tuple[str, Finding]]:
         """What can be wrong in the graph beside the records, and how much of it is."""
         yield "doubled nodes", self.doubled_nodes
+        yield "nodes with a number as their key", self.foreign_nodes
         yield "edges that no record owns", self.unowned_edges
 
     def of(self, store: str, kind: str) -> StoreFindings:
@@ -160,6 +168,7 @@ def as_data(verification: Verification) -> dict[str, Any]:
             for name, count in verification.edges().items()
         },
         "doubled_nodes": _finding_as_data(verification.doubled_nodes),
+        "foreign_nodes": _finding_as_data(verification.foreign_nodes),
         "unowned_edges": _finding_as_data(verification.unowned_edges),
         "others_edges": verification.others_edges,
         "compared": verification.compared,

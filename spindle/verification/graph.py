@@ -8,7 +8,7 @@ from graphinator.model import Edge, edges_of, node_of
 from graphinator.ops.reader import GraphReader, StoredRecord
 from spindle.verification.expectation import CHUNK, Expectation, Fingerprint, node_digest
 from spindle.verification.expected_graph import OWNED, EdgeName, Far, GraphNode
-from spindle.verification.findings import EdgeCount, Finding, GraphFindings, Verification, edge_text
+from spindle.verification.findings import EXAMPLES, EdgeCount, Finding, GraphFindings, Verification, edge_text
 
 STORE = "neo4j"
 _LOOKED_INTO = 10_000
@@ -120,15 +120,20 @@ async def compare_graph(expectation: Expectation, reader: GraphReader) -> tuple[
 
 
 async def count_doubled_nodes(verification: Verification, reader: GraphReader, compared: Collection[str]) -> None:
-    """Find the nodes with one key of every label that these kinds' edges lead to, and that is no compared kind's own.
+    """Find what is there twice of every label that these kinds fill or lead to, and that no comparison has seen.
 
-    An edge is compared by the key of its other end, so that it agrees at any of two.
+    An edge is compared by the key of its other end, so that it agrees at any of two; what has a number as its key
+    nobody has asked for.
     Raises: StoreUnavailable.
     """
     own = {node_of(kind).label for kind in compared}
-    for label in sorted({edge.target for kind in compared for edge in edges_of(kind)} - own):
-        async for key, more in reader.doubled(label):
-            verification.doubled_nodes.add(f"{label} {key}", more)
+    targets = {edge.target for kind in compared for edge in edges_of(kind)}
+    for label in sorted(own | targets):
+        if label not in own:
+            async for key, more in reader.doubled(label):
+                verification.doubled_nodes.add(f"{label} {key}", more)
+        count, keys = await reader.number_keys(label, EXAMPLES)
+        verification.foreign_nodes.add_many([f"{label} {key}" for key in keys], count)
 
 
 async def count_edges(verification: Verification, reader: GraphReader, owned: Mapping[str, Counter[EdgeName]]) -> None:

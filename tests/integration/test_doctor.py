@@ -291,12 +291,28 @@ async def test_a_bare_graph_is_in_order_and_stays_bare_unless_its_nodes_forbid_a
     checks = await graph_checks(bare_graph)
 
     assert wrong(checks) == {}
-    assert [check.name for check in checks] == ["login", "version", "clock", "size", "constraints", "nodes"]
-    assert f"{len(CONSTRAINED)} don't exist yet" in checks[4].sentence
+    assert [check.name for check in checks] == [
+        "login",
+        "version",
+        "clock",
+        "size",
+        "other writers",
+        "constraints",
+        "nodes",
+    ]
+    assert f"{len(CONSTRAINED)} don't exist yet" in checks[5].sentence
     assert await graphs.fetch(bare_graph, "SHOW INDEXES YIELD type WHERE type <> 'LOOKUP'") == []
     assert await graphs.fetch(bare_graph, "MATCH (n) RETURN n") == []
 
     # In the same test, because dropping and creating constraints takes long.
+    await _run(bare_graph, "CREATE (:Genre {id: 3, title: 'Rock'})")
+
+    state, sentence = wrong(await graph_checks(bare_graph))["other writers"]
+
+    assert state is State.FAILED
+    assert "1 Genre (such as one without name)" in sentence
+
+    bare_graph.empty()
     await _run(bare_graph, "UNWIND ['7', '7'] AS id CREATE (:Artist {id: id})")
 
     state, sentence = wrong(await graph_checks(bare_graph))["constraints"]
@@ -329,6 +345,48 @@ async def test_a_node_that_is_refused_fails(empty_neo4j: servers.Neo4j) -> None:
     assert list(found) == ["nodes"]
     assert found["nodes"][0] is State.FAILED
     assert "labels" in found["nodes"][1]
+
+
+async def test_a_graph_that_another_writer_has_filled_is_named_and_ours_is_not(empty_neo4j: servers.Neo4j) -> None:
+    async with graphs.opened(empty_neo4j) as store:
+        await store.sink("labels").write([graphs.record("labels", "1", name="L", parentLabel={"id": "stub"})])
+
+    assert wrong(await graph_checks(empty_neo4j)) == {}
+
+    await _run(
+        empty_neo4j,
+        "CREATE (:Artist {id: '5', name: 'X'})<-[:BY]-(:Release {id: '7', title: 'T', hash: 'theirs'})"
+        "-[:IS]->(:Genre {name: 'Rock', slug: 'rock'})",
+    )
+
+    [(name, (state, sentence))] = wrong(await graph_checks(empty_neo4j)).items()
+
+    assert (name, state) == ("other writers", State.WARNING)
+    assert "1 Artist (such as 5), 1 Release (such as 7): a load takes them over" in sentence
+    assert "first 10,000" in sentence
+
+    # Behind more than are looked at, and found by the index.
+    await _run(
+        empty_neo4j,
+        "UNWIND range(1, 10001) AS i CREATE (:Master {id: toString(i), title: 'T'})",
+        "CREATE (:Master {id: 8})",
+    )
+
+    [(name, (state, sentence))] = wrong(await graph_checks(empty_neo4j)).items()
+
+    assert (name, state) == ("other writers", State.FAILED)
+    assert "Another writer's nodes are 1 Master (such as 8): their keys are no text" in sentence
+    assert "10,000 or more Master (such as " in sentence
+
+
+async def test_the_statement_that_doctor_names_makes_keys_text(empty_neo4j: servers.Neo4j) -> None:
+    await _run(empty_neo4j, "CREATE (:Artist {id: 5}), (:Artist {id: '7', hash: ':1'})")
+    _, sentence = wrong(await graph_checks(empty_neo4j))["other writers"]
+
+    await _run(empty_neo4j, sentence[sentence.index("CYPHER 5") : sentence.index("ROWS") + len("ROWS")])
+
+    assert set(await graphs.nodes(empty_neo4j, "Artist")) == {"5", "7"}
+    assert wrong(await graph_checks(empty_neo4j)) == {}
 
 
 async def test_a_wrong_database_and_a_wrong_password_fail(neo4j: servers.Neo4j) -> None:

@@ -255,6 +255,16 @@ async def test_a_node_that_records_only_lead_to_is_noticed_if_it_is_there_twice(
     assert artists.agrees  # leads to none
 
 
+async def test_another_writers_nodes_beside_ours_are_counted(stores: Stores) -> None:
+    """Their keys are numbers, so that no record was ever looked for there."""
+    await stores.damage_graph("CREATE (:Artist {id: 5}), (:Artist {id: -7.5}), (:Style {name: 8})")
+
+    found = await stores.verify()
+
+    assert problems(found) == {"nodes with a number as their key": (3, ["Artist -7.5", "Artist 5", "Style 8"])}
+    assert exit_code(found) == 1
+
+
 async def test_records_of_other_loads_are_counted_and_no_failure(stores: Stores) -> None:
     await stores.load(SyntheticLoad(600, seed=8, date=LOAD.date, kinds=("labels",)))
     await stores.load(replace(LOAD, kinds=("labels",)))
