@@ -31,7 +31,11 @@ async def ask_while_idle(asks: Sequence[Callable[[], Awaitable[object]]], *, is_
 
 
 def made_up(project: Projection[R]) -> R:
-    """Make a record of an id that no producer sends."""
+    """Make a record of an id that no producer sends.
+
+    It has nothing else: whether the store is there and takes writes shows in the smallest record, and edges and their
+    targets would be a dozen writes and locks more, every ten seconds. `spindle doctor` tries those, once.
+    """
     body = msgspec.json.encode({"id": _ID})
     delivery = Delivery(
         tag=0,

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from neo4j import AsyncDriver, AsyncSession
 from neo4j.exceptions import DriverError, Neo4jError
@@ -11,7 +12,7 @@ from common.errors import SinkError, StartRefused
 from common.ops.checks import Check, Findings, sentence_of
 from graphinator.classification import classify
 from graphinator.ledger import COUNT
-from graphinator.model import edges_of, node_of
+from graphinator.model import Form, edges_of, node_of
 from graphinator.ops.foreign import foreign_nodes
 from graphinator.projection import GraphRecord
 from graphinator.schema import (
@@ -28,6 +29,7 @@ from graphinator.store import open_driver
 from graphinator.transactions import Transactions
 
 _found = Findings("Neo4j")
+_ID = "spindle doctor"  # no producer sends it
 _ERRORS = (Neo4jError, DriverError, OSError)
 
 
@@ -101,7 +103,7 @@ async def _constraints(session: AsyncSession, limit: float) -> Check:
 
 
 async def _nodes(driver: AsyncDriver, settings: Neo4jSettings, kinds: Sequence[str]) -> Check:
-    """Write a node of each kind, and roll back."""
+    """Write a record of each kind with every sort of edge, and roll back."""
     transactions = Transactions(
         driver,
         database=settings.database,
@@ -110,15 +112,24 @@ async def _nodes(driver: AsyncDriver, settings: Neo4jSettings, kinds: Sequence[s
     )
     for kind in kinds:
         try:
-            await GraphSink(kind, transactions).probe(_record(kind))
+            await GraphSink(kind, transactions).probe(record_of(kind))
         except SinkError as error:
-            return _found.failed("nodes", f"A node of {kind} can't be written: {_sentence(error)}")
-    return _found.ok("nodes", "One of each kind was written, and rolled back.")
+            return _found.failed("nodes", f"A node of {kind} with its edges can't be written: {_sentence(error)}")
+    return _found.ok("nodes", "One of each kind was written, with every sort of edge, and rolled back.")
 
 
-def _record(kind: str) -> GraphRecord:
-    properties = [None for _ in node_of(kind).properties]
-    return GraphRecord("spindle doctor", "", None, list(properties), [[] for _ in edges_of(kind)])
+def record_of(kind: str) -> GraphRecord:
+    """A record that has everything that one can have: what it leaves out the check would not try.
+
+    Two of each sort of edge, alike but for their targets, as records have them. The targets are nobody's, so that
+    nobody's lock is waited for; those of the kind's own label are others than the record.
+    """
+    properties: list[str | int | None] = [2000 if each.form is Form.YEAR else _ID for each in node_of(kind).properties]
+    targets = [f"{_ID} {number}" for number in (1, 2)]
+    edges: list[list[Any]] = [
+        [[target, _ID] for target in targets] if edge.key else list(targets) for edge in edges_of(kind)
+    ]
+    return GraphRecord(_ID, "", "20000101", properties, edges)
 
 
 def _sentence(error: SinkError) -> str:

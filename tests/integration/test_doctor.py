@@ -16,7 +16,8 @@ from common.rabbitmq.connection import connected
 from common.rabbitmq.ops.doctor import check_broker
 from common.rabbitmq.topology import declare
 from common.settings.programs import BrokerSettings
-from graphinator.ops.doctor import check_graph
+from graphinator.model import edges_of
+from graphinator.ops.doctor import check_graph, record_of
 from graphinator.schema import CONSTRAINED, statement_of
 from spindle.cli import main
 from tableinator.ops.doctor import check_tables
@@ -345,6 +346,28 @@ async def test_a_node_that_is_refused_fails(empty_neo4j: servers.Neo4j) -> None:
     assert list(found) == ["nodes"]
     assert found["nodes"][0] is State.FAILED
     assert "labels" in found["nodes"][1]
+
+
+async def test_an_edge_that_is_refused_fails(empty_neo4j: servers.Neo4j) -> None:
+    found = []
+    for kept in ("()-[e:ON]-() REQUIRE e.catno", "()<-[e:CREDITED_ON]-() REQUIRE e.role"):
+        await _run(empty_neo4j, f"CREATE CONSTRAINT doctor FOR {kept} IS UNIQUE")
+        try:
+            found.append(wrong(await graph_checks(empty_neo4j)))
+        finally:
+            await _run(empty_neo4j, "DROP CONSTRAINT doctor")
+
+    assert [list(each) for each in found] == [["nodes"], ["nodes"]]
+    assert all(each["nodes"][0] is State.FAILED and "releases" in each["nodes"][1] for each in found)
+    assert await graphs.fetch(empty_neo4j, "MATCH (n) RETURN n") == []
+
+
+def test_doctors_record_has_everything_that_a_record_can_have() -> None:
+    for kind in KINDS:
+        record = record_of(kind)
+
+        assert None not in record.properties
+        assert len(record.edges) == len(edges_of(kind)) and all(map(len, record.edges))
 
 
 async def test_a_graph_that_another_writer_has_filled_is_named_and_ours_is_not(empty_neo4j: servers.Neo4j) -> None:
