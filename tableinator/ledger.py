@@ -4,10 +4,12 @@ It lies beside the kinds' tables, and every statement may be run again: what exi
 the user's search_path, as the kinds' are.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from common.loads import State
+from tableinator.tables import FoundTable, unkept
 
 PRIVILEGES: Final[Mapping[str, tuple[str, ...]]] = {
     "spindle_loads": ("SELECT", "INSERT", "UPDATE"),
@@ -167,6 +169,14 @@ WINDOW same AS (PARTITION BY events.kind, events.load)
 ORDER BY events.kind, events.load COLLATE "C" DESC, events.at DESC
 $$"""
 
+_DEFINITION: Final = re.compile(r"^    ([a-z]\w*) (.+?),?$", re.MULTILINE)
+
+COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
+    table: dict(_DEFINITION.findall(creation))
+    for table, creation in zip(TABLES, (_LOADS, _PROGRESS, _EVENTS, _PAUSES, _REMOVED), strict=True)
+}
+"""Each table's columns with their definitions."""
+
 STATEMENTS: Final = tuple(
     statement.strip()
     for statement in (
@@ -194,6 +204,20 @@ SELECT name, privilege FROM unnest($1::text[], $2::text[]) AS needed (name, priv
 WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), privilege)
 """
 """Privileges that this user lacks; arguments: tables, and for each the privilege."""
+
+
+def differences(table: str, found: FoundTable) -> list[str]:
+    """What makes a found table of the ledger unusable, as of a kind's: `tables.differences`."""
+    if not found.ordinary:
+        return [f"{table} is not an ordinary table"]
+    missing = {name: definition for name, definition in COLUMNS[table].items() if name not in found.columns}
+    return [
+        *(
+            f"column {name} is missing; ALTER TABLE {table} ADD COLUMN {definition}"
+            for name, definition in missing.items()
+        ),
+        *unkept(table, found),
+    ]
 
 
 def shipped() -> str:

@@ -101,6 +101,15 @@ class TableLedger:
         """
         await self.write(transaction, Note(NOBODY, {UNKNOWN: Numbers()}))
 
+    async def try_everything(self, transaction: Transaction) -> None:
+        """Write and read what a service does, in a transaction that is rolled back.
+
+        Raises: as `write`; what the driver raises.
+        """
+        await self.try_to_write(transaction)
+        await self._announce(transaction, Announcement(load=UNKNOWN, kind=self._kind))
+        await self._look(transaction)
+
     async def _write(self, transaction: Transaction, note: Note) -> None:
         for load, numbers in sorted(note.by_load.items()):
             counted = [getattr(numbers, name) for name in NUMBERS]
@@ -118,23 +127,24 @@ class TableLedger:
 
     async def announce(self, announcement: Announcement) -> None:
         """Write that all of a load was published; see `common.ledger.Ledger`."""
-        told = announcement
 
         async def write(transaction: Transaction) -> None:
-            await transaction.execute(_ANNOUNCE, told.load, self._kind, told.published, told.skipped, told.file)
+            await self._announce(transaction, announcement)
             await transaction.commit()
 
         await self._transact(write)
 
     async def look(self) -> View:
         """Read pause and newest load; see `common.ledger.Ledger`."""
+        return await self._transact(self._look)
 
-        async def read(transaction: Transaction) -> View:
-            pauses = [Pause(**row) for row in await transaction.fetch(_PAUSE, self._kind)]
-            loads = [_load(dict(row)) for row in await transaction.fetch(_NEWEST, self._kind)]
-            return View(next(iter(pauses), None), next(iter(loads), None))
+    async def _announce(self, transaction: Transaction, told: Announcement) -> None:
+        await transaction.execute(_ANNOUNCE, told.load, self._kind, told.published, told.skipped, told.file)
 
-        return await self._transact(read)
+    async def _look(self, transaction: Transaction) -> View:
+        pauses = [Pause(**row) for row in await transaction.fetch(_PAUSE, self._kind)]
+        loads = [_load(dict(row)) for row in await transaction.fetch(_NEWEST, self._kind)]
+        return View(next(iter(pauses), None), next(iter(loads), None))
 
     async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         try:

@@ -3,7 +3,7 @@
 Several replicas start at once: one at a time makes what is missing, under an advisory lock; the others find it made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import asyncpg
@@ -67,17 +67,13 @@ async def prepare_tables(connections: Connections, kinds: Sequence[str]) -> None
     async with connections.transaction() as transaction:
         if problem := encoding_problem(await encoding_of(transaction)):
             raise StartRefused(f"PostgreSQL's database can't be used as it is: {problem}.")
-        found = await find_tables(transaction, kinds)
+        found = await _usable(transaction, kinds)
         lacking = await missing_of_ledger(transaction)
     missing = [kind for kind in kinds if kind not in found]
     if missing or lacking:
         await _create(connections, missing, lacking)
-    async with connections.transaction() as transaction:
-        found = await find_tables(transaction, kinds)
-        problems = [f"{kind}: {problem}" for kind, table in found.items() for problem in differences(kind, table)]
-        problems += await ledger_problems(transaction)
-    if problems:
-        raise StartRefused("PostgreSQL's tables can't be used as they are: " + "; ".join(problems) + ".")
+        async with connections.transaction() as transaction:
+            await _usable(transaction, kinds)
 
 
 async def encoding_of(transaction: Transaction) -> str:
@@ -110,6 +106,22 @@ async def find_tables(transaction: Transaction, kinds: Sequence[str]) -> dict[st
     }
 
 
+async def _usable(transaction: Transaction, kinds: Sequence[str]) -> dict[str, FoundTable]:
+    """Find the tables that exist.
+
+    Raises: StartRefused if one of them, or of the ledger's, can't be used.
+    """
+    found = await find_tables(transaction, kinds)
+    if problems := [*problems_of(found), *await ledger_problems(transaction)]:
+        raise StartRefused("PostgreSQL's tables can't be used as they are: " + "; ".join(problems) + ".")
+    return found
+
+
+def problems_of(found: Mapping[str, FoundTable]) -> list[str]:
+    """What makes the kinds' tables unusable."""
+    return [f"{kind}: {problem}" for kind, table in found.items() for problem in differences(kind, table)]
+
+
 async def missing_of_ledger(transaction: Transaction) -> list[str]:
     """Name what the ledger lacks: all of it in a database that an older version has made."""
     names = [*ledger.TABLES, *ledger.VIEWS]
@@ -117,13 +129,18 @@ async def missing_of_ledger(transaction: Transaction) -> list[str]:
 
 
 async def ledger_problems(transaction: Transaction) -> list[str]:
-    """What keeps this user from writing the ledger, with the statement that fixes it."""
+    """What keeps this user from writing the ledger, or the ledger from keeping it, with the statement that fixes it."""
+    found = await find_tables(transaction, list(ledger.PRIVILEGES))
+    problems = [f"the ledger: {table}: {each}" for table in found for each in ledger.differences(table, found[table])]
     needed = [(table, privilege) for table, all_ in ledger.PRIVILEGES.items() for privilege in all_]
     lacking = await transaction.fetch(ledger.LACKING, *map(list, zip(*needed, strict=True)))
     if not lacking:
-        return []
+        return problems
     grants = ledger.lacking_sentence((row["name"], row["privilege"]) for row in lacking)
-    return [f"the ledger: this user lacks privileges; {grants}, as its owner; {GRANTS} has what each login needs"]
+    return [
+        *problems,
+        f"the ledger: this user lacks privileges; {grants}, as its owner; {GRANTS} has what each login needs",
+    ]
 
 
 async def _create(connections: Connections, kinds: Sequence[str], lacking: Sequence[str]) -> None:

@@ -101,14 +101,7 @@ def differences(kind: str, found: FoundTable) -> list[str]:
         return [f"{kind} is partitioned, which takes PostgreSQL 18 or newer"]
     problems = [problem for column in COLUMNS for problem in _differs(kind, column, found.columns.get(column.name))]
     problems += _surplus(found.columns)
-    problems += [f"a crash of the server empties {table}; ALTER TABLE {table} SET LOGGED" for table in found.fleeting]
-    if found.is_secured:
-        problems.append(
-            f"row-level security is on for this user, and COPY does not work with it; "
-            f"ALTER TABLE {kind} DISABLE ROW LEVEL SECURITY, or ALTER ROLE CURRENT_USER BYPASSRLS"
-        )
-    if found.is_ruled:
-        problems.append("it has rules, which turn a write into something else; drop them (pg_rules has their names)")
+    problems += unkept(kind, found)
     if not found.unique_id and "data_id" in found.columns:
         problems.append(f"data_id is not unique; ALTER TABLE {kind} ADD PRIMARY KEY (data_id)")
     missing = [privilege for privilege in PRIVILEGES if privilege not in found.privileges]
@@ -118,6 +111,19 @@ def differences(kind: str, found: FoundTable) -> list[str]:
             f"{GRANTS} has what each login needs"
         )
     return problems
+
+
+def unkept(table: str, found: FoundTable) -> Iterator[str]:
+    """What keeps a table from keeping what is written to it, as `differences` says it; of the ledger's tables too."""
+    for part in found.fleeting:
+        yield f"a crash of the server empties {part}; ALTER TABLE {part} SET LOGGED"
+    if found.is_secured:
+        yield (
+            "row-level security is on for this user, which hides and refuses rows, and COPY does not work with it; "
+            f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, or ALTER ROLE CURRENT_USER BYPASSRLS"
+        )
+    if found.is_ruled:
+        yield "it has rules, which turn a write into something else; drop them (pg_rules has their names)"
 
 
 def _definition(column: Column, *, lz4: bool) -> str:

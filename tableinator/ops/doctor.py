@@ -8,17 +8,19 @@ from typing import Final
 import asyncpg
 
 from common.errors import SinkError, StartRefused
-from common.ops.checks import Check, Findings, sentence_of
+from common.ops.checks import Check, Findings, State, sentence_of
 from common.outcomes import Outcome
+from common.progress import process_name
 from tableinator import ledger
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.model import Row
-from tableinator.schema import LZ4, find_tables, ledger_problems, missing_of_ledger
+from tableinator.notes import TableLedger
+from tableinator.schema import LZ4, find_tables, ledger_problems, missing_of_ledger, problems_of
 from tableinator.sessions import Session, door_of, open_session
 from tableinator.settings import PostgresSettings
 from tableinator.statements import Statements
-from tableinator.tables import creation, differences, encoding_problem, how_to_create
+from tableinator.tables import creation, encoding_problem, how_to_create
 from tableinator.transaction import Transaction
 from tableinator.writing import look_up, store
 
@@ -81,7 +83,7 @@ async def check_tables(settings: PostgresSettings, kinds: Sequence[str], *, conn
                 checks = await _server(transaction, settings.address, connections)
             checks += await _pooler(settings)
             async with pool.transaction() as transaction:
-                return [*checks, *await _tables(transaction, kinds)]
+                return [*checks, *await _tables(transaction, kinds, pool)]
     except StartRefused as error:
         return [_found.failed("login", str(error))]
     except (*ERRORS, ValueError) as error:
@@ -223,12 +225,10 @@ async def _compression(transaction: Transaction) -> Check:
     )
 
 
-async def _tables(transaction: Transaction, kinds: Sequence[str]) -> list[Check]:
+async def _tables(transaction: Transaction, kinds: Sequence[str], pool: Connections) -> list[Check]:
     """Make the tables that are missing, write a row into each, and leave all of it to the rollback."""
     found = await find_tables(transaction, kinds)
-    problems = [f"{kind}: {problem}" for kind, table in found.items() for problem in differences(kind, table)]
-    problems += await ledger_problems(transaction)
-    if problems:
+    if problems := [*problems_of(found), *await ledger_problems(transaction)]:
         return [_found.failed("tables", f"{problem}.") for problem in problems]
     missing = [kind for kind in kinds if kind not in found]
     statements = [creation(kind, lz4=bool(await transaction.fetch(LZ4))) for kind in missing]
@@ -242,14 +242,35 @@ async def _tables(transaction: Transaction, kinds: Sequence[str]) -> list[Check]
                 f"{', '.join(missing)} are missing and can't be created ({error.args[0]}): {how_to_create(statements)}",
             )
         ]
-    return [*_tables_found(missing), await _ledger(transaction), await _writing(transaction, kinds)]
+    return [
+        *_tables_found(missing),
+        await _ledger(transaction, [TableLedger(pool, kind, process_name()) for kind in kinds]),
+        await _writing(transaction, kinds),
+    ]
 
 
-async def _ledger(transaction: Transaction) -> Check:
-    """Make what the ledger lacks."""
+async def _ledger(transaction: Transaction, books: Sequence[TableLedger]) -> Check:
+    """Make what is missing of the ledger, and use all of it: no batch is stored without it."""
+    made = await _made(transaction)
+    if made.state is State.FAILED:
+        return made
+    await transaction.execute("SAVEPOINT writing")
+    try:
+        for book in books:
+            await book.try_everything(transaction)
+    except (*ERRORS, SinkError) as error:
+        # The service's words name no constraint, because a row of its own may tell of a record.
+        reason = error.__cause__ if isinstance(error.__cause__, ERRORS) else error
+        made = _found.failed("ledger", f"It can't be written: {_sentence(reason)}")
+    if not transaction.broken:
+        await transaction.execute("ROLLBACK TO SAVEPOINT writing")
+    return made
+
+
+async def _made(transaction: Transaction) -> Check:
     missing = await missing_of_ledger(transaction)
     if not missing:
-        return _found.ok("ledger", "It exists, with the privileges that are needed.")
+        return _found.ok("ledger", "It exists, with the privileges that are needed, and was written for trial.")
     await transaction.execute("SAVEPOINT ledger")
     try:
         for statement in ledger.STATEMENTS:

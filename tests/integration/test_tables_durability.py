@@ -227,6 +227,62 @@ async def test_doctor_finds_rows_that_vanish_after_they_were_counted(dsn: str, s
     assert (await wrong(dsn))["rows"].state is State.FAILED
 
 
+# The ledger, without which no batch is stored.
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("ALTER TABLE spindle_progress SET UNLOGGED", "spindle_progress: a crash of the server empties it"),
+        ("CREATE RULE nothing AS ON INSERT TO spindle_loads DO INSTEAD NOTHING", "spindle_loads: it has rules"),
+        ("ALTER TABLE spindle_progress RENAME stale TO old", "spindle_progress: column stale is missing"),
+    ],
+)
+async def test_a_ledger_that_does_not_keep_what_is_written_is_refused(
+    dsn: str, sink: TableSink, statement: str, problem: str
+) -> None:
+    """Fault 73."""
+    await run(dsn, statement)
+
+    sentence, found = await refusal(dsn), await wrong(dsn)
+
+    assert f"the ledger: {problem}" in sentence
+    assert found["tables"].state is State.FAILED and problem in found["tables"].sentence
+
+
+async def test_row_level_security_on_the_ledger_is_refused_for_whom_it_is_on(dsn: str, sink: TableSink) -> None:
+    """Fault 73."""
+    async with another_role(dsn) as (_, restricted):
+        await run(dsn, "ALTER TABLE spindle_progress ENABLE ROW LEVEL SECURITY")
+        sentence, found = await refusal(restricted), await wrong(restricted)
+        free = await wrong(dsn)  # whose role is exempt
+
+    assert "spindle_progress: row-level security" in sentence
+    assert found["tables"].state is State.FAILED and "spindle_progress" in found["tables"].sentence
+    assert free == {}
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("ALTER TABLE spindle_progress ADD CONSTRAINT never CHECK (kind = 'none')", '"never"'),
+        ("ALTER TABLE spindle_progress ADD COLUMN needed text NOT NULL", '"needed"'),
+        ("ALTER TABLE spindle_loads DROP CONSTRAINT spindle_loads_pkey", "ON CONFLICT"),
+        ("ALTER TABLE spindle_events ADD CONSTRAINT never CHECK (phase <> 'load')", "spindle_events"),
+    ],
+)
+async def test_doctor_writes_the_ledger_as_each_batch_does(
+    dsn: str, sink: TableSink, statement: str, problem: str
+) -> None:
+    await run(dsn, statement)
+
+    found = await wrong(dsn)
+
+    assert list(found) == ["ledger"]
+    assert found["ledger"].state is State.FAILED and problem in found["ledger"].sentence
+    assert await fetch(dsn, "SELECT load FROM spindle_progress UNION SELECT load FROM spindle_loads") == []
+
+
 # Encodings.
 
 
