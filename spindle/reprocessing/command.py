@@ -24,7 +24,9 @@ for an empty graph, or as the graph's backup. What the service's store has alrea
 more than EXTRACTOR_MAX_BACKLOG messages wait. With SPINDLE_STATE an interrupted one goes on if it is run
 again within an hour, or with --resume.
 
-exit codes: 0 everything is with the broker; 1 it failed midway; 2 nothing was published
+A row that PostgreSQL can't give is named and passed over.
+
+exit codes: 0 everything is with the broker; 1 it failed midway, or rows can't be read; 2 nothing was published
 """
 _INTERVAL = 10.0
 
@@ -64,20 +66,26 @@ def run(arguments: argparse.Namespace) -> int:
         from_start=arguments.from_start,
     )
     begun = time.monotonic()
+    say = _Progress(wish.kind)
     try:
-        position = asyncio.run(reprocess(wish, settings=settings, postgres=postgres, say=_Progress(wish.kind)))
+        position = asyncio.run(
+            reprocess(wish, settings=settings, postgres=postgres, say=say, name_unreadable=say.name_unreadable)
+        )
     except StoreUnavailable as error:
         raise StartRefused(f"nothing was published: PostgreSQL at {postgres.address} can't be read: {error}") from error
     queue, seconds = settings.names.queue(wish.service, wish.kind), time.monotonic() - begun
     with readers_may_leave():
         if arguments.json:
             said = {"kind": wish.kind, "queue": queue, "published": position.published}
-            print(json.dumps(said | {"passed_over": position.passed_over, "seconds": round(seconds, 3)}, indent=2))
+            said |= {"passed_over": position.passed_over, "unreadable": position.unreadable}
+            print(json.dumps(said | {"seconds": round(seconds, 3)}, indent=2))
         else:
             print(f"{position.published:,} {wish.kind} are with the broker, in {queue} ({seconds:.0f} s)")
             if position.passed_over:
                 print(f"{position.passed_over:,} without a load were passed over; --unversioned publishes them too")
-    return 0
+            if position.unreadable:
+                print(f"{position.unreadable:,} can't be read from PostgreSQL, and were passed over")
+    return 1 if position.unreadable else 0
 
 
 class _Progress:
@@ -97,3 +105,7 @@ class _Progress:
         elif time.monotonic() - self._said >= _INTERVAL:
             self._said = time.monotonic()
             print(f"{position.published:,} {self._kind} published, up to id {position.after}", file=sys.stderr)
+
+    def name_unreadable(self, record_id: str) -> None:
+        """Say that a row is passed over."""
+        print(f"The row of {self._kind} {record_id} can't be read from PostgreSQL: passed over.", file=sys.stderr)

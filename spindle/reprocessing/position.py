@@ -20,6 +20,8 @@ class Position:
     published: int = 0
     passed_over: int = 0
     """Records without a load."""
+    unreadable: int = 0
+    """Records that PostgreSQL can't give."""
 
 
 class PositionFile:
@@ -38,7 +40,8 @@ class PositionFile:
             age = time.time() - float(found["at"])
             if found["target"] != self._target or not (at_any_age or 0 <= age <= FRESH):
                 return Position()
-            return Position(str(found["after"]), int(found["published"]), int(found["passed_over"]))
+            published, passed_over = int(found["published"]), int(found["passed_over"])
+            return Position(str(found["after"]), published, passed_over, int(found.get("unreadable", 0)))
         except (OSError, ValueError, KeyError, TypeError):
             return Position()
 
@@ -55,6 +58,7 @@ class PositionFile:
             "after": position.after,
             "published": position.published,
             "passed_over": position.passed_over,
+            "unreadable": position.unreadable,
         }
         draft = self._path.with_name(f"{self._path.name}.draft")
         try:

@@ -50,10 +50,12 @@ async def reprocess(
     settings: ExtractorSettings,
     postgres: PostgresSettings,
     say: Callable[[str, Position], None] = lambda _said, _position: None,
+    name_unreadable: Callable[[str], None] = lambda _id: None,
 ) -> Position:
     """Publish every stored body of a kind to a service's queue; go on where an interrupted run has ended a moment ago.
 
-    `say`: told where it begins ("began") and how far it is ("published").
+    `say`: told where it begins ("began") and how far it is ("published"); `name_unreadable`: told each id whose row
+    PostgreSQL can't give, which is passed over.
 
     Returns: the last id, and how many records are safe with the broker, those of interrupted runs included.
     Raises: StartRefused, StoreUnavailable with nothing published; ReprocessFailed.
@@ -77,11 +79,19 @@ async def reprocess(
                 rows = await rows_behind(postgres, wish.kind, position.after, _PAGE)
                 if not rows:
                     break
-                published = await _publish(rows, wish, queue, publisher)
+                wanted = [row for row in rows if row.version or wish.unversioned]
+                unreadable = [row.id for row in wanted if row.data is None]
+                published = await _publish(wanted, wish.kind, queue, publisher)
                 await backlog.length()  # raises if the queue is gone, and what was confirmed with it
-                passed_over = position.passed_over + len(rows) - published
-                position = Position(rows[-1].id, position.published + published, passed_over)
+                position = Position(
+                    rows[-1].id,
+                    position.published + published,
+                    position.passed_over + len(rows) - len(wanted),
+                    position.unreadable + len(unreadable),
+                )
                 file.write(position)
+                for record_id in unreadable:
+                    name_unreadable(record_id)
                 say("published", position)
     except QueueGone:
         file.remove()  # what was confirmed is gone with the queue
@@ -97,20 +107,18 @@ async def reprocess(
     return position
 
 
-async def _publish(rows: list[StoredRow], wish: Wish, queue: str, publisher: Publisher) -> int:
+async def _publish(rows: list[StoredRow], kind: str, queue: str, publisher: Publisher) -> int:
     now_ms = time.time_ns() // 1_000_000
-    chosen = [_outgoing(row, wish.kind, now_ms) for row in rows if row.version or wish.unversioned]
+    chosen = [_outgoing(row, row.data, kind, now_ms) for row in rows if row.data is not None]
     await publisher.publish("", chosen, key=queue)
     await publisher.flush()
     return len(chosen)
 
 
-def _outgoing(row: StoredRow, kind: str, now_ms: int) -> Outgoing:
+def _outgoing(row: StoredRow, data: bytes, kind: str, now_ms: int) -> Outgoing:
     """A row as the message that it was; without a load if it came without one, so that it is compared as it was."""
-    if row.data is None:
-        raise SpindleError(f"The row of {kind} {row.id} can't be read from PostgreSQL.")
     shared: dict[str, object] = headers(row.version, now_ms) if row.version else {"timestamp_in_ms": now_ms}
-    return Outgoing(row.data, f"{kind}:{row.id}", shared)
+    return Outgoing(data, f"{kind}:{row.id}", shared)
 
 
 async def _check_queue(settings: ExtractorSettings, queue: str, service: Service) -> None:

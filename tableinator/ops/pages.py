@@ -6,13 +6,11 @@ any id, also after its process has ended.
 
 from typing import Final
 
-from common.kinds import KINDS
-from tableinator.classification import ERRORS, classify
-from tableinator.connections import reading
-from tableinator.ops.reader import StoredRow
+from tableinator.ops.reader import StoredRow, open_table
 from tableinator.settings import PostgresSettings
+from tableinator.statements import Statements
 
-_PAGE: Final = "SELECT data_id, hash, version, data FROM {table} WHERE data_id > $1 ORDER BY data_id LIMIT $2"
+_PAGE: Final = "SELECT {what} FROM {table} WHERE data_id > $1 ORDER BY data_id LIMIT $2"
 
 
 async def rows_behind(settings: PostgresSettings, kind: str, after: str, count: int) -> list[StoredRow]:
@@ -20,15 +18,8 @@ async def rows_behind(settings: PostgresSettings, kind: str, after: str, count: 
 
     Raises: StoreUnavailable.
     """
-    try:
-        async with reading(settings) as session:
-            rows = await session.fetch(_of(kind, _PAGE), after, count, timeout=settings.command_timeout)
-    except ERRORS as error:
-        raise classify(error, alone=True) from error
-    return [StoredRow(*row) for row in rows]
-
-
-def _of(kind: str, statement: str) -> str:
-    if kind not in KINDS:
-        raise ValueError(f"{kind!r} is not a kind; there are {', '.join(KINDS)}")
-    return statement.replace("{table}", kind)
+    page = _PAGE.replace("{table}", Statements.of(kind).table)
+    rows = page.replace("{what}", "data_id, hash, version, data")
+    places = page.replace("{what}", "ctid, data_id, hash, version")
+    async with open_table(settings, kind) as table:
+        return await table.read(rows, places, after, count)

@@ -69,20 +69,27 @@ class Table:
 
         Raises: what the driver raises.
         """
+        found = await self.read(self._statements.read_ids, self._statements.places_of_ids, ids)
+        return {row.id: row for row in found}
+
+    async def read(self, statement: str, places: str, *arguments: object) -> list[StoredRow]:
+        """The rows that a statement finds. `places`: the same one, giving their places, and no data: then they are
+        read one by one if one of them can't be.
+
+        Raises: what the driver raises.
+        """
         try:
-            rows = await self._session.fetch(self._statements.read_ids, ids, timeout=self._limit)
+            rows = await self._session.fetch(statement, *arguments, timeout=self._limit)
         except asyncpg.PostgresError as error:
             if error.sqlstate not in _OF_A_ROW:
                 raise
         else:
-            return {row["data_id"]: StoredRow(*row) for row in rows}
+            return [StoredRow(*row) for row in rows]
         await self._session.execute("ROLLBACK TO SAVEPOINT reading", timeout=self._limit)
-        found = {}
-        places = await self._session.fetch(self._statements.places_of_ids, ids, timeout=self._limit)
-        for place, id_, hash_, version in places:
-            data = await _content(self._session, self._statements, place, self._limit)
-            found[id_] = StoredRow(id_, hash_, version, data)
-        return found
+        return [
+            StoredRow(id_, hash_, version, await _content(self._session, self._statements, place, self._limit))
+            for place, id_, hash_, version in await self._session.fetch(places, *arguments, timeout=self._limit)
+        ]
 
     async def count(self) -> int:
         """How many rows there are; a few at a time, because counting a large table takes longer than a statement may.

@@ -1,5 +1,6 @@
 """What the tables hold, published again: every body, to one queue, and gone on with after an interruption."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from extractor.manifest.plan import Plan
 from extractor.publishing import Job, check_kind
 from extractor.settings import ExtractorSettings
 from extractor.tally import Tally
+from spindle.cli import main
 from spindle.reprocessing import reprocess as module
 from spindle.reprocessing.position import Position
 from spindle.reprocessing.reprocess import ReprocessFailed, Wish, reprocess
@@ -159,6 +161,37 @@ async def test_a_run_that_fails_in_its_middle_says_how_far_it_was(site: Site, mo
         ReprocessFailed, match=r"it is away\. Until then 50 records were published, up to id \d+; within"
     ):
         await reprocess(WISH, settings=site.settings, postgres=site.postgres)
+
+
+async def test_a_row_that_nobody_can_read_back_is_named_counted_and_passed_over(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await declare(site.peer.connection, site.names, SERVICE, KIND)
+    # What PostgreSQL raises for a row of more than a gigabyte, without the minute that it takes for that.
+    await tables.run(
+        site.dsn,
+        f"ALTER TABLE {KIND} RENAME TO stored",
+        """CREATE FUNCTION written_out(id text) RETURNS jsonb STABLE LANGUAGE plpgsql AS $$
+        BEGIN RAISE 'string buffer exceeds maximum allowed length' USING ERRCODE = '54000'; END $$""",
+        f"""CREATE VIEW {KIND} AS SELECT ctid, data_id, hash, version,
+        CASE WHEN data_id = '7' THEN written_out(data_id) ELSE data END AS data FROM stored""",
+    )
+    for name, value in {
+        "RABBITMQ_URL": site.settings.broker.url.get_secret_value(),
+        "DISCOGS_EXCHANGE_PREFIX": site.names.prefix,
+        "POSTGRES_DSN": site.postgres.dsn.get_secret_value(),
+        "SPINDLE_STATE": str(site.settings.state),
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    code = await asyncio.to_thread(main, ["reprocess", KIND, "--to", "graph", "--json"])
+
+    said, ids = capsys.readouterr(), {body["id"] for body, _ in await site.found()}
+    summary = json.loads(said.out)
+    assert (code, summary["unreadable"], summary["passed_over"]) == (1, 1, 0)
+    assert ids == {each.id for each in messages(LOAD, KIND)} - {"7"}
+    assert summary["published"] == len(ids)
+    assert f"The row of {KIND} 7 can't be read" in said.err
 
 
 async def test_without_the_queue_nothing_is_published(site: Site) -> None:
