@@ -15,6 +15,7 @@ from spindle.doctor import command as doctor
 from spindle.ledger import loads, pausing
 from spindle.loading import command as loading
 from spindle.output import NOBODY_READS, silence, write_any_text
+from spindle.refinement import command as refinement
 from spindle.removal import command as removal
 from spindle.reprocessing import command as reprocessing
 from spindle.show import command as show
@@ -31,6 +32,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     loading,
     checking,
     removal,
+    refinement,
     show,
     verification,
     manifest,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from common.loads import Checked, Load, Pause, Removed, State, Totals
+from common.loads import UNKNOWN, Checked, Load, Pause, Removed, State, Totals
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections, reading
 from tableinator.settings import PostgresSettings
@@ -91,6 +91,25 @@ async def record_removal(settings: PostgresSettings, removed: Removed) -> None:
     async with _writing(settings) as transaction:
         await transaction.execute(_REMOVAL, removed.load, removed.kind, removed.removed)
         await _tell(transaction, removed, "removal", event, abs(removed.removed), removed.seconds, {})
+        await transaction.commit()
+
+
+async def record_event(
+    settings: PostgresSettings,
+    kind: str,
+    phase: str,
+    event: str,
+    *,
+    rows: int,
+    seconds: float,
+    detail: Mapping[str, Any],
+) -> None:
+    """Write down that something was done with a kind that belongs to no load.
+
+    Raises: a SinkError.
+    """
+    async with _writing(settings) as transaction:
+        await transaction.execute(_EVENT, UNKNOWN, kind, phase, event, rows, seconds, _json(detail))
         await transaction.commit()
 
 

@@ -1,0 +1,1 @@
+"""Tables for people, made of the raw rows, from the command line."""

@@ -1,0 +1,83 @@
+"""The schema of the refined tables: make what is missing, and make again a table whose definition is another by now."""
+
+# ruff: noqa: S608 (what is put in are names of closed sets, and a schema whose name is looked at)
+
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+
+from common.errors import StartRefused
+from tableinator.ops.refinement.definitions import TABLES, Table
+from tableinator.ops.refinement.statements import BOOK_NAMES, book_statements, creation, version_of
+from tableinator.transaction import Transaction
+
+LOCK: Final = int.from_bytes(b"refine")
+"""The advisory lock's key: one plans at a time."""
+
+_FOUND: Final = """
+SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = $1 AND relname = ANY($2::text[])
+"""
+_SCHEMA: Final = "SELECT FROM pg_namespace WHERE nspname = $1"
+
+
+async def prepare(transaction: Transaction, schema: str) -> None:
+    """Make the schema, the books and every table that is not there; nobody else's table is touched.
+
+    Raises: StartRefused if this login may not, or if tables of these names are somebody else's.
+    """
+    try:
+        await transaction.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        if not await transaction.fetch(_SCHEMA, schema):
+            await transaction.execute(f"CREATE SCHEMA {schema}")
+        names = [*BOOK_NAMES, *(table.name for table in TABLES)]
+        found = {row["relname"] for row in await transaction.fetch(_FOUND, schema, names)}
+        if not found >= set(BOOK_NAMES):
+            for statement in book_statements(schema):
+                await transaction.execute(statement)
+        ours = await versions(transaction, schema)
+        if strangers := sorted(found - set(BOOK_NAMES) - ours.keys()):
+            raise StartRefused(
+                f"The schema {schema} has tables that are somebody else's: {', '.join(strangers)}. Name another by "
+                "--schema, or move them away."
+            )
+        for table in TABLES:
+            if table.name not in ours:
+                await make(transaction, schema, table)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise StartRefused(
+            f"PostgreSQL: this login may not make the refined tables ({error.args[0]}). As one who may: "
+            f"CREATE SCHEMA {schema} AUTHORIZATION CURRENT_USER, with this login's name for CURRENT_USER."
+        ) from error
+
+
+async def is_there(transaction: Transaction, schema: str) -> bool:
+    """Whether anything was ever refined into this schema."""
+    return bool(await transaction.fetch(_FOUND, schema, ["refine_table"]))
+
+
+async def versions(transaction: Transaction, schema: str) -> dict[str, str]:
+    """The refined tables that are there, and by which definition each was made."""
+    rows = await transaction.fetch(f"SELECT name, version FROM {schema}.refine_table")
+    return {row["name"]: row["version"] for row in rows}
+
+
+def outdated(tables: Sequence[Table], found: dict[str, str]) -> list[Table]:
+    """Those that another definition has made. Pure."""
+    return [table for table in tables if found.get(table.name) != version_of(table.name)]
+
+
+async def make(transaction: Transaction, schema: str, table: Table) -> None:
+    """Make a table, empty, in place of the one that we have made before, if any."""
+    known = await transaction.fetch(f"SELECT FROM {schema}.refine_table WHERE name = $1", table.name)
+    if known:
+        await transaction.execute(f"DROP TABLE IF EXISTS {schema}.{table.name}")
+    await transaction.execute(creation(schema, table))
+    await transaction.execute(
+        f"INSERT INTO {schema}.refine_table (name, kind, version) VALUES ($1, $2, $3) "
+        "ON CONFLICT (name) DO UPDATE SET version = excluded.version, made_at = now()",
+        table.name,
+        table.kind,
+        version_of(table.name),
+    )
