@@ -32,6 +32,7 @@ check: $(VENV)/.ready ## ruff, mypy --strict, import-linter, dashboards and the 
 	$(BIN)/lint-imports
 	$(BIN)/python -m monitoring --check
 	$(BIN)/python -m spindle.reference --check
+	$(BIN)/python -m spindle.refinement.reference --check
 
 # Files in their order, in which the long ones come first: by number of tests the demo would begin as the last.
 # Without the servers (no root, no apt-get) the tests that need them say so, unless the environment names others.
@@ -50,8 +51,9 @@ hashes: $(VENV)/.ready ## write requirements.hashes.txt, from which the images a
 	{ head -1 requirements.hashes.txt && sed -e ':a' -e '/\\$$/N; s/ *\\\n */ /; ta' build/hashes.txt; } >build/hashes.new
 	mv build/hashes.new requirements.hashes.txt
 
-docs: $(VENV)/.ready ## write docs/configuration.md from the settings models and .env.example
+docs: $(VENV)/.ready ## write docs/configuration.md and docs/refined-tables.md from what they describe
 	$(BIN)/python -m spindle.reference >docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+	$(BIN)/python -m spindle.refinement.reference >docs/refined-tables.md.new && mv docs/refined-tables.md.new docs/refined-tables.md
 
 bench: $(VENV)/.ready ## measure everything beside what it replaces: half an hour, build/bench.json (BENCH_ARGS=…)
 	-$(BIN)/python -m devstack install </dev/null

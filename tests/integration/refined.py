@@ -1,6 +1,7 @@
 """Raw tables with records in them, and what is refined from them."""
 
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -59,6 +60,17 @@ class Site:
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """Ask; `discogs.` stands for the schema."""
         return await tables.fetch(self.dsn, statement.replace("discogs.", f"{self.schema}."), *arguments)
+
+    async def content(self, names: Iterable[str]) -> dict[str, Counter[tuple[Any, ...]]]:
+        """Every row of these tables."""
+        connection = await asyncpg.connect(self.dsn, timeout=10)
+        try:
+            return {
+                name: Counter(map(tuple, await connection.fetch(f"SELECT * FROM {self.schema}.{name}")))
+                for name in names
+            }
+        finally:
+            await connection.close(timeout=10)
 
     async def run(self, *statements: str) -> None:
         """Do something past the services."""

@@ -516,15 +516,9 @@ def indexes() -> tuple[Index, ...]:
 def _needed() -> Iterator[Index]:
     for table in TABLES:
         if not table.is_record:
-            yield Index(
-                f"{table.name}_idx_{table.parent.removesuffix('_id')}",
-                table.name,
-                "btree",
-                f"({table.parent})",
-                True,
-                12,
-            )
-    yield Index("release_idx_master", "release", "btree", "(master_id)", True, 16)
+            name = f"{table.name}_idx_{table.parent.removesuffix('_id').removesuffix('_artist')}"
+            yield Index(name, table.name, "btree", f"({table.parent})", needed=True, bytes_per_row=12)
+    yield Index("release_idx_master", "release", "btree", "(master_id)", needed=True, bytes_per_row=16)
 
 
 def _wanted() -> Iterator[Index]:

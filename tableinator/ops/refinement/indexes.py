@@ -1,17 +1,18 @@
 """Make indexes while everybody goes on reading and writing: one at a time, and the server says how far each is."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import asyncpg
 
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import reading
 from tableinator.ops.refinement.definitions import Index, indexes, tables_of
-from tableinator.sessions import Session, door_of, open_session
+from tableinator.sessions import Door, Session, door_of, open_session
 from tableinator.settings import PostgresSettings
 
 _FOUND: Final = """
@@ -38,6 +39,9 @@ FROM pg_stat_progress_create_index WHERE pid = $1
 
 _ASKED: Final = 0.5
 """Seconds between two questions how far it is."""
+
+_ANSWERED: Final = 10.0
+"""Seconds that an answer may take."""
 
 OnDone = Callable[[str, int, int], None]
 
@@ -77,19 +81,17 @@ async def make_indexes(settings: PostgresSettings, schema: str, planned: Sequenc
     """
     try:
         door = await asyncio.to_thread(door_of, settings)
-        session = await open_session(door, named=False)
-        try:
+        async with _session(door) as session, _session(door) as watching:
             trigrams = await _trigrams(session, settings.command_timeout)
+            limit = settings.command_timeout
             for each in planned:
+                name = each.index.name
                 if each.spoiled:
-                    await session.execute(
-                        f"DROP INDEX CONCURRENTLY {schema}.{each.index.name}", timeout=settings.command_timeout
-                    )
-                await _make(settings, session, creation(schema, each.index, trigrams), each.index.name, on_done)
+                    await session.execute(f"DROP INDEX CONCURRENTLY {schema}.{name}", timeout=limit)
+                watch = partial(_watch, watching, session.get_server_pid(), name, on_done)
+                await _watched(session.execute(creation(schema, each.index, trigrams), timeout=limit), watch)
             for table in sorted({each.index.table for each in planned}):
-                await session.execute(f"ANALYZE {schema}.{table}", timeout=settings.command_timeout)
-        finally:
-            session.terminate()
+                await session.execute(f"ANALYZE {schema}.{table}", timeout=limit)
     except ERRORS as error:
         raise classify(error, alone=True) from error
     return trigrams is not None
@@ -130,22 +132,30 @@ async def _trigrams(session: Session, limit: float) -> str | None:
     return str(found) if found else None
 
 
-async def _make(settings: PostgresSettings, session: Session, statement: str, name: str, on_done: OnDone) -> None:
-    """Run it, and ask meanwhile how far it is."""
-    backend = session.get_server_pid()
+async def _watched(
+    making: Coroutine[Any, Any, Any], watching: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+) -> None:
+    """Do the one, and the other until that is over: broken off, a question would cost the session."""
+    over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        making = group.create_task(session.execute(statement, timeout=settings.command_timeout))
-        watching = group.create_task(_watch(settings, backend, name, on_done))
-        making.add_done_callback(lambda _: watching.cancel())
+        group.create_task(making).add_done_callback(lambda _: over.set())
+        group.create_task(watching(over))
 
 
-async def _watch(settings: PostgresSettings, backend: int, name: str, on_done: OnDone) -> None:
-    door = await asyncio.to_thread(door_of, settings)
+async def _watch(session: Session, backend: int, name: str, on_done: OnDone, over: asyncio.Event) -> None:
+    while not over.is_set():
+        for row in await session.fetch(_PROGRESS, backend, timeout=_ANSWERED):
+            on_done(f"{name}: {row['phase']}", row["done"], row["total"])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ASKED):
+                await over.wait()
+
+
+@asynccontextmanager
+async def _session(door: Door) -> AsyncIterator[Session]:
+    """One outside of transactions, for what goes on beside others' work."""
     session = await open_session(door, named=False)
     try:
-        while True:
-            for row in await session.fetch(_PROGRESS, backend, timeout=settings.command_timeout):
-                on_done(f"{name}: {row['phase']}", row["done"], row["total"])
-            await asyncio.sleep(_ASKED)
+        yield session
     finally:
         session.terminate()

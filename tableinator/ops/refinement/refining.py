@@ -211,6 +211,9 @@ class Refinement:
                     group.create_task(worker())
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
+        # Another run's, or of a process that was killed and whose session the server has not ended yet.
+        while await self._one(kind, done, waiting=True):
+            pass
 
     async def _count(self, kind: str) -> int:
         left = "SELECT coalesce(sum(cardinality(ids)), 0)::bigint AS n"
@@ -231,25 +234,22 @@ WHERE range.kind = $1 AND range.only_table IS NULL LIMIT 1"""
                 kind == "masters" and bool(await transaction.fetch(linked))
             )
 
-    async def _one(self, kind: str, done: Refined) -> int:
-        """Work off one range. Returns: how many records it had; 0 if there is none left."""
+    async def _one(self, kind: str, done: Refined, *, waiting: bool = False) -> int:
+        """Work off one range that nobody else works on, or wait for one. Returns: its records; 0 if none is left."""
         statements, mine = Statements(self.schema, kind), Refined(kind)
         ranges = f"{self.schema}.refine_range"
+        next_ = f"SELECT range, only_table, ids FROM {ranges} WHERE kind = $1 ORDER BY range LIMIT 1 FOR UPDATE"
         async with self._connections.transaction() as transaction:
             await transaction.execute(TUNED)
-            found = await transaction.fetch(
-                f"SELECT range, only_table, ids FROM {ranges} WHERE kind = $1 ORDER BY range LIMIT 1 "
-                "FOR UPDATE SKIP LOCKED",
-                kind,
-            )
+            found = await transaction.fetch(next_ if waiting else f"{next_} SKIP LOCKED", kind)
             if not found:
                 return 0
             claim = _Claim(*found[0])
             await _Range(transaction, statements, mine).write(claim)
             if mine.failed == len(claim.ids) >= _SUSPICIOUS:
                 raise SpindleError(
-                    f"None of {len(claim.ids)} {kind} from {claim.ids[0]} on can be refined, which is no record's fault: "
-                    f"{mine.why}. Nothing of them was written."
+                    f"None of {len(claim.ids)} {kind} from {claim.ids[0]} on can be refined, and that is no record's "
+                    f"fault: {mine.why}. Nothing of them was written."
                 )
             await transaction.execute(f"DELETE FROM {ranges} WHERE range = $1", claim.number)
             await transaction.commit()
@@ -339,7 +339,9 @@ class _Range:
             )
         if kind == "masters" and (touched := new + changed + gone):
             tag = await execute(self._statements.link_main(), touched)
-            self._done.inserted["release"] += int(tag.rpartition(" ")[2])
+            # An update takes a row away and writes another.
+            self._count(self._done.deleted, [{"release": int(tag.rpartition(" ")[2])}])
+            self._count(self._done.inserted, [{"release": int(tag.rpartition(" ")[2])}])
         await execute(
             f"DELETE FROM {schema}.refine_failure WHERE kind = $1 AND data_id = ANY($2::text[])",
             *(kind, [str(number) for number in new + changed + gone]),
