@@ -41,7 +41,7 @@ class PsqlText:
     async def run(self, watch: Watch) -> Run:
         """Run the command."""
         copy = f"\\copy {TABLE} ({', '.join(COLUMNS)}) from '{self._file}' {self.options}"
-        address, password = _without_password(self._stage.postgres_dsn)
+        address, password = without_password(self._stage.postgres_dsn)
         watch.start()
         self._client = await asyncio.create_subprocess_exec(
             "psql", "-q", "-X", "-d", address, "-c", copy, env={**os.environ, "PGPASSWORD": password}
@@ -82,7 +82,7 @@ class PsqlBinary(PsqlText):
         write_binary(path, self._stage.releases, load=self._stage.load.date)
 
 
-def _without_password(dsn: str) -> tuple[str, str]:
+def without_password(dsn: str) -> tuple[str, str]:
     """Take the password out of the address: everybody on the machine can read a command line."""
     parts = urlsplit(dsn)
     login, _, place = parts.netloc.rpartition("@")

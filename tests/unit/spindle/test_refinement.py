@@ -75,8 +75,10 @@ def test_a_horizon_is_used_only_if_it_can_be_compared(mark: Any, expected: int |
 
 def test_a_plan_uses_the_kind_s_own_figures_once_there_are_any() -> None:
     def plan(refined: int) -> Any:
-        of = {"changed": 50, "gone": 1, "refined": refined, "rows": refined * 10, "bytes": refined * 100}
-        return plan_of(Survey(kind="labels", new=100, pace=None, **of))
+        rows, size = refined * 10, refined * 100
+        return plan_of(
+            Survey(kind="labels", new=100, changed=50, gone=1, refined=refined, rows=rows, bytes=size, pace=None)
+        )
 
     usual, own = plan(0), plan(2000)
 
