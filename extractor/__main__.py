@@ -1,4 +1,4 @@
-"""Publish dumps or synthetic records: `python -m extractor --help`.
+"""Publish dumps or synthetic records: `python -m extractor --help`; fetch dumps: `python -m extractor fetch --help`.
 
 Exit codes: 0 all was published and announced; 1 something failed midway; 2 it can't run like this, nothing was
 published; 130 and 143 after Ctrl-C and SIGTERM.
@@ -20,6 +20,7 @@ from common.errors import SettingsError, SpindleError, StartRefused
 from common.settings.environment import load, misspelt
 from common.telemetry import logs
 from extractor.arguments import open_load, parse
+from extractor.fetching import command as fetching
 from extractor.loads import remarks
 from extractor.progress import show_progress
 from extractor.report import Report, to_json, to_table
@@ -40,23 +41,32 @@ class Interrupted(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run once; return the exit code."""
     logs.configure("extractor")
-    arguments = parse(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    is_fetch = list(argv[:1]) == ["fetch"]
+    arguments = fetching.parse(argv[1:]) if is_fetch else parse(argv)
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _interrupt)
+        if is_fetch:
+            return fetching.run(_settings().fetch, arguments)
         return _hand_over(_run(arguments), arguments)
     except (SettingsError, StartRefused) as error:
         return _refuse(error)
     except Interrupted as interrupted:
-        log.warning("Interrupted: the load is not complete", signal=str(interrupted))
+        log.warning(f"Interrupted: the {'month' if is_fetch else 'load'} is not complete", signal=str(interrupted))
         return interrupted.exit_code
 
 
-def _run(arguments: argparse.Namespace) -> Report:
+def _settings() -> ExtractorSettings:
     settings = load(ExtractorSettings, os.environ)
     logs.configure("extractor", level=settings.log_level, log_format=settings.log_format)
     for sentence in misspelt(ExtractorSettings, os.environ):
         log.warning(sentence)
+    return settings
+
+
+def _run(arguments: argparse.Namespace) -> Report:
+    settings = _settings()
     asked_for = open_load(arguments, settings.kinds)
     for sentence in remarks(asked_for, settings.kinds if arguments.kinds is None else arguments.kinds):
         log.warning(sentence)

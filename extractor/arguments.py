@@ -20,7 +20,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line; ends the program with exit code 2 if it can't be understood."""
     parser = argparse.ArgumentParser(
         prog="extractor",
-        description="Publish Discogs dumps, or synthetic records, to RabbitMQ. Settings come from the environment.",
+        description="Publish Discogs dumps, or synthetic records, to RabbitMQ. Settings come from the environment. "
+        "`extractor fetch --help`: bring a month's dump into a folder first.",
         epilog="Exit codes: 0 done; 1 failed midway, or a file is truncated; 2 nothing was published.",
     )
     parser.add_argument("--version", action="version", version=f"extractor {VERSION}")

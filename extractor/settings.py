@@ -7,6 +7,7 @@ from pydantic import BeforeValidator
 from common.kinds import Service
 from common.settings.fields import percent, seconds, selection, split, whole
 from common.settings.programs import StateSettings
+from extractor.fetching.settings import FetchSettings
 
 
 def _required(value: object) -> object:
@@ -18,6 +19,7 @@ def _required(value: object) -> object:
 class ExtractorSettings(StateSettings):
     """What the extractor reads."""
 
+    fetch: FetchSettings = FetchSettings()
     extractor_require: Annotated[tuple[Service, ...], BeforeValidator(_required)] = selection(
         tuple(Service), tuple(Service), ", or none"
     )

@@ -29,9 +29,14 @@ def compare(path: Path, load: str, sha256: str) -> str:
     return "matched"
 
 
+def sums_in(text: str) -> dict[str, str]:
+    """The sums of such a file by name; lines that say none are passed over."""
+    return {found[2]: found[1].lower() for line in text.splitlines() if (found := _LINE.fullmatch(line.strip()))}
+
+
 def _expected(beside: Path) -> dict[str, str]:
     try:
         text = beside.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    return {found[2]: found[1].lower() for line in text.splitlines() if (found := _LINE.fullmatch(line.strip()))}
+    return sums_in(text)

@@ -21,6 +21,9 @@ from common.settings.environment import load as load_settings
 from common.telemetry import logs
 from extractor.arguments import seconds_argument
 from extractor.control import extraction_complete, file_complete, timestamp
+from extractor.fetching.command import calendar_month, fetch
+from extractor.fetching.month import FetchReport, sentences
+from extractor.fetching.month import to_json as fetched_as_data
 from extractor.loads import DumpLoad, Load, only
 from extractor.manifest.format import ManifestRefused, path_of
 from extractor.manifest.reader import Manifest
@@ -64,9 +67,10 @@ _ABOUT = """\
 Bring a dump, or made-up records (--synthetic), into both stores. The plan is exact: the dump's manifest is compared
 with each store, and only what a store lacks is published, to its service alone. Then it waits, checks, and repairs up
 to three times. Run again, it does what is left: that is the retry, also after Ctrl-C or a crash. The services must run.
+With --fetch the month's dump is first brought from the publisher into FOLDER (see `extractor fetch --help`).
 
 exit codes: 0 both stores hold the dump; 1 not all of it: the ids are named, or what failed; 2 refused, or something
-could not be read to the end
+could not be read to the end; 3 of --fetch: the month is not published yet
 """
 
 
@@ -79,6 +83,15 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_folder_or_source_arguments(parser)
+    parser.add_argument(
+        "--fetch",
+        nargs="?",
+        const="",
+        type=_month,
+        metavar="YYYY-MM",
+        help="fetch this month's dump first (default: the current one), into FOLDER or EXTRACTOR_FETCH_FOLDER",
+    )
+    parser.add_argument("--watch", action="store_true", help="with --fetch: wait until the month is published")
     parser.add_argument("--plan", action="store_true", help="stop after the plan")
     parser.add_argument("--remove", action="store_true", help="remove what is gone, if `spindle remove` would")
     parser.add_argument(
@@ -104,13 +117,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Do all of it, and show; return the exit code."""
     if arguments.plan and arguments.remove:
         raise StartRefused("--plan removes nothing: leave out --remove, or ask `spindle remove LOAD --plan`.")
-    load = open_folder_or_source(arguments).load
+    if arguments.watch and arguments.fetch is None:
+        raise StartRefused("--watch is for --fetch: there is nothing to wait for in a folder.")
     environ = environment_of(arguments)
     settings = load_settings(ExtractorSettings, environ)
     if settings.state is None:
         raise StartRefused("SPINDLE_STATE is not set: it names the folder for manifests and the results of checks.")
     logs.configure("spindle load", level=settings.log_level, log_format=settings.log_format)
     began = time.monotonic()
+    fetched = None if arguments.fetch is None else _fetch(arguments, settings)
+    if fetched is not None and fetched.exit_code:
+        if arguments.json:
+            print(json.dumps({"fetch": fetched_as_data(fetched)}, indent=2))
+        return fetched.exit_code
+    load = open_folder_or_source(arguments).load
     list_load(load, settings)
     with open_manifests(settings.state, load.date, load.kinds) as sources, following() as on_done:
         loading = Loading(environ, settings, load, sources, on_done, stalled=arguments.stalled)
@@ -125,12 +145,31 @@ def run(arguments: argparse.Namespace) -> int:
     loading.seconds = time.monotonic() - began
     with readers_may_leave():
         if arguments.json:
-            print(json.dumps(summary(loading, parts, problems), indent=2))
+            of_fetch = {} if fetched is None else {"fetch": fetched_as_data(fetched)}
+            print(json.dumps(summary(loading, parts, problems) | of_fetch, indent=2))
         else:
             show(loading, parts, problems, wide_console(), plan=arguments.plan)
     if problems:
         return 2
     return 0 if arguments.plan or (loading.is_complete and not loading.refusals) else 1
+
+
+def _fetch(arguments: argparse.Namespace, settings: ExtractorSettings) -> FetchReport:
+    """Bring the month into the folder, say so, and have the arguments mean it. Raises: StartRefused."""
+    if arguments.synthetic is not None or arguments.load:
+        raise StartRefused("--fetch says itself which load it is: leave out --synthetic and --load.")
+    if arguments.folder and arguments.dumps:
+        raise StartRefused("FOLDER and --dumps are both set: one is enough.")
+    folder = arguments.folder or arguments.dumps
+    report = fetch(settings.fetch, folder=folder, month=arguments.fetch or None, watch=arguments.watch)
+    for sentence in sentences(report):
+        print(sentence, file=sys.stderr)
+    arguments.folder, arguments.dumps, arguments.load = report.folder, None, report.month.date
+    return report
+
+
+def _month(text: str) -> str:
+    return calendar_month(text) if text else ""
 
 
 def list_load(load: Load, settings: ExtractorSettings) -> None:

@@ -1,6 +1,7 @@
 """`spindle load` with the real services: a month, the month after it, what was damaged in between, and what is gone."""
 
 import asyncio
+import gzip
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import psutil
 from tests.e2e.scene import Scene
 from tests.integration import graphs
 from tests.integration import tables as sql
+from tests.servers.dump_site import CHECKSUM, DATE, KINDS, MONTH, published
 
 FIRST, SECOND = "20260301", "20260401"
 INTERRUPTIONS = int(os.environ.get("LOAD_INTERRUPTIONS", "4"))
@@ -125,6 +127,25 @@ async def test_what_was_changed_behind_its_hash_only_verify_finds_and_without_th
     }
     verified = await scene.spindle(*verify)
     assert verified.returncode == 0, verified
+
+
+async def test_a_month_goes_from_the_listing_to_the_summary_once_it_is_published(scene: Scene) -> None:
+    artists = "".join(f"<artist><id>{number}</id><name>{number}</name></artist>" for number in (1, 2, 3))
+    bodies = {
+        kind: gzip.compress(f"<{kind}>{artists if kind == 'artists' else ''}</{kind}>".encode()) for kind in KINDS
+    }
+    folder = scene.folder / "fetched"
+    with published(bodies) as site:
+        scene.environ |= {"EXTRACTOR_FETCH_URL": site.url, "EXTRACTOR_FETCH_RESERVE": "0B"}
+        sums = site.files.pop(CHECKSUM)
+        early = await scene.load(folder, "--fetch", MONTH)
+        site.files[CHECKSUM] = sums
+        code, summary = await scene.load(folder, "--fetch", MONTH, "--kinds", "artists")
+
+    assert (early[0], early[1]["fetch"]["state"], early[1]["fetch"]["missing"]) == (3, "not yet", [CHECKSUM])
+    assert (code, summary["load"], summary["complete"]) == (0, DATE, True), summary
+    assert of(summary, "successful") == both(3)
+    assert [file["state"] for file in summary["fetch"]["files"]] == ["complete"] * 4
 
 
 async def test_a_plan_leaves_the_ledgers_as_they_are_and_removes_nothing(scene: Scene) -> None:
