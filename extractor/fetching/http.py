@@ -122,7 +122,7 @@ class Client:
             if not target:
                 return response
             response.close()
-            url = _allowed(url, urljoin(url, target))
+            url = allowed_redirect(url, target)
         raise FetchFailed(f"{shown(url)} is behind more than {_REDIRECTS} redirects")
 
     def _refuse(self, response: urllib3.BaseHTTPResponse, url: str) -> None:
@@ -139,8 +139,10 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
 
 
-def _allowed(url: str, target: str) -> str:
+def allowed_redirect(url: str, target: str) -> str:
+    """Where a redirect leads, if one may go there. Raises: FetchFailed."""
     try:
+        target = urljoin(url, target)
         scheme = urlsplit(target).scheme
     except ValueError as error:
         raise FetchFailed(f"{shown(url)} redirects to something that is no address") from error

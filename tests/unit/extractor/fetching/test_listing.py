@@ -6,6 +6,8 @@ import pytest
 
 from common.errors import SettingsError
 from common.settings.environment import load
+from extractor.fetching.errors import FetchFailed
+from extractor.fetching.http import allowed_redirect
 from extractor.fetching.listing import month_of, names_of
 from extractor.fetching.waiting import MOST, retry_after
 from extractor.settings import ExtractorSettings
@@ -60,6 +62,12 @@ def test_names_that_are_none_of_a_dump_are_passed_over() -> None:
 )
 def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
     assert retry_after(header, datetime(2026, 1, 1, tzinfo=UTC)) == seconds
+
+
+@pytest.mark.parametrize("target", ["http://example.org/", "ftp://example.org/", "data:,x", "http://["])
+def test_a_redirect_from_https_leads_to_https_alone(target: str) -> None:
+    with pytest.raises(FetchFailed, match=r"https://example\.org/ redirects"):
+        allowed_redirect("https://example.org/", target)
 
 
 @pytest.mark.parametrize(
