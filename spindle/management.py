@@ -102,14 +102,21 @@ class Management:
         ]
 
     def nodes(self) -> list[dict[str, Any]]:
-        """The cluster's nodes with their alarms and disks; needs a user with the tag `monitoring`.
+        """The cluster's nodes with their alarms, memory and disks; needs a user with the tag `monitoring`.
 
         Raises: NoManagement.
         """
         nodes: list[dict[str, Any]] = self.ask(
-            "nodes?columns=name,mem_alarm,disk_free_alarm,disk_free,disk_free_limit"
+            "nodes?columns=name,mem_alarm,mem_used,mem_limit,disk_free_alarm,disk_free,disk_free_limit"
         ).content
         return nodes
+
+    def connection_states(self) -> list[str]:
+        """What each connection does: `running`; `flow` while the broker slows it down, `blocked` in an alarm.
+
+        Raises: NoManagement.
+        """
+        return [each.get("state", "") for each in self.ask("connections?columns=state").content]
 
     def ask(self, path: str) -> Answer:
         """Get what lies behind `/api/`; blocks.

@@ -1,8 +1,10 @@
 """Read a process's metrics and readiness from outside, as a monitoring system does."""
 
 import http.client
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -46,6 +48,14 @@ class Samples:
             if all(sample.labels.get(label) == value for label, value in labels.items()):
                 yield sample
 
+    def keep(self, names: Collection[str]) -> None:
+        """Forget every sample with another name; what is kept shares its labels with all that have the same."""
+        self._by_name = {
+            name: [Sample(sys.intern(name), _shared(sample.labels), sample.value) for sample in samples]
+            for name, samples in self._by_name.items()
+            if name in names
+        }
+
     def sum(self, name: str, **labels: str) -> float:
         """The sum of those samples; 0 if there are none."""
         return sum(sample.value for sample in self.of(name, **labels))
@@ -61,6 +71,15 @@ class Samples:
             bound = float(sample.labels["le"])
             counts[bound] = counts.get(bound, 0.0) + sample.value
         return counts
+
+
+@lru_cache(maxsize=20_000)
+def _mapping(labels: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return dict(labels)
+
+
+def _shared(labels: Mapping[str, str]) -> Mapping[str, str]:
+    return _mapping(tuple(labels.items()))
 
 
 def scrape(host: str, port: int, *, timeout: float) -> Samples:

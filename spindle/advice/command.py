@@ -3,31 +3,35 @@
 import argparse
 import asyncio
 import json
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
+from common.errors import StartRefused
 from common.settings.environment import load as load_settings
-from spindle.advice.findings import Advice, Evidence, Finding, advise
-from spindle.advice.meters import Look, meters_of
+from spindle.advice.findings import Advice, Evidence, Finding
+from spindle.advice.page import page_of
+from spindle.advice.prometheus import Prometheus
+from spindle.advice.report import COMPARED, Report, compared, judged, read_report, report_of
+from spindle.advice.watching import watch
+from spindle.advice.window import Window
 from spindle.environments import add_stack_argument, environment_of
 from spindle.output import readers_may_leave, wide_console
+from spindle.progress import following
 from spindle.settings import OperatorSettings
-from spindle.status.collect import Watcher
 
 SECONDS = 30.0
 """Long enough for some dozens of batches of a slow store."""
 
-INTERVAL = 2.0
-"""Seconds between two looks."""
-
 _ABOUT = """\
 Watch the services for a while, and say what limits each: the one thing, what shows it, what was looked at besides, and
-one change. It reads what `spindle status` reads, and changes nothing.
+one change. It reads what `spindle status` reads, and what transactions wait for in the stores; it changes nothing.
+With --prometheus it looks at a window of the past instead, in which it can't see into the stores.
 
 exit codes: 0 nothing limits them: they keep up, or have nothing to do; 1 something does; 2 it can't be judged
 """
@@ -42,8 +46,19 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--seconds", type=_seconds, default=SECONDS, metavar="N", help=f"how long to watch (default {SECONDS:.0f})"
+        "--seconds",
+        type=_seconds,
+        default=SECONDS,
+        metavar="N",
+        help=f"how long to watch, or to look back (default {SECONDS:.0f})",
     )
+    parser.add_argument("--prometheus", metavar="URL", help="take the metrics from it, not from the services")
+    parser.add_argument(
+        "--from", dest="begin", type=_moment, metavar="TIME", help="of --prometheus: 2026-09-01T20:00, or 90m ago"
+    )
+    parser.add_argument("--to", dest="end", type=_moment, metavar="TIME", help="of --prometheus (default: now)")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="compare with an earlier report (of --json)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write one page with plots, for a browser")
     add_stack_argument(parser)
     parser.add_argument("--json", action="store_true", help="for a program")
     parser.set_defaults(run=run)
@@ -51,49 +66,59 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Watch, judge and show; return the exit code."""
-    settings = load_settings(OperatorSettings, environment_of(arguments))
-    looks = asyncio.run(watch(settings, arguments.seconds))
-    found = [advise(state.service, meters_of(looks, state.service)) for state in looks[-1].picture.services]
+    earlier = read_report(arguments.against) if arguments.against else None
+    window = _window(arguments)
+    found = judged(window)
+    report = dict(report_of(window, found))
+    if earlier is not None:
+        report["against"] = compared(report, earlier)
+    if arguments.html:
+        write(arguments.html, page_of(report))
     with readers_may_leave():
         if arguments.json:
-            print(json.dumps(as_data(found, seconds=looks[-1].at - looks[0].at), indent=2))
+            print(json.dumps(report, indent=2))
         else:
-            show(found, wide_console(), seconds=looks[-1].at - looks[0].at)
+            show(found, report, wide_console())
     if not all(advice.judged for advice in found):
         return 2
     return 1 if any(advice.findings for advice in found) else 0
 
 
-async def watch(settings: OperatorSettings, seconds: float) -> list[Look]:
-    """Look again and again for so many seconds; at least twice."""
-    watcher, begun = Watcher(settings), time.monotonic()
-    looks: list[Look] = []
-    while len(looks) < 2 or looks[-1].at - looks[0].at < seconds:
-        if looks:
-            await asyncio.sleep(max(0.0, min(INTERVAL, begun + seconds - time.monotonic())))
-        looks.append(Look(time.monotonic(), await watcher.look()))
-    return looks
+def write(path: Path, text: str) -> None:
+    """Write a file.
+
+    Raises: StartRefused if it can't be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StartRefused(f"{path} can't be written: {error.strerror}.") from error
 
 
-def as_data(found: Sequence[Advice], *, seconds: float) -> dict[str, Any]:
-    """For a program."""
-    return {"seconds": round(seconds, 1), "services": {str(advice.service): _data(advice) for advice in found}}
+def _window(arguments: argparse.Namespace) -> Window:
+    """Watch, or look back. Raises: StartRefused."""
+    environ = environment_of(arguments)
+    if arguments.prometheus is None:
+        if arguments.begin or arguments.end:
+            raise StartRefused("--from and --to are for --prometheus: without it, what is watched is now (--seconds).")
+        with following() as on_done:
+            return asyncio.run(watch(environ, arguments.seconds, on_done))
+    end = arguments.end or datetime.now(UTC)
+    begin = arguments.begin or end - timedelta(seconds=arguments.seconds)
+    if begin >= end:
+        raise StartRefused(f"--from {begin:%Y-%m-%d %H:%M:%S} is not before --to {end:%Y-%m-%d %H:%M:%S} (UTC).")
+    settings = load_settings(OperatorSettings, environ)
+    return Prometheus.at(arguments.prometheus).look_back(settings, begin, end)
 
 
-def _data(advice: Advice) -> Mapping[str, Any]:
-    data = asdict(advice)
-    del data["service"]
-    return data
-
-
-def show(found: Sequence[Advice], console: Console, *, seconds: float) -> None:
+def show(found: Sequence[Advice], report: Report, console: Console) -> None:
     """For a person."""
 
     def say(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, highlight=False)
 
     for advice in found:
-        say(f"{advice.service}, {seconds:.0f} s: {advice.verdict}", "yellow" if advice.findings else "bold")
+        say(f"{advice.service}, {report['seconds']:.0f} s: {advice.verdict}", "yellow" if advice.findings else "bold")
         for finding in advice.findings:
             if finding.sentence not in advice.verdict:
                 say(f"  {finding.sentence}")
@@ -103,8 +128,31 @@ def show(found: Sequence[Advice], console: Console, *, seconds: float) -> None:
             say(f"    change      {finding.change}{_gain(finding)}")
             if finding.unseen:
                 say(f"    can't see   {finding.unseen}")
+        if len(advice.phases) > 1:
+            say("  when")
+        for phase in advice.phases if len(advice.phases) > 1 else ():
+            say(f"    {_clock(phase.begin)} to {_clock(phase.end)}  {phase.rate:>8,.0f} records/s  {phase.sentence}")
         if advice.not_the_limit:
             say(f"  not the limit: {_listed(advice.not_the_limit)}")
+    for service, difference in report.get("against", {}).get("services", {}).items():
+        say(f"{service} against {report['against']['began']}:", "bold")
+        console.print(_table(difference))
+
+
+def _table(difference: Mapping[str, Any]) -> Table:
+    table = Table("", box=None, pad_edge=False)
+    for heading in ("before", "now", "ratio"):
+        table.add_column(heading, justify="right")
+    before, now = (limit or "not judged" for limit in difference["limit"])
+    table.add_row("limit", before, now)
+    for key, each in difference["numbers"].items():
+        ratio = "" if each["ratio"] is None else f"{each['ratio']:.2f}"
+        table.add_row(COMPARED[key], f"{each['before']:,.4g}", f"{each['now']:,.4g}", ratio)
+    return table
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
 def _listed(evidence: Sequence[Evidence]) -> str:
@@ -120,3 +168,20 @@ def _seconds(text: str) -> float:
         if 1 <= float(text) <= 86_400:
             return float(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 86400")
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _moment(text: str) -> datetime:
+    """A time of its own, UTC if it does not say where; or so long ago."""
+    number, unit = text[:-1], text[-1:]
+    with suppress(ValueError, OverflowError):
+        if unit in _UNITS and float(number) >= 0:
+            return datetime.now(UTC) - timedelta(seconds=float(number) * _UNITS[unit])
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is neither a time such as 2026-09-01T20:00 nor so long ago, such as 90m"
+    )

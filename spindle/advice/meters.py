@@ -1,16 +1,44 @@
 """What a service's meters say between two moments, over all replicas that lived through both. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from common.kinds import Service
 from common.ops.scraping import Samples
+from common.ops.waits import Wait, Waiting
 from common.outcomes import Outcome
 from common.sink import Result
+from spindle.status.quantiles import Latency, latency_of
 from spindle.status.snapshot import Picture, ServiceState
 
 TAKE_TURNS = frozenset({Service.GRAPHINATOR})
 """The services of which one kind writes at a time; in the others each kind has writers of its own."""
+
+LATENCY = "spindle_publish_to_commit_seconds"
+
+NAMES = frozenset(
+    {
+        *("process_cpu_seconds_total", "process_start_time_seconds", "process_resident_memory_bytes"),
+        *("spindle_event_loop_lag_seconds", "spindle_pool_in_use_connections", "spindle_broker_connected"),
+        *("spindle_store_breaker_open", "spindle_store_alarm", "spindle_publishing_blocked"),
+        *("spindle_paused", "spindle_refusing_everything", "spindle_handed_back", "spindle_suspects"),
+        *("spindle_records_total", "spindle_records_per_second", "spindle_unacknowledged_deliveries"),
+        *("spindle_batch_size_records_count", "spindle_batch_size_records_sum", "spindle_batch_room_records_total"),
+        *("spindle_batch_size_limit_records", "spindle_writers", "spindle_transactions_total"),
+        *("spindle_transaction_time_seconds_total", f"{LATENCY}_bucket", f"{LATENCY}_count"),
+    }
+)
+"""All that is looked at: what keeps looks for long keeps no more, and Prometheus is asked for no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """What the broker says of itself at one moment; None if it does not tell."""
+
+    memory: float | None = None
+    """What the fullest node uses of the memory at which it blocks publishers: a share."""
+    flow: bool | None = None
+    """Whether it slows a publisher down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +47,9 @@ class Look:
 
     at: float
     picture: Picture
+    waits: Mapping[Service, Mapping[Waiting, int]] = field(default_factory=dict)
+    """What transactions were seen to do, counted over all samples so far."""
+    pressure: Pressure = Pressure()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +67,20 @@ class Meters:
     """Records settled."""
     backlog: Sequence[int]
     """Messages that waited, at each look; empty if nobody could tell."""
+    unsettled: float
+    """Deliveries that the broker awaited an answer for: the most, per kind, over all replicas and looks."""
     batch: float
     """Records of a full batch."""
+    size: float | None
+    """Records of a batch, on the average; None if there was none."""
+    writers: float
+    """Transactions at a time that a kind may have, over all replicas: the most of any kind."""
     writing: float
     """Share of the writers' time that was spent in transactions."""
     failing: float
     """Share of the writers' time in transactions that stored nothing."""
+    failed: int
+    """Transactions that stored nothing."""
     cpu: float
     """CPU seconds per second of the replica that used most: 1 is one core, and a process uses no more."""
     lag: float
@@ -56,6 +95,16 @@ class Meters:
     """Share of the looks at which the store was held to be unavailable."""
     blocked: float
     """Share of the looks at which the broker took no messages."""
+    flow: float | None
+    """Share of the looks at which the broker slowed a publisher down; None if it does not tell."""
+    broker_memory: float | None
+    """The most that a node of the broker used of its memory ceiling; None if it does not tell."""
+    memory: float
+    """Bytes that the largest replica held at the last look."""
+    latency: Latency | None
+    """From publish to commit."""
+    waits: Mapping[Waiting, int]
+    """What transactions were seen to do in the store, by how often."""
     stopped: Mapping[str, str]
     """By kind, why it is stopped, at the last look."""
 
@@ -69,9 +118,26 @@ class Meters:
         """Records settled per second."""
         return self.records / self.seconds
 
+    @property
+    def seen(self) -> int:
+        """How often a transaction was seen in the store."""
+        return sum(self.waits.values())
+
     def share_of(self, *outcomes: Outcome) -> float:
         """Share of the records with one of these outcomes."""
         return sum(self.outcomes[each] for each in outcomes) / self.records if self.records else 0.0
+
+    def share_in(self, wait: Wait) -> float:
+        """Share of the transactions that were seen to do this."""
+        return sum(count for each, count in self.waits.items() if each.wait is wait) / max(1, self.seen)
+
+    def events_of(self, wait: Wait) -> list[str]:
+        """The store's names for it, the most frequent first."""
+        counts: dict[str, int] = {}
+        for each, count in self.waits.items():
+            if each.wait is wait:
+                counts[each.event] = counts.get(each.event, 0) + count
+        return sorted(counts, key=lambda event: -counts[event])
 
 
 def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
@@ -92,9 +158,13 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         kind.kind: sum(after[each].sum("spindle_writers", kind=kind.kind) for each in lasting) for kind in active
     }
     batches = window.moved("spindle_batch_size_records_count")
+    held = window.moved("spindle_batch_size_records_sum")
     room = window.moved("spindle_batch_room_records_total")
     writing, stored = (
         _share_of_writers(service, writers, window, **result) / seconds for result in ({}, {"result": Result.STORED})
+    )
+    transactions, successful = (
+        window.moved("spindle_transactions_total", **result) for result in ({}, {"result": Result.STORED})
     )
     return Meters(
         service=service,
@@ -104,16 +174,25 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         restarted=len(lasting) < max(len(before), len(after)),
         outcomes={outcome: round(window.moved("spindle_records_total", outcome=outcome)) for outcome in Outcome},
         backlog=_backlog(states),
+        unsettled=max((kind.in_flight for state in states for kind in state.kinds), default=0),
         batch=max((after[address].largest("spindle_batch_size_limit_records") for address in lasting), default=0.0),
+        size=held / batches if batches else None,
+        writers=max(writers.values(), default=0.0),
         writing=writing,
         failing=writing - stored,
+        failed=round(transactions - successful),
         cpu=max(window.each("process_cpu_seconds_total")) / seconds,
         lag=max(_lag(state) for state in states),
-        fill=window.moved("spindle_batch_size_records_sum") / room if room else None,
+        fill=held / room if room else None,
         by_bytes=window.moved("spindle_batch_size_records_count", trigger="bytes") / batches if batches else 0.0,
         in_use=sum(after[address].sum("spindle_pool_in_use_connections") for address in lasting),
         away=sum(state.breaker_open for state in states) / len(states),
         blocked=sum(bool(look.picture.broker.alarms) for look in looks) / len(looks),
+        flow=_share([look.pressure.flow for look in looks]),
+        broker_memory=max((look.pressure.memory for look in looks if look.pressure.memory is not None), default=None),
+        memory=max(after[address].largest("process_resident_memory_bytes") for address in lasting),
+        latency=window.latency(),
+        waits=_waits(looks[0].waits.get(service, {}), looks[-1].waits.get(service, {})),
         stopped={kind.kind: kind.flags[0] for kind in last.kinds if kind.flags},
     )
 
@@ -134,6 +213,23 @@ class _Window:
         """By how much a counter without labels moved in each process."""
         return [after.sum(name) - before.sum(name) for before, after in self._pairs]
 
+    def latency(self) -> Latency | None:
+        """What the histogram of the way from publish to commit has taken in, over all processes and kinds."""
+        grown: dict[float, float] = {}
+        for samples, sign in ((each, sign) for pair in self._pairs for each, sign in zip(pair, (-1, 1), strict=True)):
+            for bound, count in samples.buckets(LATENCY, service=self._service).items():
+                grown[bound] = grown.get(bound, 0.0) + sign * count
+        return latency_of(grown)
+
+
+def slim(picture: Picture) -> Picture:
+    """The same picture with no sample that no meter reads; what equal samples have in common is kept once."""
+    for state in picture.services:
+        for replica in state.replicas:
+            if replica.samples is not None:
+                replica.samples.keep(NAMES)
+    return picture
+
 
 def _state(picture: Picture, service: Service) -> ServiceState:
     return next(state for state in picture.services if state.service == service)
@@ -149,6 +245,16 @@ def _lag(state: ServiceState) -> float:
 
 def _is_same(before: Samples, after: Samples) -> bool:
     return before.sum("process_start_time_seconds") == after.sum("process_start_time_seconds")
+
+
+def _share(facts: Sequence[bool | None]) -> float | None:
+    known = [fact for fact in facts if fact is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _waits(before: Mapping[Waiting, int], after: Mapping[Waiting, int]) -> dict[Waiting, int]:
+    grown = {each: count - before.get(each, 0) for each, count in after.items()}
+    return {each: count for each, count in grown.items() if count > 0}
 
 
 def _share_of_writers(service: Service, writers: Mapping[str, float], window: _Window, **result: str) -> float:

@@ -5,8 +5,8 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ from extractor.run import make_manifests
 from extractor.settings import ExtractorSettings
 from extractor.worker import Update
 from extractor.workers import Crew
+from spindle.advice.keeping import keep
+from spindle.advice.watching import Recorder
 from spindle.checking.command import STORES, Checks, told
 from spindle.checking.dead import SERVICES
 from spindle.checking.diff import Result
@@ -138,7 +140,8 @@ def run(arguments: argparse.Namespace) -> int:
         problems = [] if arguments.full else list(objections(parts))
         if not arguments.plan and not problems:
             try:
-                _publish(loading, arguments)
+                with recorded(loading):
+                    _publish(loading, arguments)
             except KeyboardInterrupt:
                 print("Interrupted. What was published is safe; run again, it does what is left.", file=sys.stderr)
                 raise
@@ -451,6 +454,24 @@ def show(loading: Loading, parts: Sequence[Part], problems: Sequence[str], conso
     verdict = "[green]complete[/]" if loading.is_complete else "[bold red]NOT complete[/]: run it again"
     rounds = f"{loading.rounds} round{'' if loading.rounds == 1 else 's'}"
     console.print(f"{verdict}, in {loading.seconds:,.0f} s and {rounds}", highlight=False)
+
+
+@contextmanager
+def recorded(loading: Loading) -> Iterator[None]:
+    """Keep a report of how the services did meanwhile, if anything was published; a load is no less loaded without."""
+    assert loading.settings.state is not None  # noqa: S101
+    recorder = Recorder(loading.environ)
+    try:
+        with recorder:
+            yield
+    finally:
+        window = recorder.window
+        if window is not None and any(loading.written.values()):
+            try:
+                page = keep(window, loading.settings.state, loading.load.date)
+                print(f"How it went, and what limited it: {page}", file=sys.stderr)
+            except OSError as error:
+                print(f"The load's report can't be written: {error}", file=sys.stderr)
 
 
 def _publish(loading: Loading, arguments: argparse.Namespace) -> None:

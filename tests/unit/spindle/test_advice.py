@@ -1,27 +1,41 @@
 """`spindle advise`: each situation gives its one finding, and a healthy run gives none."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from common.errors import StartRefused
 from common.kinds import Names, Service
 from common.ops.scraping import Samples
-from spindle.advice.command import as_data, show
-from spindle.advice.findings import ENOUGH, Advice, Limit, advise
-from spindle.advice.meters import Look, meters_of
+from common.ops.waits import Wait, Waiting
+from graphinator.ops import activity as graph_activity
+from spindle.advice.command import show
+from spindle.advice.findings import ENOUGH, SEEN, Advice, Limit, advise
+from spindle.advice.meters import Look, Pressure, meters_of, slim
+from spindle.advice.page import page_of
+from spindle.advice.phases import judge
+from spindle.advice.report import Report, compared, judged, read_report, report_of
+from spindle.advice.watching import MOST, Looks
+from spindle.advice.window import POINTS, Window
 from spindle.status.broker import BrokerState, QueueState
 from spindle.status.replicas import Replica
 from spindle.status.snapshot import ServiceState, paint
+from tableinator.ops import activity as table_activity
 
 NAMES = Names()
 TABLE, GRAPH = Service.TABLEINATOR, Service.GRAPHINATOR
 SECONDS = 100.0
 BACKLOG = 50_000
+UNTOLD = Pressure()
 BUSY: Mapping[str, Any] = {
     "new": 100_000,  # of one kind, in 100 s
     "batches": 200,
@@ -29,14 +43,24 @@ BUSY: Mapping[str, Any] = {
     "room": 100_000,
     "stored": 190.0,  # seconds in transactions, of two writers
     "cpu": 40.0,
+    "unsettled": 2000,  # at the end
 }
 """What moves in a run that a store limits."""
+
+IDLE: Mapping[str, Any] = {**BUSY, "stored": 60.0}
+"""What moves in a run that neither store nor CPU limits."""
+
+
+def seen(wait: Wait, event: str = "", *, checkpoint: bool = False, beside: Wait | None = None) -> dict[Waiting, int]:
+    """What transactions were seen to do: mostly this."""
+    return {Waiting(wait, event or str(wait), checkpoint): 80} | ({Waiting(beside, str(beside)): 20} if beside else {})
 
 
 def counters(service: Service, kinds: tuple[str, ...], **moved: float) -> Samples:
     """A process's answer; what is not said is 0."""
     of = dict.fromkeys(("new", "unchanged", "dead", "batches", "by_bytes", "size", "room", "stored", "failed"), 0.0)
-    of |= {"lag": 0.01, "breaker": 0.0, "began": 5.0, "cpu": 0.0, "paused": 0.0, "in_use": 0.0} | moved
+    of |= {"lag": 0.01, "breaker": 0.0, "began": 5.0, "cpu": 0.0, "paused": 0.0, "in_use": 0.0, "refusing": 0.0} | moved
+    of = {"limit": 500.0, "unsettled": 0.0, "fast": 0.0, "tries": 0.0} | of
     outcomes = {"new": of["new"], "unchanged": of["unchanged"], "dead_lettered": of["dead"]}
     lines = [
         f"process_cpu_seconds_total {of['cpu'] + 3}",
@@ -51,7 +75,12 @@ def counters(service: Service, kinds: tuple[str, ...], **moved: float) -> Sample
             f"spindle_broker_connected{{{by}}} 1",
             f"spindle_writers{{{by}}} 2",
             f"spindle_paused{{{by}}} {of['paused']}",
-            f"spindle_batch_size_limit_records{{{by}}} 500",
+            f"spindle_refusing_everything{{{by}}} {of['refusing']}",
+            f"spindle_unacknowledged_deliveries{{{by}}} {of['unsettled']}",
+            f"spindle_batch_size_limit_records{{{by}}} {of['limit']}",
+            f'spindle_publish_to_commit_seconds_bucket{{{by},le="1"}} {of["fast"]}',
+            f'spindle_publish_to_commit_seconds_bucket{{{by},le="+Inf"}} {of["new"]}',
+            f'spindle_transactions_total{{{by},result="conflict"}} {of["tries"]}',
             *(f'spindle_records_total{{{by},outcome="{outcome}"}} {count + 7}' for outcome, count in outcomes.items()),
             f'spindle_batch_size_records_count{{{by},trigger="size"}} {of["batches"] - of["by_bytes"]}',
             f'spindle_batch_size_records_count{{{by},trigger="bytes"}} {of["by_bytes"]}',
@@ -71,6 +100,8 @@ def look(
     waiting: int,
     alarms: tuple[str, ...] = (),
     address: str = "a:1",
+    waits: Mapping[Waiting, int] | None = None,
+    pressure: Pressure = UNTOLD,
     **moved: float,
 ) -> Look:
     broker = BrokerState(
@@ -81,7 +112,7 @@ def look(
     )
     replicas = [Replica(service, address, counters(service, kinds, **moved))]
     picture = paint(replicas, broker, services=[service], kinds=kinds, names=NAMES, latencies={})
-    return Look(at, picture)
+    return Look(at, slim(picture), {service: waits or {}}, pressure)
 
 
 def advice(
@@ -99,44 +130,169 @@ def limits(found: Advice) -> list[Limit]:
     return [finding.limit for finding in found.findings]
 
 
-@pytest.mark.parametrize(
-    ("moved", "limit"),
-    [
-        ({}, Limit.STORE),
-        ({"stored": 60.0, "cpu": 97.0}, Limit.CPU),
-        ({"stored": 190.0, "cpu": 95.0}, Limit.BALANCED),
-        ({"stored": 60.0, "lag": 2.0}, Limit.LOOP_LAG),
-        ({"stored": 60.0, "by_bytes": 190}, Limit.BYTES),
-        ({"stored": 60.0, "batches": 2000, "room": 1_000_000}, Limit.PREFETCH),
-        ({"stored": 60.0}, Limit.UNKNOWN),
-    ],
-    ids=lambda value: str(value) if isinstance(value, Limit) else "",
-)
-def test_behind_a_backlog_one_stage_is_the_limit(moved: dict[str, float], limit: Limit) -> None:
+LIMITS: list[tuple[dict[str, Any], Limit]] = [
+    ({}, Limit.STORE),
+    ({"waits": seen(Wait.COMPUTES, "CPU")}, Limit.STORE_CPU),
+    ({"waits": seen(Wait.DISK, "IO WALSync", beside=Wait.COMPUTES)}, Limit.STORE_DISK),
+    ({"waits": seen(Wait.DISK, "IO WALSync", checkpoint=True)}, Limit.CHECKPOINT),
+    ({"waits": seen(Wait.LOCKS, "Lock relation", beside=Wait.DISK)}, Limit.STORE_LOCKS),
+    ({"waits": seen(Wait.CLIENT, "Client ClientRead")}, Limit.ROUND_TRIPS),
+    ({"waits": seen(Wait.OTHER, "Timeout PgSleep", beside=Wait.COMPUTES)}, Limit.STORE),
+    ({"limit": 5}, Limit.BATCHES),
+    ({"stored": 60.0, "cpu": 97.0}, Limit.CPU),
+    ({"stored": 190.0, "cpu": 95.0}, Limit.BALANCED),
+    ({"stored": 60.0, "lag": 2.0}, Limit.LOOP_LAG),
+    ({"stored": 60.0, "by_bytes": 190}, Limit.BYTES),
+    ({"stored": 60.0, "batches": 2000, "room": 1_000_000, "unsettled": 600}, Limit.PREFETCH),
+    ({"stored": 60.0, "batches": 2000, "room": 1_000_000}, Limit.BATCHES),
+    ({"stored": 60.0}, Limit.UNKNOWN),
+]
+"""What a run behind a backlog differs in from one that some store limits, and its one finding."""
+
+TROUBLES: list[tuple[dict[str, Any], Limit]] = [
+    ({"breaker": 1.0}, Limit.STORE_AWAY),
+    ({"paused": 1.0}, Limit.STOPPED),
+    ({"refusing": 1.0}, Limit.STOPPED),
+    ({"alarms": ("memory",)}, Limit.BROKER_ALARM),
+    ({"pressure": Pressure(memory=0.96)}, Limit.MEMORY),
+    ({"failed": 40.0, "stored": 150.0}, Limit.RETRIES),
+    ({"dead": 3_000}, Limit.DEAD_LETTERS),
+    ({"new": 20_000, "unchanged": 80_000}, Limit.DUPLICATES),
+]
+"""What is found beside the limit, which is some store."""
+
+NAMED = [f"{limit}-{number}" for number, (_, limit) in enumerate([*LIMITS, *TROUBLES])]
+
+
+@pytest.mark.parametrize(("moved", "limit"), LIMITS, ids=NAMED[: len(LIMITS)])
+def test_behind_a_backlog_one_stage_is_the_limit(moved: dict[str, Any], limit: Limit) -> None:
     found = advice(**{**BUSY, **moved})
 
-    assert limits(found) == [limit]
-    [finding] = found.findings
+    assert (limits(found), found.limit) == ([limit], limit)
+    assert found.findings[0].sentence in found.verdict
+
+
+@pytest.mark.parametrize(("moved", "limit"), TROUBLES, ids=NAMED[len(LIMITS) :])
+def test_what_is_the_matter_is_said_before_what_limits(moved: dict[str, Any], limit: Limit) -> None:
+    assert limits(advice(**{**BUSY, **moved})) == [limit, Limit.STORE]
+
+
+@pytest.mark.parametrize(("moved", "limit"), [*LIMITS, *TROUBLES], ids=NAMED)
+def test_a_finding_says_what_shows_it_over_how_long_and_what_to_change(moved: dict[str, Any], limit: Limit) -> None:
+    finding = advice(**{**BUSY, **moved}).findings[0]
+
     assert finding.change
     assert finding.evidence
-    assert finding.share >= 0
-    assert finding.sentence in found.verdict
+    assert all(each.metric and each.window == SECONDS for each in (*finding.evidence, *finding.against))
+    assert 0 <= finding.share <= 2  # (of the event loop it is seconds)
+    assert not {each.meter for each in finding.evidence} & {each.meter for each in finding.against}
+
+
+def test_a_few_samples_of_a_store_say_nothing_of_it() -> None:
+    assert limits(advice(**BUSY, waits={Waiting(Wait.LOCKS, "Lock relation"): SEEN - 1})) == [Limit.STORE]
+
+
+def test_a_broker_that_slows_publishers_down_while_nothing_waits_is_the_limit() -> None:
+    slowed = advice(**IDLE, waiting=0, pressure=Pressure(flow=True))
+    behind = advice(**BUSY, pressure=Pressure(flow=True))
+
+    assert limits(slowed) == [Limit.FLOW_CONTROL]
+    assert limits(behind) == [Limit.STORE]
 
 
 @pytest.mark.parametrize(
-    ("moved", "limit"),
+    "moved",
     [
-        ({"breaker": 1.0}, Limit.STORE_AWAY),
-        ({"paused": 1.0}, Limit.STOPPED),
-        ({"alarms": ("memory",)}, Limit.BROKER_ALARM),
-        ({"failed": 40.0, "stored": 150.0}, Limit.RETRIES),
-        ({"dead": 3_000}, Limit.DEAD_LETTERS),
-        ({"new": 20_000, "unchanged": 80_000}, Limit.DUPLICATES),
+        {"new": 100_000},
+        {"new": 50_000, "waiting": 1_900},
+        {"unchanged": 100_000, "new": 0},
+        {"dead": 50},
+        {"waits": seen(Wait.LOCKS), "pressure": Pressure(memory=0.6, flow=False), "lag": 0.3},
     ],
-    ids=lambda value: str(value) if isinstance(value, Limit) else "",
+    ids=["new records", "some wait for a moment", "all unchanged", "a few bad records", "busy surroundings"],
 )
-def test_what_is_the_matter_is_said_before_what_limits(moved: dict[str, Any], limit: Limit) -> None:
-    assert limits(advice(**{**BUSY, **moved})) == [limit, Limit.STORE]
+def test_a_healthy_run_has_no_finding(moved: dict[str, Any]) -> None:
+    found = advice(**{**IDLE, "waiting": 300, **moved})
+
+    assert (found.judged, found.findings, found.limit) == (True, (), Limit.PUBLISHER)
+
+
+def test_what_was_looked_at_and_is_not_the_limit_is_listed() -> None:
+    found = advice(**BUSY, waits=seen(Wait.COMPUTES), pressure=Pressure(memory=0.2))
+
+    aside = {each.meter for each in found.not_the_limit}
+    assert "share of RabbitMQ's memory ceiling" in aside
+    assert "CPU seconds per second of the busiest replica" in aside
+    assert "share of 80 transactions seen in the store: locks" in aside
+    assert "share of the writers' time in transactions" not in aside
+
+
+def run_of(*parts: tuple[int, dict[str, Any]], service: Service = TABLE) -> list[Look]:
+    """Looks every 2 s; a part: how many, and by how much its counters move from one to the next (the rest is so)."""
+    state: dict[str, Any] = dict.fromkeys((*BUSY, "unchanged"), 0.0)
+    at, looks = 0.0, list[Look]()
+    counted: dict[Waiting, int] = {}
+    for count, moved in parts:
+        for _ in range(count):
+            waits, waiting = moved.get("waits", {}), moved.get("waiting", BACKLOG)
+            looks.append(look(at, service, ("releases",), waiting=waiting, waits=dict(counted), **state))
+            at += 2.0
+            state = {key: value + moved.get(key, 0.0) for key, value in state.items()}
+            counted = {each: counted.get(each, 0) + waits.get(each, 0) for each in {*counted, *waits}}
+    return [*looks, look(at, service, ("releases",), waiting=0, waits=dict(counted), **state)]
+
+
+WELL = {"new": 10_000, "batches": 20, "size": 10_000, "room": 10_000, "stored": 0.8, "cpu": 0.7, "waiting": 0}
+SLOW = {"new": 2_000, "batches": 4, "size": 2_000, "room": 2_000, "stored": 3.9, "cpu": 0.2}
+LOCKED = {**SLOW, "waits": {Waiting(Wait.LOCKS, "Lock relation"): 16}}
+
+
+def test_a_store_that_is_slow_in_the_middle_is_found_and_said_when() -> None:
+    found = judge(TABLE, run_of((20, WELL), (20, LOCKED), (20, WELL)))
+
+    [finding] = found.findings
+    assert finding.limit is Limit.STORE_LOCKS
+    assert finding.share == pytest.approx(1 / 3, abs=0.08)
+    assert "of the time, A store is the limit: 100% of its transactions wait for locks" in found.verdict
+    assert [phase.limit for phase in found.phases] == [Limit.PUBLISHER, Limit.STORE_LOCKS, Limit.PUBLISHER]
+    assert found.phases[1].begin == pytest.approx(40, abs=8)
+    assert found.phases[1].end == pytest.approx(80, abs=8)
+    assert found.phases[-1].end == 120
+
+
+def test_a_stretch_that_is_short_beside_the_whole_is_no_finding() -> None:
+    found = judge(TABLE, run_of((60, WELL), (5, SLOW), (60, WELL)))
+
+    assert (found.judged, found.findings, found.limit) == (True, (), Limit.PUBLISHER)
+
+
+def test_what_is_the_matter_with_the_records_is_found_beside_what_limits_when() -> None:
+    again = {**SLOW, "new": 0, "unchanged": 2_000}
+
+    found = judge(TABLE, run_of((10, WELL), (60, again)))
+
+    assert limits(found) == [Limit.STORE, Limit.DUPLICATES]
+
+
+def test_a_standstill_in_the_middle_is_found() -> None:
+    found = judge(TABLE, run_of((20, WELL), (20, {"waiting": BACKLOG}), (20, WELL)))
+
+    assert limits(found) == [Limit.STANDSTILL]
+    assert [phase.limit for phase in found.phases] == [Limit.PUBLISHER, Limit.STANDSTILL, Limit.PUBLISHER]
+
+
+def test_a_short_window_is_judged_as_a_whole() -> None:
+    assert judge(TABLE, run_of((3, WELL), (10, SLOW))).phases == ()
+
+
+def test_looks_stay_few_and_cover_all_of_the_time() -> None:
+    kept, empty = Looks(), look(0.0, TABLE, (), waiting=0)
+    for at in range(9 * MOST):
+        kept.add(replace(empty, at=float(at)))
+
+    assert len(kept.kept) <= MOST
+    assert (kept.kept[0].at, kept.kept[-1].at) == (0.0, 9.0 * MOST - 1)
+    assert kept.interval > 16
 
 
 @pytest.mark.parametrize("service", Service)
@@ -211,17 +367,135 @@ def test_a_gain_is_what_the_next_stage_leaves_room_for() -> None:
     assert finding.gain == pytest.approx(1000 * (1 / 0.4 - 1))
 
 
+BEGAN = datetime(2026, 9, 1, 20, 0, tzinfo=UTC)
+
+
+def report(*parts: tuple[int, dict[str, Any]], title: str = "") -> tuple[list[Advice], Report]:
+    window = Window(run_of(*parts), BEGAN, "made up")
+    found = judged(window)
+    return found, json.loads(json.dumps(report_of(window, found, title=title)))
+
+
 def test_it_is_told_to_people_and_to_programs() -> None:
-    found = [advice(**BUSY), advice(service=GRAPH, waiting=0)]
+    found, data = report((20, WELL), (20, LOCKED))
     screen = StringIO()
 
-    show(found, Console(file=screen, width=200), seconds=SECONDS)
-    told = json.loads(json.dumps(as_data(found, seconds=SECONDS)))
+    show(found, data, Console(file=screen, width=200))
+    told = data["services"]["tableinator"]
 
-    assert screen.getvalue().count("A store is the limit: the writers spend 95% of their time") == 1
-    assert "not the limit: CPU seconds per second of the busiest replica 0.40 (bound 0.7)" in screen.getvalue()
-    assert told["services"]["tableinator"]["findings"][0]["limit"] == "store"
-    assert told["services"]["graphinator"]["findings"] == []
+    assert "of the time, A store is the limit: 100% of its transactions wait for locks" in screen.getvalue()
+    assert "not the limit: CPU seconds per second of the busiest replica" in screen.getvalue()
+    assert "  when\n    0:00 to 0:40     5,000 records/s  Keeps up" in screen.getvalue().replace("  keeps", "  Keeps")
+    assert told["findings"][0]["limit"] == "store_locks"
+    assert told["findings"][0]["evidence"][0] == {
+        "meter": "share of the writers' time in transactions",
+        "value": pytest.approx(0.975),
+        "bound": 0.7,
+        "metric": "spindle_transaction_time_seconds_total",
+        "window": 40.0,
+    }
+    assert told["numbers"]["rate"] == 3000
+    assert len(told["series"]) == 40
+
+
+def test_a_report_is_compared_with_an_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "earlier").write_text(json.dumps(report((20, SLOW))[1]))
+    found, data = report((20, WELL))
+    earlier = read_report(tmp_path / "earlier")
+    screen = StringIO()
+
+    difference = compared(data, earlier)
+    show(found, {**data, "against": difference}, Console(file=screen, width=200))
+
+    told = difference["services"]["tableinator"]
+    assert told["limit"] == ["store", "publisher"]
+    assert told["numbers"]["rate"] == {"before": 1000, "now": 5000, "ratio": 5.0}
+    assert re.search(r"records/s +1,000 +5,000 +5[.]00", screen.getvalue())
+    assert "Against the report of 2026-09-01 20:00 UTC" in page_of({**data, "against": difference})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 9, "services": {}}'])
+def test_what_is_no_report_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "other").write_text(text)
+
+    with pytest.raises(StartRefused, match=r"other (is no report|is a report of format 9)"):
+        read_report(tmp_path / "other")
+
+
+def test_the_page_is_whole_names_no_address_and_escapes_what_it_shows() -> None:
+    found, data = report((20, WELL), (20, LOCKED), (20, WELL), title="load <20260901> & more")
+
+    page = page_of(data)
+
+    assert parsed(page).errors == []
+    assert parsed(page).addresses == []
+    assert "load &lt;20260901&gt; &amp; more" in page
+    assert page.count("<figure>") == 9  # (RabbitMQ's memory is not known)
+    assert page.count('<rect class="limited"') == 9
+    assert found[0].findings[0].change[1:] in page
+    assert "prefers-color-scheme: dark" in page
+    assert len(page) < 100_000
+
+
+def test_a_plot_has_a_bounded_number_of_points() -> None:
+    points = report((3 * POINTS, WELL))[1]["services"]["tableinator"]["series"]
+
+    assert POINTS / 2 < len(points) <= POINTS
+    assert points[-1]["at"] == 6.0 * POINTS
+
+
+class parsed(HTMLParser):
+    """A page's elements that are not closed, or closed and not open, and what would be fetched from elsewhere."""
+
+    VOID = frozenset({"meta", "line", "rect", "path"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self._open: list[str] = []
+        self.errors: list[str] = []
+        self.addresses = re.findall(r"(?:https?:)?//[\w.]+|url\([^)]*\)|@import|<script|<link", page)
+        self.feed(page)
+        self.errors += self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self._open or self._open.pop() != tag:
+            self.errors.append(f"</{tag}>")
+
+
+@pytest.mark.parametrize(
+    ("words", "wait"),
+    [
+        (("", ""), Wait.COMPUTES),
+        (("IO", "DataFileRead"), Wait.DISK),
+        (("LWLock", "WALWrite"), Wait.DISK),
+        (("LWLock", "BufferContent"), Wait.LOCKS),
+        (("Lock", "transactionid"), Wait.LOCKS),
+        (("Client", "ClientRead"), Wait.CLIENT),
+        (("Timeout", "PgSleep"), Wait.OTHER),
+    ],
+)
+def test_wait_events_of_postgresql_are_understood(words: tuple[str, str], wait: Wait) -> None:
+    assert table_activity.waiting(*words).wait is wait
+
+
+@pytest.mark.parametrize(
+    ("row", "wait"),
+    [
+        (("UNWIND", "Running", 1000, 0), Wait.COMPUTES),
+        (("UNWIND", "Running", 900, 100), Wait.DISK),
+        (("UNWIND", "Blocked by: [neo4j-transaction-7]", 10, 0), Wait.LOCKS),
+        (("", "Running", 10, 0), Wait.OTHER),
+    ],
+)
+def test_transactions_of_neo4j_are_understood(row: tuple[str, str, int, int], wait: Wait) -> None:
+    assert graph_activity.waiting(*row).wait is wait
 
 
 def test_replicas_that_came_or_went_are_said_to_be_left_out() -> None:

@@ -1,0 +1,192 @@
+"""A window of the past, from Prometheus: the same looks as the services themselves would have given."""
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from common.errors import StartRefused
+from common.kinds import Service
+from common.network.failures import in_words
+from common.network.reaching import dial
+from common.ops.scraping import Sample, Samples
+from spindle.advice.meters import NAMES, Look, Pressure
+from spindle.advice.window import Window
+from spindle.settings import OperatorSettings
+from spindle.status.broker import BrokerState, QueueState, our_queues
+from spindle.status.replicas import Replica
+from spindle.status.snapshot import paint
+
+TIMEOUT = 30.0
+"""Seconds for each step of an answer: a day's window is some megabytes."""
+
+POINTS = 240
+LEAST_STEP = 10.0
+"""Seconds: twice as long as from one scrape to the next in monitoring/prometheus.yml, or a step might have none."""
+
+_OURS = f'{{__name__=~"{"|".join(sorted(name for name in NAMES if name.startswith("spindle")))}"}}'
+_PROCESSES = f'{{__name__=~"{"|".join(sorted(name for name in NAMES if name.startswith("process")))}"}}'
+_READY = "max by (queue) (rabbitmq_detailed_queue_messages_ready)"
+_MEMORY = "max(rabbitmq_process_resident_memory_bytes / rabbitmq_resident_memory_limit_bytes)"
+_ALARMS = {
+    "memory": "max(rabbitmq_alarms_memory_used_watermark)",
+    "disk": "max(rabbitmq_alarms_free_disk_space_watermark)",
+}
+
+Times = Mapping[float, float]
+"""A series' values by their times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """A server's API."""
+
+    url: str
+
+    @classmethod
+    def at(cls, url: str) -> "Prometheus":
+        """The one at this URL.
+
+        Raises: StartRefused if it is none.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise StartRefused(f"--prometheus {url!r} is not http://host:port or https://host:port, without a user.")
+        return cls(url.rstrip("/"))
+
+    def look_back(self, settings: OperatorSettings, begin: datetime, end: datetime) -> Window:
+        """The looks of a window; what Prometheus has no series of is missing in them.
+
+        Raises: StartRefused if it can't be asked, or has nothing of that time.
+        """
+        seconds = (end - begin).total_seconds()
+        asking = _Asking(self.url, begin.timestamp(), end.timestamp(), max(LEAST_STEP, seconds / POINTS))
+        processes, queues = _processes(asking), {each["queue"]: times for each, times in asking.series(_READY)}
+        memory = dict(asking.one(_MEMORY))
+        alarms = {word: dict(asking.one(query)) for word, query in _ALARMS.items()}
+        looks = []
+        for at in asking.times():
+            broker = BrokerState(
+                self.url,
+                ("prometheus",),
+                queues={
+                    name: QueueState(None if (ready := queues[name].get(at)) is None else round(ready))
+                    for name in our_queues(settings.names, settings.kinds)
+                    if name in queues
+                },
+                alarms=tuple(word for word, times in alarms.items() if times.get(at)),
+            )
+            replicas = [replica for each in processes if (replica := each.at(at)) is not None]
+            services = [service for service, places in settings.places.items() if places]
+            picture = paint(
+                replicas, broker, services=services, kinds=settings.kinds, names=settings.names, latencies={}
+            )
+            looks.append(Look(at, picture, pressure=Pressure(memory.get(at))))
+        looks = _while_any_answered(looks)
+        if len(looks) < 2:
+            raise StartRefused(f"{self.url} has no metrics of the services from {_said(begin)} to {_said(end)}.")
+        return Window(looks, datetime.fromtimestamp(looks[0].at, UTC), f"Prometheus at {self.url}")
+
+
+def _while_any_answered(looks: Sequence[Look]) -> list[Look]:
+    """Without what lies before the first and after the last answer of any service."""
+    answered = [index for index, look in enumerate(looks) if any(each.replicas for each in look.picture.services)]
+    return list(looks[answered[0] : answered[-1] + 1]) if answered else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    service: Service
+    instance: str
+    series: Sequence[tuple[Mapping[str, str], Times]]
+
+    def at(self, time: float) -> Replica | None:
+        """What it said at this time; None if nothing."""
+        samples = [Sample(labels["__name__"], labels, times[time]) for labels, times in self.series if time in times]
+        return Replica(self.service, self.instance, Samples(samples)) if samples else None
+
+
+def _processes(asking: "_Asking") -> list[_Process]:
+    own: dict[str, list[tuple[Mapping[str, str], Times]]] = {}
+    services: dict[str, Service] = {}
+    for labels, times in asking.series(_OURS):
+        if labels.get("service") in list(Service):
+            services[labels["instance"]] = Service(labels["service"])
+            own.setdefault(labels["instance"], []).append((labels, times))
+    for labels, times in asking.series(_PROCESSES):
+        if labels.get("instance") in own:
+            own[labels["instance"]].append((labels, times))
+    return [_Process(services[instance], instance, series) for instance, series in sorted(own.items())]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    url: str
+    begin: float
+    end: float
+    step: float
+
+    def times(self) -> Iterator[float]:
+        """The times that every answer has values of, as far as there are some."""
+        for index in range(int((self.end - self.begin) / self.step) + 1):
+            yield self._key(self.begin + index * self.step)
+
+    def one(self, query: str) -> Times:
+        """The values of a query that gives one series; none if it gives none."""
+        return next((times for _, times in self.series(query)), {})
+
+    def series(self, query: str) -> Iterator[tuple[Mapping[str, str], Times]]:
+        """Labels and values of each series. Raises: StartRefused."""
+        asked = {"query": query, "start": f"{self.begin:.3f}", "end": f"{self.end:.3f}", "step": f"{self.step:.3f}"}
+        for each in self._ask(urlencode(asked))["result"]:
+            yield each["metric"], {self._key(float(at)): float(value) for at, value in each["values"]}
+
+    def _key(self, at: float) -> float:
+        """A time as both sides count it: milliseconds get lost on the way."""
+        return self.begin + round((at - self.begin) / self.step) * self.step
+
+    def _ask(self, body: str) -> Any:
+        parts = urlsplit(self.url)
+        connection: http.client.HTTPConnection | None = None
+        try:
+            connection = _connect(self.url)
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            connection.request("POST", f"{parts.path}/api/v1/query_range", body, headers)
+            answer = connection.getresponse()
+            told = answer.read()
+            said = json.loads(told)
+            if said.get("status") != "success":
+                raise StartRefused(f"{self.url} answers {answer.status}: {said.get('error', answer.reason)}")
+            return said["data"]
+        except (OSError, ValueError, KeyError, AttributeError, http.client.HTTPException) as error:
+            why = in_words(error) if isinstance(error, OSError) else "no answer of Prometheus's API"
+            raise StartRefused(f"{self.url} can't be asked: {why or error or type(error).__name__}") from error
+        finally:
+            if connection is not None:
+                connection.close()
+
+
+def _connect(url: str) -> http.client.HTTPConnection:
+    """Open a connection, within a limit also for the name."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "http":
+        connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
+        connection.sock = dial(host, connection.port, timeout=TIMEOUT)
+        return connection
+    connection = http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT)
+    plain = dial(host, connection.port, timeout=TIMEOUT)
+    try:
+        connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+    except BaseException:
+        plain.close()
+        raise
+    return connection
+
+
+def _said(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

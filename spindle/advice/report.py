@@ -1,0 +1,97 @@
+"""What was found, as one document: `--json`, the report that `spindle load` keeps, and what `--against` reads. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from common import VERSION
+from common.errors import StartRefused
+from spindle.advice.findings import Advice
+from spindle.advice.meters import meters_of
+from spindle.advice.phases import judge
+from spindle.advice.window import Window, numbers_of, series_of
+
+FORMAT: Final = 1
+
+Report = Mapping[str, Any]
+
+COMPARED: Final[Mapping[str, str]] = {
+    "rate": "records/s",
+    "p50": "publish to commit, p50 (s)",
+    "p95": "publish to commit, p95 (s)",
+    "p99": "publish to commit, p99 (s)",
+    "writing": "share of the writers' time in transactions",
+    "cpu": "CPU of the busiest replica (cores)",
+    "batch": "records per batch",
+    "hash_hits": "share of records unchanged",
+    "dead_lettered": "dead letters/s",
+    "failed": "failed transactions/s",
+    "memory": "memory of the largest replica (bytes)",
+}
+"""The numbers that two reports are compared by."""
+
+
+def judged(window: Window) -> list[Advice]:
+    """What is found of each service."""
+    return [judge(service, window.looks) for service in window.services]
+
+
+def report_of(window: Window, found: Sequence[Advice], *, title: str = "") -> Report:
+    """The document. `title`: what the window was about, such as a load."""
+    return {
+        "format": FORMAT,
+        "spindle": VERSION,
+        "title": title,
+        "began": window.began.isoformat(timespec="seconds"),
+        "seconds": round(window.seconds, 1),
+        "source": window.source,
+        "services": {str(advice.service): _data(advice, window) for advice in found},
+    }
+
+
+def _data(advice: Advice, window: Window) -> Mapping[str, Any]:
+    data = asdict(advice)
+    del data["service"]
+    meters = meters_of(window.looks, advice.service)
+    numbers = numbers_of(meters) if meters else {}
+    series = series_of(window.looks, advice.service)
+    return {**data, "numbers": numbers, "series": series}
+
+
+def read_report(path: Path) -> Report:
+    """An earlier one.
+
+    Raises: StartRefused if it is none.
+    """
+    try:
+        report: Report = json.loads(path.read_text())
+        if report["format"] != FORMAT:
+            raise StartRefused(f"{path} is a report of format {report['format']}; this version reads {FORMAT}.")
+        for service in report["services"].values():
+            _ = service["numbers"], service["verdict"], service["limit"]
+    except OSError as error:
+        raise StartRefused(f"{path} can't be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StartRefused(f"{path} is no report of `spindle advise --json`.") from error
+    return report
+
+
+def compared(report: Report, earlier: Report) -> dict[str, Any]:
+    """What differs from an earlier report: per service both limits, and of each number before, now, and their ratio."""
+    services = {}
+    for name, service in report["services"].items():
+        before = earlier["services"].get(name)
+        if before is None:
+            continue
+        pairs = {key: (before["numbers"].get(key), service["numbers"].get(key)) for key in COMPARED}
+        services[name] = {
+            "limit": [before["limit"], service["limit"]],
+            "numbers": {
+                key: {"before": old, "now": new, "ratio": round(new / old, 3) if old else None}
+                for key, (old, new) in pairs.items()
+                if old is not None and new is not None
+            },
+        }
+    return {"began": earlier["began"], "title": earlier.get("title", ""), "services": services}

@@ -1,0 +1,189 @@
+"""Look at services, broker and stores for a while: now, for `spindle advise`, or beside a load."""
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from common.errors import SettingsError, SinkError, StartRefused
+from common.kinds import Service
+from common.ops.waits import Waiting
+from common.settings.environment import load as load_settings
+from graphinator.ops import activity as graph_activity
+from graphinator.settings import Neo4jSettings
+from spindle.advice.meters import Look, Pressure, slim
+from spindle.advice.window import Window
+from spindle.management import Management, NoManagement
+from spindle.settings import OperatorSettings
+from spindle.status.collect import Watcher
+from tableinator.ops import activity as table_activity
+from tableinator.settings import PostgresSettings
+
+INTERVAL = 2.0
+"""Seconds between two looks, at first."""
+
+MOST = 240
+"""Looks that are kept: above, every second one is forgotten, and the next come half as often."""
+
+_SAMPLING = 0.25
+"""Seconds between two samples of what transactions do: a few in each transaction of a slow store, and cheap."""
+
+_AGAIN = 5.0
+"""Seconds until a store that could not be asked is asked again."""
+
+_ENDING = 15.0
+"""Seconds that a look may take to end; what it waits for has limits of its own."""
+
+
+class Activity(Protocol):
+    """What tells what transactions do in a store."""
+
+    async def look(self) -> list[Waiting]:
+        """What each does now.
+
+        Raises: a SinkError.
+        """
+
+
+class Observer:
+    """Makes looks, and samples the stores between them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Raises: SettingsError."""
+        self._settings = load_settings(OperatorSettings, environ)
+        self._watcher = Watcher(self._settings)
+        self._stores = {
+            service: opening for service, opening in _openings(environ).items() if self._settings.places.get(service)
+        }
+        self.waits: dict[Service, Counter[Waiting]] = {service: Counter() for service in self._stores}
+
+    @asynccontextmanager
+    async def sampling(self) -> AsyncIterator[None]:
+        """Sample what transactions do in each store, for as long as the block lasts."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._sample(*each), name=f"sample {each[0]}") for each in self._stores.items()]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def look(self) -> Look:
+        """Look at everything once; what can't be asked is in the answer, and raises nothing."""
+        picture, pressure = await asyncio.gather(self._watcher.look(), asyncio.to_thread(pressure_of, self._settings))
+        waits = {service: dict(counted) for service, counted in self.waits.items()}
+        return Look(time.monotonic(), slim(picture), waits, pressure)
+
+    async def _sample(self, service: Service, opening: "Opening") -> None:
+        while True:
+            # A store that can't be asked is no news here: its service says so itself.
+            with suppress(SinkError, StartRefused):
+                async with opening() as activity:
+                    while True:
+                        self.waits[service].update(await activity.look())
+                        await asyncio.sleep(_SAMPLING)
+            await asyncio.sleep(_AGAIN)
+
+
+Opening = Callable[[], AbstractAsyncContextManager[Activity]]
+
+
+def _openings(environ: Mapping[str, str]) -> dict[Service, Opening]:
+    """How to look into each store, of which the settings are known here."""
+    openings: dict[Service, Opening] = {}
+    with suppress(SettingsError):  # the services' logins may be theirs alone
+        postgres = load_settings(PostgresSettings, environ)
+        openings[Service.TABLEINATOR] = lambda: table_activity.open_activity(postgres)
+    with suppress(SettingsError):
+        neo4j = load_settings(Neo4jSettings, environ)
+        openings[Service.GRAPHINATOR] = lambda: graph_activity.open_activity(neo4j)
+    return openings
+
+
+def pressure_of(settings: OperatorSettings) -> Pressure:
+    """What the management API says of memory and flow control, as far as this login may ask; blocks."""
+    management = Management.of(settings)
+    memory, flow = None, None
+    with suppress(NoManagement):
+        nodes = [node for node in management.nodes() if node.get("mem_limit")]
+        memory = max((node["mem_used"] / node["mem_limit"] for node in nodes), default=None)
+    with suppress(NoManagement):
+        flow = "flow" in management.connection_states()
+    return Pressure(memory, flow)
+
+
+async def watch(
+    environ: Mapping[str, str],
+    seconds: float,
+    on_done: Callable[[str, int, int], None],
+) -> Window:
+    """Look again and again for so many seconds; at least twice.
+
+    Raises: SettingsError.
+    """
+    observer, begun, began = Observer(environ), time.monotonic(), datetime.now(UTC)
+    looks = Looks()
+    async with observer.sampling():
+        while len(looks.kept) < 2 or looks.kept[-1].at - looks.kept[0].at < seconds:
+            if looks.kept:
+                await asyncio.sleep(max(0.0, min(looks.interval, begun + seconds - time.monotonic())))
+            looks.add(await observer.look())
+            on_done("watching", min(round(seconds), round(time.monotonic() - begun)), round(seconds))
+    return Window(looks.kept, began, "the services, RabbitMQ and the stores, asked directly")
+
+
+class Looks:
+    """The looks that are kept: evenly spread over all of the time, however long that is."""
+
+    def __init__(self) -> None:
+        self.kept: list[Look] = []
+        self.interval = INTERVAL
+
+    def add(self, look: Look) -> None:
+        """Keep one more."""
+        self.kept.append(look)
+        if len(self.kept) > MOST:
+            self.kept = [*self.kept[:-1:2], self.kept[-1]]
+            self.interval *= 2
+
+
+class Recorder:
+    """Watches in a thread of its own, from its entry to its exit: what goes on meanwhile is not its business."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Raises: SettingsError."""
+        self._observer = Observer(environ)
+        self._looks = Looks()
+        self._began = datetime.now(UTC)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._watch()), name="recorder", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._began = datetime.now(UTC)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join(_ENDING)
+
+    @property
+    def window(self) -> Window | None:
+        """What was seen; None if that is less than two looks."""
+        looks: Sequence[Look] = list(self._looks.kept)
+        return Window(looks, self._began, "seen by spindle load") if len(looks) > 1 else None
+
+    async def _watch(self) -> None:
+        async with self._observer.sampling():
+            while True:
+                self._looks.add(await self._observer.look())
+                if self._ended.is_set():
+                    return
+                await asyncio.to_thread(self._ended.wait, self._looks.interval)

@@ -1,0 +1,69 @@
+"""What tableinator's transactions wait for in PostgreSQL now: a sample of `pg_stat_activity`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from common.ops.waits import Wait, Waiting
+from tableinator.classification import ERRORS, classify
+from tableinator.connections import reading
+from tableinator.sessions import Session
+from tableinator.settings import PostgresSettings
+
+# All sessions of ours have this name; those of another role are seen only by a member of pg_read_all_stats.
+_SAMPLE: Final = """
+SELECT state, coalesce(wait_event_type, '') AS type, coalesce(wait_event, '') AS event,
+    EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'checkpointer'
+        AND wait_event IS NOT NULL AND wait_event <> 'CheckpointerMain') AS checkpoint
+FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
+    AND application_name = 'tableinator' AND state IN ('active', 'idle in transaction')
+"""
+
+_KINDS: Final = {"": Wait.COMPUTES, "IO": Wait.DISK, "Lock": Wait.LOCKS, "LWLock": Wait.LOCKS, "Client": Wait.CLIENT}
+"""By `wait_event_type`; BufferPin, Extension, IPC and Timeout are others."""
+
+
+class TableActivity:
+    """Looks again and again, each time as of that moment."""
+
+    def __init__(self, session: Session, limit: float) -> None:
+        self._session, self._limit = session, limit
+
+    async def look(self) -> list[Waiting]:
+        """What each transaction of tableinator's does now.
+
+        Raises: StoreUnavailable.
+        """
+        try:
+            async with asyncio.timeout(self._limit):
+                rows = await self._session.fetch(_SAMPLE)
+        except ERRORS as error:
+            raise classify(error, alone=True) from error
+        return [waiting(row["type"], row["event"], checkpoint=row["checkpoint"]) for row in rows]
+
+
+def waiting(kind: str, event: str, *, checkpoint: bool = False) -> Waiting:
+    """What a `wait_event_type` and a `wait_event` mean. Pure.
+
+    Source: https://www.postgresql.org/docs/current/monitoring-stats.html#WAIT-EVENT-TABLE
+    """
+    # Whoever waits for the lock of the log's writing waits for the disk below it.
+    wait = Wait.DISK if event in ("WALWrite", "WALWriteLock") else _KINDS.get(kind, Wait.OTHER)
+    return Waiting(wait, f"{kind} {event}".strip() or "CPU", checkpoint)
+
+
+@asynccontextmanager
+async def open_activity(settings: PostgresSettings) -> AsyncIterator[TableActivity]:
+    """Connect for looking.
+
+    Raises: StoreUnavailable, StartRefused.
+    """
+    try:
+        async with reading(settings) as session:
+            # Within a transaction the view stays as it was when it was first read.
+            await session.execute("ROLLBACK", timeout=settings.command_timeout)
+            yield TableActivity(session, settings.connect_timeout)
+    except ERRORS as error:
+        raise classify(error, alone=True) from error
