@@ -14,7 +14,9 @@ from rich.table import Table
 
 from common.errors import StartRefused
 from common.settings.environment import load as load_settings
-from spindle.advice.findings import Advice, Evidence, Finding
+from spindle.advice.evidence import Evidence
+from spindle.advice.findings import Advice
+from spindle.advice.limits import Finding
 from spindle.advice.page import page_of
 from spindle.advice.prometheus import Prometheus
 from spindle.advice.report import COMPARED, Report, compared, judged, read_report, report_of

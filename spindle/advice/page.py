@@ -10,22 +10,26 @@ from spindle.advice.plots import Band, Line, Plot, clock, figure
 from spindle.advice.report import COMPARED, Report
 
 
-def _count(value: float) -> str:
-    for unit, size in (("M", 1e6), ("k", 1e3)):
-        if value >= 10 * size or (value >= size and unit == "M"):
-            return f"{value / size:.3g} {unit}"
-    return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"
+def _count(value: float, of: float) -> str:
+    if of >= 10_000:
+        unit, size = ("M", 1e6) if of >= 1e6 else ("k", 1e3)
+        return f"{value / size:.3g} {unit}" if value else "0"
+    return f"{value:,.0f}" if of >= 10 or value == round(value) else f"{value:.2g}"
 
 
-def _time(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.3g} s" if value < 120 else f"{value / 60:.3g} min"
+def _time(value: float, of: float) -> str:
+    if not value:
+        return "0"
+    if of >= 120:
+        return f"{value / 60:.3g} min"
+    return f"{value:.3g} s" if of >= 1 else f"{value * 1000:.3g} ms"
 
 
-def _share(value: float) -> str:
+def _share(value: float, _: float) -> str:
     return f"{value:.0%}"
 
 
-def _bytes(value: float) -> str:
+def _bytes(value: float, _: float) -> str:
     return f"{value / 2**20:,.0f} MiB"
 
 
@@ -57,7 +61,7 @@ PLOTS: Sequence[Plot] = (
     ),
     Plot("Batch size, records", [Line("batch_limit", "the most", 5), Line("batch", "mean", 1)], _count),
     Plot("Hash hits: found unchanged", [Line("hash_hits", "share of records", 1)], _share, top=1),
-    Plot("Memory of the largest replica", [Line("memory", "resident", 1)], _bytes),
+    Plot("Memory of the largest replica", [Line("memory", "resident", 1)], _bytes, unit=2**20),
     Plot("RabbitMQ's memory", [Line("broker_memory", "of its ceiling", 1)], _share, top=1),
 )
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from common.kinds import Service
-from spindle.advice.findings import OFTEN, Advice, Finding, Limit, Phase, advise, aside_of
+from spindle.advice.evidence import OFTEN
+from spindle.advice.findings import Advice, Phase, advise, aside_of
+from spindle.advice.limits import Finding, Limit
 from spindle.advice.meters import Look, meters_of
 
 LEAST = 40.0

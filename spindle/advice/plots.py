@@ -1,5 +1,6 @@
 """A plot as SVG that fits any width: lines are drawn in percent of it, words are HTML around it. Pure."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -8,10 +9,11 @@ from typing import Any
 Points = Sequence[Mapping[str, Any]]
 """As `spindle.advice.window.series_of` gives them."""
 
-Format = Callable[[float], str]
+Format = Callable[[float, float], str]
+"""A value in words, in the unit that suits the second, the largest of its axis."""
 
-_ROOM = 1.08
-"""Above the largest value."""
+_ENDS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)
+"""Upper ends of an axis whose half is a round number too; times a power of ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Lines over one axis. `top`: the least that its upper end is."""
+    """Lines over one axis. `top`: the least that its upper end is. `unit`: what the axis counts in round numbers of."""
 
     title: str
     lines: Sequence[Line]
     format: Format
     top: float = 0.0
+    unit: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +50,17 @@ def figure(plot: Plot, points: Points, seconds: float, bands: Sequence[Band]) ->
     known = {line: values for line in plot.lines if (values := _values(line, points))}
     if not known:
         return ""
-    top = max(plot.top, max(max(values) for values in known.values()) * _ROOM) or 1.0
-    # Next to the largest line others may be all zeros: they are named nevertheless.
+    top = max(plot.top, plot.unit * _end(max(max(values) for values in known.values()) / plot.unit))
     names = "".join(
-        f'<li><i class="c{line.colour}"></i>{escape(line.name)} <b>{escape(plot.format(max(values)))}</b></li>'
+        f'<li><i class="c{line.colour}"></i>{escape(line.name)} max <b>{escape(_highest(plot, values))}</b></li>'
         for line, values in known.items()
     )
     shapes = [*_bands(bands, seconds), *_grid(), *(_path(line, points, seconds, top) for line in known)]
-    label = f"{plot.title}: " + ", ".join(
-        f"{each.name} at the most {plot.format(max(of))}" for each, of in known.items()
-    )
+    label = f"{plot.title}: " + ", ".join(f"{each.name} at the most {_highest(plot, of)}" for each, of in known.items())
     return (
-        f'<figure><figcaption>{escape(plot.title)}<ul title="the highest of each">{names}</ul></figcaption>'
-        f'<div class="plot"><div class="y"><span>{escape(plot.format(top))}</span>'
-        f"<span>{escape(plot.format(top / 2))}</span><span>{escape(plot.format(0))}</span></div>"
+        f"<figure><figcaption>{escape(plot.title)}<ul>{names}</ul></figcaption>"
+        f'<div class="plot"><div class="y"><span>{escape(plot.format(top, top))}</span>'
+        f"<span>{escape(plot.format(top / 2, top))}</span><span>{escape(plot.format(0, top))}</span></div>"
         f'<svg viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">'
         f"{''.join(shapes)}</svg></div>"
         f'<div class="x"><span>0:00</span><span>{clock(seconds / 2)}</span><span>{clock(seconds)}</span></div></figure>'
@@ -71,6 +71,18 @@ def clock(seconds: float) -> str:
     """Minutes and seconds, or hours and minutes."""
     whole = round(seconds)
     return f"{whole // 3600} h {whole % 3600 // 60:02}" if whole >= 7200 else f"{whole // 60}:{whole % 60:02}"
+
+
+def _highest(plot: Plot, values: Sequence[float]) -> str:
+    return plot.format(max(values), max(values))
+
+
+def _end(value: float) -> float:
+    """The next round number that is not less."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(end * power for end in _ENDS if end * power >= value * (1 - 1e-9))
 
 
 def _values(line: Line, points: Points) -> list[float]:

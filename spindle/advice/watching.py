@@ -36,8 +36,8 @@ _SAMPLING = 0.25
 _AGAIN = 5.0
 """Seconds until a store that could not be asked is asked again."""
 
-_ENDING = 15.0
-"""Seconds that a look may take to end; what it waits for has limits of its own."""
+_ENDING = 6.0
+"""Seconds that the last look may take: what is slower is left out, for somebody waits."""
 
 
 class Activity(Protocol):
@@ -176,9 +176,12 @@ class Recorder:
 
     @property
     def window(self) -> Window | None:
-        """What was seen; None if that is less than two looks."""
+        """What was seen; None if that is less than two looks, or if no service answered."""
         looks: Sequence[Look] = list(self._looks.kept)
-        return Window(looks, self._began, "seen by spindle load") if len(looks) > 1 else None
+        services = [state for look in looks for state in look.picture.services]
+        if len(looks) < 2 or not any(replica.answers for state in services for replica in state.replicas):
+            return None
+        return Window(looks, self._began, "seen by spindle load")
 
     async def _watch(self) -> None:
         async with self._observer.sampling():

@@ -14,6 +14,9 @@ from spindle.advice.meters import Look, Meters, meters_of
 POINTS = 120
 """Of a plot, at the most: as many as one can tell apart on a telephone."""
 
+_SEEN = 5
+"""Transactions that must have been seen in the store from one point to the next."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -49,7 +52,7 @@ def series_of(looks: Sequence[Look], service: Service) -> list[dict[str, Any]]:
 def numbers_of(meters: Meters) -> Mapping[str, float | None]:
     """The numbers that are plotted and compared. Shares are from 0 to 1, times in seconds, memory in bytes."""
     settled, latency = meters.records, meters.latency
-    seen = {f"in_{wait}": round(meters.share_in(wait), 3) if meters.seen else None for wait in Wait}
+    seen = {f"in_{wait}": round(meters.share_in(wait), 3) if meters.seen >= _SEEN else None for wait in Wait}
     return {
         "rate": round(meters.rate, 1),
         "p50": round(latency.p50, 4) if latency else None,
@@ -63,7 +66,8 @@ def numbers_of(meters: Meters) -> Mapping[str, float | None]:
         "batch_limit": meters.batch,
         "memory": meters.memory,
         "broker_memory": meters.broker_memory and round(meters.broker_memory, 4),
-        "writing": round(meters.writing, 4),
+        # (A transaction counts when it ends: from one look to the next that may be more time than there was.)
+        "writing": round(min(1.0, meters.writing), 4),
         "cpu": round(meters.cpu, 4),
         **seen,
     }

@@ -8,10 +8,12 @@ import random
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from spindle.advice.report import read_report
 from tests.e2e.scene import Scene
 from tests.integration import graphs
 from tests.integration import tables as sql
@@ -68,10 +70,16 @@ async def test_a_month_and_the_next_one_are_loaded_repaired_and_cleaned(scene: S
 
 
 async def test_in_waves_nothing_of_a_release_is_published_before_all_that_it_names_is_there(scene: Scene) -> None:
+    scene.environ |= {f"STATUS_{service.upper()}": each.place for service, each in scene.running.items()}
+
     done = await scene.spindle("load", "--synthetic", "400", "--seed", "3", "--waves", "--json")
 
     summary = json.loads(done.stdout)
     assert (done.returncode, summary["complete"]) == (0, True), done
+    page = Path(scene.environ["SPINDLE_STATE"]) / f"{summary['load']}.report.html"
+    report = read_report(page.with_suffix(".json"))
+    assert str(page) in done.stderr
+    assert sum(service["numbers"]["rate"] for service in report["services"].values()) > 0
     events = await sql.fetch(scene.tables.dsn, "SELECT kind, at FROM spindle_events WHERE event = 'complete'")
     complete = dict(map(tuple, events))
     [[first]] = await sql.fetch(scene.tables.dsn, "SELECT min(began_at) FROM spindle_progress WHERE kind = 'releases'")

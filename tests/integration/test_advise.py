@@ -1,4 +1,4 @@
-"""`spindle advise` on a real service: with nothing to do, paused, and behind a store that is slow."""
+"""`spindle advise` on a real service: with nothing to do, paused, and behind a store that is slow or locked."""
 
 import asyncio
 import json
@@ -6,31 +6,40 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from neo4j import AsyncSession
 
 from common.kinds import Service
+from common.ops.waits import Wait
 from extractor.synthetic.synthetic import SyntheticLoad
+from graphinator.ops.activity import open_activity
 from tests.e2e.broker import Broker
 from tests.e2e.fixtures import empty_tables, fresh_broker, services_of_a_test  # noqa: F401  (fixtures)
 from tests.e2e.services import ROOT, Running, Services
 from tests.e2e.sides import Tables
+from tests.integration import graphs
 from tests.integration import tables as database
 from tests.servers import servers
 
 LOAD = SyntheticLoad(20_000, seed=3, kinds=("releases",))
-SLOW = (
-    "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END'",
-    "CREATE TRIGGER slow BEFORE INSERT ON releases FOR EACH STATEMENT EXECUTE FUNCTION slow()",
-)
+
+
+def slowed_by(statement: str) -> tuple[str, str]:
+    """What has PostgreSQL do this before it stores a batch."""
+    return (
+        f"CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM {statement}; RETURN NULL; END'",
+        "CREATE TRIGGER slow BEFORE INSERT ON releases FOR EACH STATEMENT EXECUTE FUNCTION slow()",
+    )
 
 
 class Scene:
     """tableinator with one kind and one writer."""
 
-    def __init__(self, broker: Broker, tables: Tables, running: Running, management: str) -> None:
-        self.broker, self.tables, self.running = broker, tables, running
+    def __init__(self, broker: Broker, tables: Tables, running: Running, management: str, folder: Path) -> None:
+        self.broker, self.tables, self.running, self.folder = broker, tables, running, folder
         self._environ = {
             "PATH": os.environ["PATH"],
             **broker.environment,
@@ -56,31 +65,93 @@ class Scene:
         assert not done.stderr, done.stderr
         return done.returncode, done.stdout
 
-    async def advise(self) -> tuple[int, Mapping[str, Any]]:
+    async def advise(self, *arguments: str, seconds: int = 4) -> tuple[int, Mapping[str, Any]]:
         """What is said of some seconds. Returns: exit code, and the part about tableinator."""
-        code, said = await self.spindle("advise", "--seconds", "4", "--json")
+        code, said = await self.spindle("advise", "--seconds", str(seconds), "--json", *arguments)
         part: Mapping[str, Any] = json.loads(said)["services"]["tableinator"]
         return code, part
 
 
 @pytest.fixture
-async def scene(rabbitmq: servers.RabbitMQ, broker: Broker, services: Services, tables: Tables) -> Scene:
+async def scene(
+    rabbitmq: servers.RabbitMQ,
+    broker: Broker,
+    services: Services,
+    tables: Tables,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Scene:
+    """A test may give settings of the service as the fixture's parameter."""
     await broker.declare(Service.TABLEINATOR)
-    own = {"KINDS": "releases", "POSTGRES_WRITERS": "1"}
+    own = {"KINDS": "releases", "POSTGRES_WRITERS": "1", **getattr(request, "param", {})}
     running = await services.start(Service.TABLEINATOR, {**broker.environment, **tables.environment, **own})
-    return Scene(broker, tables, running, rabbitmq.management_url or "none")
+    return Scene(broker, tables, running, rabbitmq.management_url or "none", tmp_path)
 
 
 async def test_a_store_that_is_slow_is_the_limit_while_records_wait(scene: Scene) -> None:
-    await database.run(scene.tables.dsn, *SLOW)
+    await database.run(scene.tables.dsn, *slowed_by("pg_sleep(0.5)"))
     await scene.broker.publish(LOAD)
+    page = scene.folder / "advice.html"
 
-    code, found = await scene.advise()
+    code, found = await scene.advise("--html", str(page), seconds=8)
 
     [finding] = found["findings"]
     assert (code, finding["limit"]) == (1, "store"), found
     assert finding["share"] > 0.9
     assert "PostgreSQL is the limit" in found["verdict"]
+    assert "other (Timeout PgSleep)" in finding["sentence"]  # what pg_stat_activity says
+    assert "PostgreSQL is the limit" in page.read_text()
+
+
+@pytest.mark.parametrize("scene", [{"POSTGRES_WRITERS": "4"}], indirect=True, ids=["four writers"])
+async def test_writers_that_wait_for_one_another_wait_for_locks(scene: Scene) -> None:
+    await database.run(scene.tables.dsn, *slowed_by("pg_advisory_xact_lock(1), pg_sleep(0.3)"))
+    await scene.broker.publish(LOAD)
+
+    code, found = await scene.advise(seconds=6)
+
+    assert (code, [each["limit"] for each in found["findings"]]) == (1, ["store_locks"]), found
+    assert "Lock advisory" in found["verdict"]
+
+
+SMALL = {"POSTGRES_BATCH_SIZE": "5", "POSTGRES_PREFETCH": "15"}
+
+
+@pytest.mark.parametrize("scene", [SMALL], indirect=True, ids=["a small prefetch"])
+async def test_a_small_prefetch_allows_only_small_batches(scene: Scene) -> None:
+    await database.run(scene.tables.dsn, *slowed_by("pg_sleep(0.01)"))  # a disk that takes 10 ms to commit
+    await scene.broker.publish(LOAD)
+
+    code, found = await scene.advise(seconds=6)
+
+    assert (code, [each["limit"] for each in found["findings"]]) == (1, ["batches"]), found
+    assert "transactions of 5 records at the most" in found["verdict"]
+    assert "POSTGRES_BATCH_SIZE" in found["findings"][0]["change"]
+
+
+async def test_what_graphinators_transactions_do_is_seen_in_neo4j(neo4j: servers.Neo4j) -> None:
+    async with (
+        graphs.driver(neo4j) as driver,
+        open_activity(graphs.settings(neo4j).neo4j) as activity,
+        driver.session(database=neo4j.database) as session,
+        driver.session(database=neo4j.database) as other,
+    ):
+        await (await session.run("MERGE (n:Contended {id: 1}) SET n.at = 0")).consume()
+        holding = await session.begin_transaction()
+        await (await holding.run("MATCH (n:Contended) SET n.at = 1")).consume()
+        waiting = asyncio.create_task(_write(other))
+        async with asyncio.timeout(60):
+            while Wait.LOCKS not in (seen := [each.wait for each in await activity.look()]):
+                await asyncio.sleep(0.05)
+        await holding.rollback()
+        await waiting
+        await (await session.run("MATCH (n:Contended) DELETE n")).consume()
+
+    assert sorted(seen) == [Wait.LOCKS, Wait.OTHER]  # the one that waits, and the one between two statements
+
+
+async def _write(session: AsyncSession) -> None:
+    await (await session.run("MATCH (n:Contended) SET n.at = 2")).consume()
 
 
 async def test_with_nothing_to_do_nothing_is_found_and_a_pause_is(scene: Scene) -> None:

@@ -3,14 +3,22 @@
 Written to build/queries.json: each expression with the number of series that it returned.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
 
+from common.errors import StartRefused
 from common.kinds import Service
+from common.settings.environment import load
+from spindle.advice.meters import meters_of
+from spindle.advice.prometheus import Prometheus
+from spindle.advice.window import Window
+from spindle.settings import OperatorSettings
 from tests.monitoring import queries
 from tests.monitoring.proof import EMPTY, OF_THE_MACHINE, Answer, ask, everything, unexpected, write
 from tests.monitoring.world import BAD, LITTLE, LOAD, World, watched
@@ -152,3 +160,33 @@ def _relatives(name: str) -> set[str]:
     """The names of one histogram are one metric."""
     base = re.sub("_(bucket|sum|count)$", "", name)
     return {name, *(f"{base}_{part}" for part in ("bucket", "sum", "count"))}
+
+
+async def test_a_look_back_finds_what_the_services_themselves_say(world: World) -> None:
+    """What `spindle advise --prometheus` judges by: counters, queues and processes as they are."""
+    settings = load(OperatorSettings, {"STATUS_GRAPHINATOR": "a:1", "STATUS_TABLEINATOR": "b:1"})
+    window: Window | None = None
+
+    def is_seen() -> bool:
+        nonlocal window
+        now = datetime.now(UTC)
+        window = Prometheus.at(world.prometheus.url).look_back(settings, now - timedelta(minutes=2), now)
+        return all(meters_of(window.looks[-2:], service) is not None for service in Service)
+
+    await world.until(is_seen, lambda: "two looks at both services")
+
+    assert window is not None
+    for state in window.looks[-1].picture.services:
+        told = world.running[state.service].metrics()
+        outcomes = {kind.kind: kind.outcomes["new"] for kind in state.kinds}
+        assert outcomes == {
+            kind.kind: told.sum("spindle_records_total", kind=kind.kind, outcome="new") for kind in state.kinds
+        }
+        assert sum(outcomes.values()) > 0
+        assert [kind.ready for kind in state.kinds] == [0] * len(state.kinds)
+    # A look back into a time before there was anything has nothing to say.
+    with pytest.raises(StartRefused, match="has no metrics of the services from 2020"):
+        past = datetime(2020, 1, 1, tzinfo=UTC)
+        await asyncio.to_thread(
+            Prometheus.at(world.prometheus.url).look_back, settings, past, past + timedelta(minutes=1)
+        )

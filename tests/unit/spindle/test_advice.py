@@ -2,9 +2,11 @@
 
 import json
 import re
+import socket
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -17,15 +19,21 @@ from common.errors import StartRefused
 from common.kinds import Names, Service
 from common.ops.scraping import Samples
 from common.ops.waits import Wait, Waiting
+from common.settings.environment import load
 from graphinator.ops import activity as graph_activity
 from spindle.advice.command import show
-from spindle.advice.findings import ENOUGH, SEEN, Advice, Limit, advise
+from spindle.advice.evidence import ENOUGH, SEEN
+from spindle.advice.findings import Advice, advise
+from spindle.advice.limits import Limit
 from spindle.advice.meters import Look, Pressure, meters_of, slim
 from spindle.advice.page import page_of
 from spindle.advice.phases import judge
+from spindle.advice.prometheus import Prometheus
 from spindle.advice.report import Report, compared, judged, read_report, report_of
 from spindle.advice.watching import MOST, Looks
 from spindle.advice.window import POINTS, Window
+from spindle.cli import main
+from spindle.settings import OperatorSettings
 from spindle.status.broker import BrokerState, QueueState
 from spindle.status.replicas import Replica
 from spindle.status.snapshot import ServiceState, paint
@@ -146,6 +154,7 @@ LIMITS: list[tuple[dict[str, Any], Limit]] = [
     ({"stored": 60.0, "batches": 2000, "room": 1_000_000, "unsettled": 600}, Limit.PREFETCH),
     ({"stored": 60.0, "batches": 2000, "room": 1_000_000}, Limit.BATCHES),
     ({"stored": 60.0}, Limit.UNKNOWN),
+    ({"stored": 110.0, "cpu": 20.0}, Limit.STORE),
 ]
 """What a run behind a backlog differs in from one that some store limits, and its one finding."""
 
@@ -335,6 +344,19 @@ def test_that_records_wait_is_not_said_if_nobody_could_see_it() -> None:
     assert advise(TABLE, meters_of(blind, TABLE)).judged is False
 
 
+def test_that_nothing_is_busy_is_no_finding_if_nobody_could_see_whether_records_wait() -> None:
+    moments = [look(0.0, TABLE, ("releases",), waiting=0), look(SECONDS, TABLE, ("releases",), waiting=0, **IDLE)]
+    blind = [
+        replace(each, picture=replace(each.picture, services=tuple(_blind(state) for state in each.picture.services)))
+        for each in moments
+    ]
+
+    found = advise(TABLE, meters_of(blind, TABLE))
+
+    assert (found.judged, found.findings, found.limit) == (False, (), None)
+    assert "whether records wait can't be seen" in found.verdict
+
+
 def _blind(state: ServiceState) -> ServiceState:
     return replace(state, kinds=tuple(replace(kind, ready=None) for kind in state.kinds))
 
@@ -361,10 +383,12 @@ def test_kinds_that_take_turns_share_the_time_and_others_the_writers() -> None:
     assert limits(advice(service=TABLE, kinds=("masters", "releases"), **moved)) == [Limit.UNKNOWN]
 
 
-def test_a_gain_is_what_the_next_stage_leaves_room_for() -> None:
-    [finding] = advice(**BUSY).findings
+def test_a_gain_is_what_the_next_stage_leaves_room_for_or_one_of_two_writers_more() -> None:
+    [of_cpu] = advice(**{**BUSY, "stored": 80.0, "cpu": 97.0}).findings
+    [of_store] = advice(**BUSY).findings
 
-    assert finding.gain == pytest.approx(1000 * (1 / 0.4 - 1))
+    assert of_cpu.gain == pytest.approx(1000 * (1 / 0.4 - 1))
+    assert of_store.gain == pytest.approx(1000 / 2)
 
 
 BEGAN = datetime(2026, 9, 1, 20, 0, tzinfo=UTC)
@@ -442,6 +466,57 @@ def test_a_plot_has_a_bounded_number_of_points() -> None:
 
     assert POINTS / 2 < len(points) <= POINTS
     assert points[-1]["at"] == 6.0 * POINTS
+
+
+@pytest.mark.parametrize("url", ["localhost:9090", "ftp://host", "http://", "http://me:secret@host:9090"])
+def test_a_url_that_is_none_of_prometheus_is_refused(url: str) -> None:
+    with pytest.raises(StartRefused, match="is not http://host:port"):
+        Prometheus.at(url)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.0 200 OK\r\n\r\nhello", b"HTTP/1.0 404 No\r\n\r\n[]", b"", None])
+def test_what_is_no_prometheus_can_not_be_asked(answer: bytes | None) -> None:
+    """Another server, one that hangs up, and a port that nothing listens on."""
+    settings = load(OperatorSettings, {})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        threading.Thread(target=_answer_once, args=(server, answer)).start()
+        if answer is None:
+            socket.create_connection(("127.0.0.1", port)).close()
+            server.close()
+
+        with pytest.raises(StartRefused, match=rf"http://127.0.0.1:{port} can't be asked"):
+            Prometheus.at(f"http://127.0.0.1:{port}").look_back(settings, BEGAN, BEGAN + timedelta(minutes=1))
+
+
+def _answer_once(server: socket.socket, answer: bytes | None) -> None:
+    connection, _ = server.accept()
+    with connection:
+        if answer is not None:
+            connection.recv(65_536)
+            connection.sendall(answer)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--from", "2026-09-01T20:00"],
+        ["--prometheus", "http://127.0.0.1:1", "--from", "5m", "--to", "10m"],
+        ["--against", "nowhere"],
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused_before_anything_is_watched(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["advise", *arguments]) == 2
+    assert re.search(r"are for --prometheus|is not before --to|nowhere can't be read", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "-5m", "5 apples", "2026-13-01"])
+def test_a_time_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["advise", "--prometheus", "http://127.0.0.1:1", f"--from={text}"])
+    assert "is neither a time such as 2026-09-01T20:00" in capsys.readouterr().err
 
 
 class parsed(HTMLParser):

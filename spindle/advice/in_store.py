@@ -1,0 +1,152 @@
+"""What limits, if the writers are in the store's transactions all the time: by what these do there. Pure."""
+
+from collections.abc import Callable, Mapping
+
+from common.kinds import Service
+from common.ops.waits import Wait
+from spindle.advice import evidence
+from spindle.advice.evidence import MOSTLY, OFTEN, SEEN, SMALL_BATCH
+from spindle.advice.limits import VARIABLES, Finding, Limit, gain_of_one_writer_more, gain_up_to
+from spindle.advice.meters import Meters
+
+
+def of_store(meters: Meters) -> Finding:
+    """The writers are in transactions all the time: what do these do there?"""
+    if meters.batch <= SMALL_BATCH:
+        return _of_small_batches(meters)
+    if meters.seen >= SEEN:
+        for wait, describe in _IN_THE_STORE.items():
+            if meters.share_in(wait) >= MOSTLY:
+                return describe(meters)
+    return _of_some_store(meters)
+
+
+def _of_some_store(meters: Meters) -> Finding:
+    """What the transactions wait for is not known, or several things."""
+    store, variable = meters.store, f"{VARIABLES[meters.service]}_WRITERS"
+    seen = [(wait, meters.share_in(wait)) for wait in Wait if meters.share_in(wait) >= OFTEN]
+    seen = seen if meters.seen >= SEEN else []
+    mixed = ", ".join(f"{share:.0%} {wait} ({meters.events_of(wait)[0]})" for wait, share in seen)
+    return Finding(
+        Limit.STORE,
+        f"{store} is the limit: the writers spend {meters.writing:.0%} of their time in its transactions"
+        + (f", which were seen in it at {mixed}" if mixed else ""),
+        meters.writing,
+        (evidence.writing(meters), *(evidence.waiting(meters, wait) for wait, _ in seen)),
+        (evidence.cpu(meters),),
+        f"one more of {variable} while {store} has CPU and disk to spare; else a faster disk or more cores",
+        gain=gain_of_one_writer_more(meters),
+        unseen="how much of its machine the store may use"
+        if mixed
+        else f"whether {store} computes, waits for its disk, or for locks",
+    )
+
+
+def _of_small_batches(meters: Meters) -> Finding:
+    metric = "spindle_batch_size_limit_records"
+    return Finding(
+        Limit.BATCHES,
+        f"transactions of {meters.batch:.0f} records at the most: beginning and committing them takes most of the time",
+        meters.writing,
+        (
+            evidence.evidence_of(meters, "records of a full batch", meters.batch, SMALL_BATCH, metric),
+            evidence.writing(meters),
+        ),
+        (evidence.cpu(meters),),
+        f"raise {VARIABLES[meters.service]}_BATCH_SIZE (500 by default), and the prefetch with it if it is set",
+        gain=gain_up_to(meters, meters.cpu),
+        unseen="how much larger transactions speed this store up",
+    )
+
+
+def _of_store_cpu(meters: Meters) -> Finding:
+    store, variable = meters.store, f"{VARIABLES[meters.service]}_WRITERS"
+    return Finding(
+        Limit.STORE_CPU,
+        f"{store} is the limit, and computes: the writers spend {meters.writing:.0%} of their time in its transactions",
+        meters.writing,
+        (evidence.writing(meters), evidence.waiting(meters, Wait.COMPUTES)),
+        (evidence.cpu(meters), evidence.waiting(meters, Wait.DISK), evidence.waiting(meters, Wait.LOCKS)),
+        f"one more of {variable} if a core of {store}'s machine is free; else more cores",
+        gain=gain_of_one_writer_more(meters),
+        unseen="whether a core is free: a transaction that waits for one computes, for all that the store says",
+    )
+
+
+def _of_store_disk(meters: Meters) -> Finding:
+    store, disk = meters.store, meters.share_in(Wait.DISK)
+    events = " and ".join(meters.events_of(Wait.DISK)[:2])
+    meanwhile = sum(count for each, count in meters.waits.items() if each.wait is Wait.DISK and each.checkpoint)
+    against = (evidence.cpu(meters), evidence.waiting(meters, Wait.LOCKS), evidence.waiting(meters, Wait.COMPUTES))
+    share = meanwhile / (disk * meters.seen)
+    checkpoint = evidence.evidence_of(
+        meters, "share of those while a checkpoint ran", share, MOSTLY, "pg_stat_activity"
+    )
+    if share >= MOSTLY:
+        return Finding(
+            Limit.CHECKPOINT,
+            f"{store} is the limit: {disk:.0%} of its transactions wait for its disk ({events}), mostly while it "
+            "writes a checkpoint",
+            meters.writing,
+            (evidence.writing(meters), evidence.waiting(meters, Wait.DISK), checkpoint),
+            against,
+            "raise max_wal_size, so that checkpoints are fewer (checkpoint_timeout and checkpoint_completion_target "
+            "spread them)",
+            gain=gain_up_to(meters, max(meters.cpu, 1 - disk)),
+            unseen="how fast the disk is, and who else uses it",
+        )
+    return Finding(
+        Limit.STORE_DISK,
+        f"{store} is the limit: {disk:.0%} of its transactions wait for its disk ({events})",
+        meters.writing,
+        (evidence.writing(meters), evidence.waiting(meters, Wait.DISK)),
+        (*against, checkpoint),
+        "a faster disk"
+        if meters.service is Service.TABLEINATOR
+        else "a larger page cache (server.memory.pagecache.size), or a faster disk",
+        gain=gain_up_to(meters, max(meters.cpu, 1 - disk)),
+        unseen="how fast the disk is, and who else uses it",
+    )
+
+
+def _of_store_locks(meters: Meters) -> Finding:
+    store, locks = meters.store, meters.share_in(Wait.LOCKS)
+    return Finding(
+        Limit.STORE_LOCKS,
+        f"{store} is the limit: {locks:.0%} of its transactions wait for locks "
+        f"({' and '.join(meters.events_of(Wait.LOCKS)[:2])})",
+        meters.writing,
+        (evidence.writing(meters), evidence.waiting(meters, Wait.LOCKS)),
+        (evidence.cpu(meters), evidence.waiting(meters, Wait.DISK), evidence.failing(meters)),
+        _LOCKED[meters.service],
+        gain=gain_up_to(meters, max(meters.cpu, 1 - locks)),
+        unseen="who holds them",
+    )
+
+
+def _of_round_trips(meters: Meters) -> Finding:
+    store, client = meters.store, meters.share_in(Wait.CLIENT)
+    return Finding(
+        Limit.ROUND_TRIPS,
+        f"the way to {store} is the limit: {client:.0%} of the transactions wait for their next statement",
+        meters.writing,
+        (evidence.writing(meters), evidence.waiting(meters, Wait.CLIENT)),
+        (evidence.cpu(meters), evidence.waiting(meters, Wait.DISK), evidence.waiting(meters, Wait.LOCKS)),
+        f"run {meters.service} nearer to {store}; else more of {VARIABLES[meters.service]}_WRITERS, which wait at the "
+        "same time",
+        gain=gain_up_to(meters, max(meters.cpu, 1 - client)),
+        unseen="the network",
+    )
+
+
+_LOCKED = {
+    Service.TABLEINATOR: "see who holds them (pg_blocking_pids): another client, or replicas that write the same ids",
+    Service.GRAPHINATOR: "lower NEO4J_WRITERS, or run one replica less: they write to the same nodes",
+}
+
+_IN_THE_STORE: Mapping[Wait, Callable[[Meters], Finding]] = {
+    Wait.LOCKS: _of_store_locks,
+    Wait.DISK: _of_store_disk,
+    Wait.CLIENT: _of_round_trips,
+    Wait.COMPUTES: _of_store_cpu,
+}
