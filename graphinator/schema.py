@@ -112,9 +112,14 @@ def refusal_of(error: Neo4jError, missing: list[Node]) -> str:
     return f"Neo4j can't create the graph's constraints: {error.message} ({error.code}). Needed are: {statements}"
 
 
-async def failed_indexes(session: AsyncSession | AsyncTransaction) -> list[str]:
-    """A sentence for each of our indexes that has failed."""
-    return [sentence for name in await _own_indexes(session) if (sentence := failure_of(await _state(session, name)))]
+async def unready_indexes(session: AsyncSession | AsyncTransaction) -> tuple[list[str], list[str]]:
+    """A sentence for each index on one of our keys that has failed, and for each that is still being built.
+
+    Also for one that no constraint owns: the server builds the index first and only then makes the constraint.
+    """
+    states = await _states(session)
+    failed = [sentence for state in states if (sentence := failure_of(state))]
+    return failed, [progress_of(state) for state in states if state["state"] not in ("FAILED", "ONLINE")]
 
 
 def failure_of(index: Mapping[str, Any]) -> str | None:
@@ -122,10 +127,16 @@ def failure_of(index: Mapping[str, Any]) -> str | None:
     if index["state"] != "FAILED":
         return None
     name, constraint = index["name"], index["owningConstraint"]
+    drop = f"DROP CONSTRAINT {constraint}" if constraint else f"DROP INDEX {name}"
     return (
         f"Neo4j's index {name} has failed, so that no node can be found by its key: look into the server's log, then "
-        f"run DROP CONSTRAINT {constraint} and start graphinator again, which creates it"
+        f"run {drop} and start graphinator again, which creates it"
     )
+
+
+def progress_of(index: Mapping[str, Any]) -> str:
+    """How far an index is that is being built, by its row of SHOW INDEXES. Pure."""
+    return f"the index {index['name']} is {index['state']}, {index['populationPercent'] or 0:.0f}% done"
 
 
 async def _constraints(session: AsyncSession | AsyncTransaction) -> list[Record]:
@@ -158,8 +169,18 @@ async def _await(session: AsyncSession, name: str) -> None:
             raise StartRefused(f"{sentence}.") from error
         if index["state"] == "ONLINE":
             return
-        percent = index["populationPercent"]
-        raise TimeoutError(f"the index {name} is {index['state']}, {percent:.0f}% done") from error
+        raise TimeoutError(progress_of(index)) from error
+
+
+async def _states(session: AsyncSession | AsyncTransaction) -> list[Record]:
+    """Those of all indexes that a constraint of ours would have, or stands in the way of."""
+    result = await session.run(
+        "CYPHER 5 SHOW INDEXES YIELD name, type, entityType, labelsOrTypes, properties, state, populationPercent,"
+        " owningConstraint WHERE entityType = 'NODE' AND type = 'RANGE'"
+        " RETURN name, labelsOrTypes[0] AS label, properties, state, populationPercent, owningConstraint ORDER BY name"
+    )
+    keys = {(node.label, node.key) for node in CONSTRAINED}
+    return [row async for row in result if (row["label"], *row["properties"]) in keys]
 
 
 async def _state(session: AsyncSession | AsyncTransaction, name: str) -> Record:

@@ -16,12 +16,12 @@ from graphinator.model import Form, edges_of, node_of
 from graphinator.ops.foreign import foreign_nodes
 from graphinator.projection import GraphRecord
 from graphinator.schema import (
-    failed_indexes,
     missing_constraints,
     name_taken,
     refusal_of,
     require_version,
     statement_of,
+    unready_indexes,
 )
 from graphinator.settings import Neo4jSettings
 from graphinator.sink import GraphSink
@@ -77,17 +77,19 @@ async def _server(driver: AsyncDriver, settings: Neo4jSettings) -> list[Check]:
 
 async def _writes(driver: AsyncDriver, settings: Neo4jSettings, kinds: Sequence[str]) -> list[Check]:
     async with driver.session(database=settings.database) as session:
-        constraints = await _constraints(session, settings.transaction_timeout)
+        failed, unfinished = await unready_indexes(session)
+        constraints = await _constraints(session, settings.transaction_timeout, is_building=bool(unfinished))
         others = await foreign_nodes(session, settings.transaction_timeout, _found)
-    return [others, constraints, await _nodes(driver, settings, kinds)]
+    return [constraints, _indexes(failed, unfinished), others, await _nodes(driver, settings, kinds)]
 
 
-async def _constraints(session: AsyncSession, limit: float) -> Check:
-    """Create the constraints that are missing, and roll back."""
+async def _constraints(session: AsyncSession, limit: float, *, is_building: bool) -> Check:
+    """Create the constraints that are missing, and roll back; not while an index is being built, which locks."""
     missing = await missing_constraints(session)
     if not missing:
-        failures = await failed_indexes(session)
-        return _found.failed("constraints", f"{failures[0]}.") if failures else _found.ok("constraints", "All exist.")
+        return _found.ok("constraints", "All exist.")
+    if is_building:
+        return _found.unknown("constraints", f"{len(missing)} don't exist yet, and an index is being built.")
     try:
         async with await session.begin_transaction(timeout=limit) as transaction:
             for node in missing:
@@ -100,6 +102,16 @@ async def _constraints(session: AsyncSession, limit: float) -> Check:
     if taken:
         return _found.failed("constraints", f"{taken}.")
     return _found.ok("constraints", f"{len(missing)} don't exist yet: graphinator may create them.")
+
+
+def _indexes(failed: Sequence[str], unfinished: Sequence[str]) -> Check:
+    """A constraint is of use once its index is online."""
+    building = f"Still being built: {', '.join(unfinished)}; graphinator waits for that when it starts."
+    if failed:
+        return _found.failed("indexes", " ".join([f"{'; '.join(failed)}.", *([building] if unfinished else [])]))
+    if unfinished:
+        return _found.warning("indexes", building)
+    return _found.ok("indexes", "All that exist are online.")
 
 
 async def _nodes(driver: AsyncDriver, settings: Neo4jSettings, kinds: Sequence[str]) -> Check:

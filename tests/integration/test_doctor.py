@@ -1,5 +1,6 @@
 """`spindle doctor` on real servers: a check passes where all is well, changes nothing, and fails for a real reason."""
 
+import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -8,15 +9,17 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from neo4j import AsyncSession
 from pydantic import SecretStr
 
+import graphinator.schema
 from common.kinds import KINDS, Names, Service
 from common.ops.checks import Check, State
 from common.rabbitmq.connection import connected
 from common.rabbitmq.ops.doctor import check_broker
 from common.rabbitmq.topology import declare
 from common.settings.programs import BrokerSettings
-from graphinator.model import edges_of
+from graphinator.model import edges_of, node_labelled
 from graphinator.ops.doctor import check_graph, record_of
 from graphinator.schema import CONSTRAINED, statement_of
 from spindle.cli import main
@@ -297,11 +300,12 @@ async def test_a_bare_graph_is_in_order_and_stays_bare_unless_its_nodes_forbid_a
         "version",
         "clock",
         "size",
-        "other writers",
         "constraints",
+        "indexes",
+        "other writers",
         "nodes",
     ]
-    assert f"{len(CONSTRAINED)} don't exist yet" in checks[5].sentence
+    assert f"{len(CONSTRAINED)} don't exist yet" in checks[4].sentence
     assert await graphs.fetch(bare_graph, "SHOW INDEXES YIELD type WHERE type <> 'LOOKUP'") == []
     assert await graphs.fetch(bare_graph, "MATCH (n) RETURN n") == []
 
@@ -346,6 +350,64 @@ async def test_a_node_that_is_refused_fails(empty_neo4j: servers.Neo4j) -> None:
     assert list(found) == ["nodes"]
     assert found["nodes"][0] is State.FAILED
     assert "labels" in found["nodes"][1]
+
+
+@pytest.fixture
+def states(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the server is made to say of indexes of ours, by name: none of a constraint's can be made to fail, since the
+    constraint comes into being only when it is online. The rest is what it says itself.
+    """
+    states: dict[str, str] = {}
+    true_states = graphinator.schema._states
+
+    async def said(session: AsyncSession) -> list[dict[str, Any]]:
+        rows = [dict(row) for row in await true_states(session)]
+        return [row | ({"state": states[row["name"]]} if row["name"] in states else {}) for row in rows]
+
+    monkeypatch.setattr(graphinator.schema, "_states", said)
+    return states
+
+
+async def test_indexes_that_failed_or_are_being_built_are_named_also_if_a_constraint_is_missing(
+    empty_neo4j: servers.Neo4j, states: dict[str, str]
+) -> None:
+    await _run(empty_neo4j, *map(statement_of, CONSTRAINED))
+    states["label_id"] = "POPULATING"
+
+    assert wrong(await graph_checks(empty_neo4j)) == {
+        "indexes": (
+            State.WARNING,
+            "Still being built: the index label_id is POPULATING, 100% done; "
+            "graphinator waits for that when it starts.",
+        )
+    }
+
+    # One that really fails: in the way of our constraint, which is missing.
+    await _run(
+        empty_neo4j,
+        "DROP CONSTRAINT genre_name",
+        f"CREATE (:Genre {{name: '{'x' * 40_000}'}})",  # more than an index takes
+        "CREATE INDEX theirs FOR (n:Genre) ON (n.name)",
+    )
+    try:
+        while await graphs.fetch(empty_neo4j, "SHOW INDEXES YIELD name, state WHERE name = 'theirs'") != [
+            ["theirs", "FAILED"]
+        ]:
+            await asyncio.sleep(0.05)
+        both = wrong(await graph_checks(empty_neo4j))
+        states |= {"label_id": "ONLINE", "artist_id": "FAILED"}
+        failed = wrong(await graph_checks(empty_neo4j))
+    finally:
+        await _run(empty_neo4j, "DROP INDEX theirs", "MATCH (n:Genre) DELETE n", statement_of(node_labelled("Genre")))
+
+    assert {name: state for name, (state, _) in both.items()} == {
+        "constraints": State.UNKNOWN,  # not tried while one is being built
+        "indexes": State.FAILED,
+    }
+    assert "DROP INDEX theirs" in both["indexes"][1] and "label_id is POPULATING" in both["indexes"][1]
+    assert [failed[name][0] for name in ("constraints", "indexes")] == [State.FAILED, State.FAILED]
+    assert "DROP CONSTRAINT artist_id" in failed["indexes"][1] and "DROP INDEX theirs" in failed["indexes"][1]
+    assert "CREATE CONSTRAINT genre_name" in failed["constraints"][1]
 
 
 async def test_an_edge_that_is_refused_fails(empty_neo4j: servers.Neo4j) -> None:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from common.errors import StartRefused
 from common.kinds import KINDS
-from graphinator.schema import CONSTRAINED, failure_of, require_version
+from graphinator.schema import CONSTRAINED, failure_of, progress_of, require_version
 from graphinator.statements import statements_of
 from graphinator.store import open_store
 from tests.contract.proxy import cuttable_proxy
@@ -139,6 +139,7 @@ async def test_an_index_of_ours_that_has_failed_is_named_with_what_to_do() -> No
     row = {"name": "artist_id", "state": "FAILED", "populationPercent": 0.0, "owningConstraint": "by_another_name"}
 
     assert failure_of(row | {"state": "POPULATING"}) is None
+    assert progress_of(row | {"state": "POPULATING"}) == "the index artist_id is POPULATING, 0% done"
     sentence = failure_of(row) or ""
     assert "artist_id" in sentence
     assert "DROP CONSTRAINT by_another_name" in sentence
