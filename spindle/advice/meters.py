@@ -178,7 +178,8 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         batch=max((after[address].largest("spindle_batch_size_limit_records") for address in lasting), default=0.0),
         size=held / batches if batches else None,
         writers=max(writers.values(), default=0.0),
-        writing=writing,
+        # A transaction counts when it ends: in a short window that may be more time than there was.
+        writing=min(1.0, writing),
         failing=writing - stored,
         failed=round(transactions - successful),
         cpu=max(window.each("process_cpu_seconds_total")) / seconds,

@@ -3,7 +3,7 @@
 Pure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from common.kinds import Service
@@ -43,7 +43,7 @@ def judge(service: Service, looks: Sequence[Look]) -> Advice:
     seconds = looks[-1].at - looks[0].at
     if seconds < LEAST:
         return whole
-    stretches = list(_stretches(service, looks, max(PART, seconds / PARTS)))
+    stretches = _stretches(service, looks, max(PART, seconds / PARTS))
     phases = tuple(_phase(service, stretch, looks[0].at) for stretch in stretches)
     if len(phases) < 2:
         return replace(whole, phases=phases)
@@ -65,28 +65,27 @@ def judge(service: Service, looks: Sequence[Look]) -> Advice:
     )
 
 
-def _stretches(service: Service, looks: Sequence[Look], least: float) -> Iterator[_Stretch]:
+def _stretches(service: Service, looks: Sequence[Look], least: float) -> list[_Stretch]:
     """Cut into parts of so many seconds, and put those together that follow each other and say the same.
 
     What is too little to judge by in each part may be enough in several: a standstill is one only after a while.
     """
-    stretch: _Stretch | None = None
-    for part in _parts(looks, least):
-        limit = advise(service, meters_of(part, service)).limit
-        if stretch is not None and stretch.limit == limit:
-            stretch = _Stretch([*stretch.looks, *part[1:]], limit)
-            continue
-        if stretch is not None:
-            yield _judged(service, stretch)
-        stretch = _Stretch(part, limit)
-    if stretch is not None:
-        yield _judged(service, stretch)
+    parts = _merged(_judged(service, part) for part in _parts(looks, least))
+    return _merged(part if part.limit else _judged(service, part.looks) for part in parts)
 
 
-def _judged(service: Service, stretch: _Stretch) -> _Stretch:
-    return (
-        stretch if stretch.limit else _Stretch(stretch.looks, advise(service, meters_of(stretch.looks, service)).limit)
-    )
+def _judged(service: Service, looks: Sequence[Look]) -> _Stretch:
+    return _Stretch(looks, advise(service, meters_of(looks, service)).limit)
+
+
+def _merged(stretches: Iterable[_Stretch]) -> list[_Stretch]:
+    merged: list[_Stretch] = []
+    for each in stretches:
+        if merged and merged[-1].limit == each.limit:
+            merged[-1] = _Stretch([*merged[-1].looks, *each.looks[1:]], each.limit)
+        else:
+            merged.append(each)
+    return merged
 
 
 def _parts(looks: Sequence[Look], least: float) -> Iterator[Sequence[Look]]:

@@ -66,8 +66,7 @@ def numbers_of(meters: Meters) -> Mapping[str, float | None]:
         "batch_limit": meters.batch,
         "memory": meters.memory,
         "broker_memory": meters.broker_memory and round(meters.broker_memory, 4),
-        # (A transaction counts when it ends: from one look to the next that may be more time than there was.)
-        "writing": round(min(1.0, meters.writing), 4),
+        "writing": round(meters.writing, 4),
         "cpu": round(meters.cpu, 4),
         **seen,
     }

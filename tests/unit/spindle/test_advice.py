@@ -290,6 +290,15 @@ def test_a_standstill_in_the_middle_is_found() -> None:
     assert [phase.limit for phase in found.phases] == [Limit.PUBLISHER, Limit.STANDSTILL, Limit.PUBLISHER]
 
 
+def test_parts_that_say_something_only_together_are_put_to_the_same_before_and_after() -> None:
+    """A store that is so slow that a part of 8 s has too few records, between parts that have enough."""
+    crawl = {**SLOW, "new": 50, "batches": 1, "size": 50, "room": 50}
+
+    found = judge(TABLE, run_of((20, WELL), (5, SLOW), (40, crawl), (5, SLOW), (20, WELL)))
+
+    assert [phase.limit for phase in found.phases] == [Limit.PUBLISHER, Limit.STORE, Limit.PUBLISHER]
+
+
 def test_a_short_window_is_judged_as_a_whole() -> None:
     assert judge(TABLE, run_of((3, WELL), (10, SLOW))).phases == ()
 
@@ -480,21 +489,20 @@ def test_what_is_no_prometheus_can_not_be_asked(answer: bytes | None) -> None:
     settings = load(OperatorSettings, {})
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        threading.Thread(target=_answer_once, args=(server, answer)).start()
         if answer is None:
-            socket.create_connection(("127.0.0.1", port)).close()
             server.close()
+        else:
+            threading.Thread(target=_answer_once, args=(server, answer)).start()
 
         with pytest.raises(StartRefused, match=rf"http://127.0.0.1:{port} can't be asked"):
             Prometheus.at(f"http://127.0.0.1:{port}").look_back(settings, BEGAN, BEGAN + timedelta(minutes=1))
 
 
-def _answer_once(server: socket.socket, answer: bytes | None) -> None:
+def _answer_once(server: socket.socket, answer: bytes) -> None:
     connection, _ = server.accept()
     with connection:
-        if answer is not None:
-            connection.recv(65_536)
-            connection.sendall(answer)
+        connection.recv(65_536)
+        connection.sendall(answer)
 
 
 @pytest.mark.parametrize(
