@@ -185,8 +185,8 @@ def _show(report: Report) -> None:
         highlight=False,
     )
     console.print(
-        f"a month: {report.changed:,} changed releases, {report.month_rows:,} rows written, in {report.month_seconds:.1f} "
-        "s with the indexes that this needs once",
+        f"a month: {report.changed:,} changed releases, {report.month_rows:,} rows written, in "
+        f"{report.month_seconds:.1f} s with the indexes that this needs once",
         highlight=False,
     )
 
