@@ -81,7 +81,9 @@ class Site:
 async def site_of(dsn: str) -> AsyncIterator[Site]:
     """Both schemas, dropped afterwards."""
     async with tables.own_schema(dsn) as own:
-        site = Site(own, f"refined_{secrets.token_hex(6)}")
+        # Without TLS: certificates of authorities are read for every connection else, a tenth of a second each.
+        plain = own if "sslmode" in own else tables.with_parameter(own, "sslmode=disable")
+        site = Site(plain, f"refined_{secrets.token_hex(6)}")
         await site.make()
         try:
             yield site
