@@ -358,6 +358,11 @@ async def test_the_command_plans_refines_and_tells_the_ledger(
     await site.store("releases", [release(9, master_id="x")])
     assert await asyncio.to_thread(run) == 1
     assert [each["data_id"] for each in said(capsys)["failures"]] == ["9"]
+    assert await asyncio.to_thread(main, common[:-1]) == 1
+    assert "releases 9 was skipped: invalid input syntax" in capsys.readouterr().out
+    for asked in (["--plan"], ["--plan", "--indexes"]):
+        assert await asyncio.to_thread(main, [*common[:-1], *asked]) == 0
+        assert "release" in capsys.readouterr().out
     assert await asyncio.to_thread(run, "--table", "release_genre") == 1
     assert {each["kind"] for each in said(capsys)["kinds"]} == {"releases"}
 
