@@ -54,11 +54,6 @@ class GraphHarness(SinkHarness):
 
 class TestGraphSink(SinkContract):
     @pytest.fixture
-    def empty_neo4j(self, each_neo4j: Neo4j) -> Neo4j:
-        each_neo4j.empty()
-        return each_neo4j
-
-    @pytest.fixture
     async def harness(self, empty_neo4j: Neo4j) -> AsyncIterator[GraphHarness]:
         async with (
             cuttable_proxy(*address(empty_neo4j)) as proxy,

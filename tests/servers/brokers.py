@@ -1,6 +1,7 @@
 """RabbitMQ in each version that the sources are made for: where each comes from, and an operator's hands on it."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,9 +15,11 @@ from devstack.stack.recipe import Place
 from tests.servers import containers, native
 from tests.servers.servers import RabbitMQ
 
-VERSIONS = ("3.10", "4.0", "4.3")
+_NAMED = re.findall(r":(\d+\.\d+)", os.environ.get("RABBITMQ_IMAGE", ""))
+
+VERSIONS = tuple(dict.fromkeys(("3.10", "4.0", "4.3", *_NAMED)))
 """The oldest, which is Debian 12's; the first with a delivery limit by default; the first that cancels a consumer where
-others close its channel."""
+others close its channel. And the one of RABBITMQ_IMAGE, such as 3.13 or 4.2 in a matrix."""
 
 
 @dataclass(frozen=True, slots=True)
