@@ -227,6 +227,40 @@ async def test_doctor_finds_rows_that_vanish_after_they_were_counted(dsn: str, s
     assert (await wrong(dsn))["rows"].state is State.FAILED
 
 
+async def test_doctor_sees_what_a_trigger_would_say_at_the_commit(dsn: str, sink: TableSink) -> None:
+    await run(
+        dsn,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not here'; END $$",
+        "CREATE CONSTRAINT TRIGGER refuses AFTER INSERT ON artists DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION refuse()",
+        "CREATE CONSTRAINT TRIGGER refuses AFTER INSERT ON spindle_progress DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+
+    found = await wrong(dsn)
+
+    assert {name: check.state for name, check in found.items()} == {"rows": State.FAILED, "ledger": State.FAILED}
+    assert all("not here" in check.sentence for check in found.values())
+
+
+@pytest.mark.parametrize("column", ["data", "hash", "version"])
+@pytest.mark.parametrize("what", ["INSERT", "UPDATE"])
+async def test_doctor_sees_a_trigger_that_changes_what_is_written(
+    dsn: str, sink: TableSink, what: str, column: str
+) -> None:
+    other = {"data": "NEW.data - 'name'", "hash": "upper(NEW.hash)", "version": "NULL"}[column]
+    await run(
+        dsn,
+        "CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql "
+        f"AS $$ BEGIN NEW.{column} := {other}; RETURN NEW; END $$",
+        f"CREATE TRIGGER changes BEFORE {what} ON artists FOR EACH ROW EXECUTE FUNCTION change()",
+    )
+
+    found = await wrong(dsn)
+
+    assert found["rows"].state is State.FAILED and f"({column} changed)" in found["rows"].sentence
+
+
 # The ledger, without which no batch is stored.
 
 
