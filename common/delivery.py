@@ -79,6 +79,13 @@ FIRST_YEAR, LAST_YEAR = 2000, 2099
 """Of loads: Discogs began in 2000."""
 
 
+LOAD_PATTERN = (
+    "20([0-9][0-9](0[13578]|1[02])(0[1-9]|[12][0-9]|3[01])|[0-9][0-9](0[469]|11)(0[1-9]|[12][0-9]|30)"
+    "|[0-9][0-9]02(0[1-9]|1[0-9]|2[0-8])|([02468][048]|[13579][26])0229)"
+)
+"""All that `load_of` takes, for a store to compare with what an older version of ours has stored."""
+
+
 def load_of(header: object) -> str | None:
     """A load's date from the header `load`: eight digits that are a day of this century, or None.
 

@@ -8,6 +8,7 @@ edges are created between positions in the lists of what was found.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from common.delivery import LOAD_PATTERN
 from graphinator.model import NODES, Edge, Node, edges_of, node_of, targets_of
 from graphinator.notes import IN_BATCH
 
@@ -16,13 +17,14 @@ from graphinator.notes import IN_BATCH
 # The language is said because a database made by Neo4j 2026 takes a statement that doesn't say it for Cypher 25.
 _PLANNED_ONCE = "CYPHER 5 replan=skip\n"
 
-# A record is new if it is absent or a stub. The hash decides before the version: an unchanged record is not stale.
+# A record is new if it is absent or a stub. The hash decides before the version: an unchanged record is not stale. What
+# is no day orders nothing: an older version of ours has stored such.
 _VERDICT = """\
 WITH {carried}i, n.hash AS hash, n.load AS load
 WITH {carried}i, CASE
   WHEN hash IS NULL THEN 'new'
   WHEN hash = $batch.hashes[i] AND hash <> '' THEN 'unchanged'
-  WHEN $batch.loads[i] < load THEN 'stale'
+  WHEN $batch.loads[i] < load AND load =~ '{pattern}' THEN 'stale'
   ELSE 'changed'
 END AS verdict
 RETURN {returned}collect(CASE verdict WHEN 'new' THEN i END) AS new,
@@ -57,7 +59,11 @@ def _look_up(node: Node) -> str:
     return f"""\
 {_PLANNED_ONCE}UNWIND range(0, size($batch.ids) - 1) AS i
 OPTIONAL MATCH (n:{node.label} {{{node.key}: $batch.ids[i]}})
-{_VERDICT.format(carried="", returned="")}"""
+{_verdict(carried="", returned="")}"""
+
+
+def _verdict(*, carried: str, returned: str) -> str:
+    return _VERDICT.format(carried=carried, returned=returned, pattern=LOAD_PATTERN)
 
 
 def _store(kind: str, own: Node) -> str:
@@ -84,7 +90,7 @@ def _lock(node: Node) -> str:
     # Setting a property takes the node's write lock, which lasts as long as the transaction; a null on a node without
     # the property would not. What this transaction has made itself nobody else can see. What is read afterwards is
     # what the last holder has committed: `collect` keeps the two apart.
-    verdict = _VERDICT.format(
+    verdict = _verdict(
         carried="n, ",
         returned="collect(n) AS own, collect(verdict IN ['new', 'changed']) AS works,\n       ",
     )

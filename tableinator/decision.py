@@ -6,12 +6,14 @@ The rule, in this order:
 3. both have a version and the stored one is newer: stale;
 4. otherwise changed: also with an empty hash, which never proves that two records are the same.
 
-Versions are dates as text (`20260301`) and compared as text by code point, here and in the statements alike.
+Versions are dates as text (`20260301`) and compared as text by code point, here and in the statements alike. What is no
+day of this century orders nothing, as in what comes in: an older version of ours has stored such.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from common.delivery import load_of
 from common.outcomes import Outcome
 from tableinator.model import Row
 
@@ -31,7 +33,7 @@ def decide(row: Row, stored: StoredState | None) -> Outcome:
     if row.hash and row.hash == stored.hash:
         return Outcome.UNCHANGED
     if row.version is not None and stored.version is not None and row.version < stored.version:
-        return Outcome.STALE
+        return Outcome.STALE if load_of(stored.version) else Outcome.CHANGED
     return Outcome.CHANGED
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
+from common.delivery import LOAD_PATTERN
 from common.kinds import KINDS
 
 # The last condition is always true and never evaluated, but the server checks its types whenever it parses the
@@ -23,10 +24,12 @@ SET hash = excluded.hash, data = excluded.data, version = excluded.version, upda
 """
 
 # COLLATE "C" compares by code point, as Python does. Rows that the condition skips are locked all the same, so what
-# they hold can be read afterwards and is what they were skipped for.
-_IF_NEEDED: Final = """
+# they hold can be read afterwards and is what they were skipped for. What is no day orders nothing, and is looked
+# at only if it would be newer.
+_IF_NEEDED: Final = f"""
 WHERE (stored.hash <> excluded.hash OR excluded.hash = '')
-AND (stored.version IS NULL OR excluded.version IS NULL OR stored.version COLLATE "C" <= excluded.version)
+AND (stored.version IS NULL OR excluded.version IS NULL OR stored.version COLLATE "C" <= excluded.version
+    OR stored.version !~ '^{LOAD_PATTERN}$')
 """
 
 # Before 18 there is no other way to tell, and none at all in a partitioned table.

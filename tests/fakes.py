@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from common.dead_letters import DeadLetter
-from common.delivery import Delivery, Epoch, Properties
+from common.delivery import Delivery, Epoch, Properties, load_of
 from common.envelope import Envelope
 from common.errors import RecordsRefused, Refusal, SinkError
 from common.ledger import View
@@ -287,7 +287,8 @@ class FakeSink:
             return Outcome.NEW
         if record.hash and stored.hash == record.hash:
             return Outcome.UNCHANGED
-        if record.version is not None and stored.version is not None and record.version < stored.version:
+        known = load_of(stored.version)
+        if record.version is not None and known is not None and record.version < known:
             return Outcome.STALE
         self.rows[record.id] = record
         return Outcome.CHANGED

@@ -190,6 +190,15 @@ class SinkContract:
         assert outcomes == Outcomes(stale=1)
         assert await harness.stored() == {"1": Stored("first", VERSION)}
 
+    async def test_a_version_that_is_no_day_orders_nothing(self, harness: SinkHarness) -> None:
+        """An older version of ours has stored such."""
+        await harness.sink.write([harness.record("1", version="20269999"), harness.unhashed("2", version="20270229")])
+
+        outcomes = await harness.sink.write([harness.record("1", "second"), harness.unhashed("2", "second")])
+
+        assert outcomes == Outcomes(changed=2)
+        assert await harness.stored() == {"1": Stored("second", VERSION), "2": Stored("second", VERSION)}
+
     async def test_an_equal_version_leaves_it_to_the_hash(self, harness: SinkHarness) -> None:
         await harness.sink.write([harness.record("1", version=VERSION)])
 

@@ -71,6 +71,7 @@ def test_without_a_load_there_is_no_version(load: str | None) -> None:
         (StoredState("b", VERSION), row(), Outcome.CHANGED),
         (StoredState("b", NEWER), row(), Outcome.STALE),
         (StoredState("b", None), row(), Outcome.CHANGED),
+        (StoredState("b", "20269999"), row(), Outcome.CHANGED),
         (StoredState("b", NEWER), row(version=None), Outcome.CHANGED),
         (StoredState("", VERSION), row(sha=""), Outcome.CHANGED),
         (StoredState("", NEWER), row(sha=""), Outcome.STALE),
