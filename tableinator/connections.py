@@ -73,6 +73,11 @@ class Connections:
                 self._learn(transaction)
                 await self._pool.release(connection, timeout=_CLOSING)
 
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler was found between."""
+        return not self._named
+
     async def _open(self, *_: Any, **__: Any) -> Session:
         session = await open_session(self._door, named=self._named)
         self._named = self._named and not session.facts.pooled

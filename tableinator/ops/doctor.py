@@ -89,7 +89,8 @@ async def check_tables(settings: PostgresSettings, kinds: Sequence[str], *, conn
         async with Connections(settings, size=2) as pool:
             async with pool.transaction() as transaction:
                 checks = await _server(transaction, settings.address, connections)
-            checks += await _pooler(settings)
+            if pool.pooled:  # else there may be no second session: a role may be limited to one
+                checks += await _pooler(settings)
             async with pool.transaction() as transaction:
                 return [*checks, *await _tables(transaction, kinds, pool)]
     except StartRefused as error:
@@ -338,4 +339,6 @@ def _sentence(error: Exception) -> str:
     if not isinstance(error, (*ERRORS, SinkError)):
         return f"It can't be connected to with these settings ({error}): see POSTGRES_DSN and its parts."
     problem = error if isinstance(error, SinkError) else classify(error, alone=True)
+    if isinstance(error, asyncpg.TooManyConnectionsError):
+        return sentence_of(problem, f"end a session, or raise the limit that is named: {', '.join(_RAISED.values())}")
     return sentence_of(problem, "see that it runs, and POSTGRES_HOST and POSTGRES_PORT")

@@ -367,3 +367,28 @@ async def test_doctor_knows_the_limits_of_role_and_database(postgres: Postgres) 
         by_database["connections"].state is State.FAILED and "database allows 5" in by_database["connections"].sentence
     )
     assert taken["connections"].state is State.WARNING and "4 are free" in taken["connections"].sentence
+
+
+async def test_doctor_needs_one_connection_and_names_the_limit_that_leaves_none(postgres: Postgres) -> None:
+    with database_of_this_run(postgres) as database:
+        name = f"user_{secrets.token_hex(6)}"
+        await run(
+            database.dsn,
+            f"CREATE ROLE {name} LOGIN PASSWORD 'word' CONNECTION LIMIT 1",
+            f"GRANT CREATE ON SCHEMA public TO {name}",
+        )
+        dsn = at(database.dsn, login=f"{name}:word")
+        try:
+            one = await wrong(dsn, connections=8)
+            # Two, because the server may still be ending doctor's own.
+            await run(database.dsn, f"ALTER ROLE {name} CONNECTION LIMIT 2")
+            other = await asyncpg.connect(dsn, timeout=10)
+            await run(database.dsn, f"ALTER ROLE {name} CONNECTION LIMIT 1")
+            none = await wrong(dsn, connections=8)
+            await other.close(timeout=10)
+        finally:
+            await run(database.dsn, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+    assert list(one) == ["connections"] and "role allows 1" in one["connections"].sentence
+    assert list(none) == ["login"] and "CONNECTION LIMIT" in none["login"].sentence
+    assert "POSTGRES_HOST" not in none["login"].sentence
