@@ -145,7 +145,7 @@ ALERTS = (
     Alert(
         "SpindleQueueDeleted",
         signals.RECORDS_LOST,
-        "0s",
+        "1m",
         Severity.CRITICAL,
         f"{_KIND}: the queue is gone, and with it {{{{ $value }}}} records that were not stored",
         "Run spindle doctor: it names a policy that deletes queues. Then publish what is missing again.",

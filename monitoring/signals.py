@@ -136,7 +136,7 @@ _CAME = f"round(0.95 * sum by ({BY_KIND}) (increase(spindle_dead_letters_total[5
 _LACKING = f"min_over_time({DEAD}[7m] offset 1m) + ({_CAME} or {DEAD} * 0) - max_over_time({DEAD}[30s])"
 # Not by a job, whose name is somebody's choice elsewhere: whoever tells of any queue tells of all.
 _ANY_QUEUE = "rabbitmq_detailed_queue_messages"
-_BROKER_TELLS = f"and on () min_over_time((count({_ANY_QUEUE}) or vector(0))[5m:15s]) > 0"
+_BROKER_TELLS = f"and on () min_over_time((count({_ANY_QUEUE}) or vector(0))[5m:5s]) > 0"
 DEAD_LETTERS_LOST = Signal(
     f"(max_over_time(({_LACKING})[5m:15s]) or {DEAD} * 0)",
     bad=0,

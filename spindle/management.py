@@ -172,13 +172,26 @@ class Management:
 
 
 def _first(policies: Iterable[Mapping[str, Any]], queue: str) -> Mapping[str, Any]:
-    """The policy that a quorum queue of this name gets; empty if none."""
+    """The policy that a quorum queue of this name gets; empty if none.
+
+    The broker's patterns are PCRE. Of one that Python can't read it is not known whether it fits: NoManagement.
+    """
     fitting = [
         policy
         for policy in policies
-        if policy["apply-to"] in ("all", "queues", "quorum_queues") and re.search(policy["pattern"], queue)
+        if policy["apply-to"] in ("all", "queues", "quorum_queues") and _fits(policy, queue)
     ]
     return max(fitting, key=lambda policy: int(policy["priority"]), default={})
+
+
+def _fits(policy: Mapping[str, Any], queue: str) -> bool:
+    try:
+        return re.search(policy["pattern"].replace(r"\z", r"\Z"), queue) is not None
+    except re.error as error:
+        raise NoManagement(
+            f"policy {policy['name']!r} has a pattern that only RabbitMQ can read: whether it fits is known once our "
+            "queues are there"
+        ) from error
 
 
 def limits_of(told: Mapping[str, Any]) -> QueueLimits:

@@ -18,6 +18,11 @@ from graphinator.store import open_driver
 
 _KEYS = 10_000  # ids
 
+_UNIQUE = """
+CYPHER 5 SHOW CONSTRAINTS YIELD type, labelsOrTypes, properties
+WHERE type IN ["UNIQUENESS", "NODE_KEY"] AND labelsOrTypes = [$label] AND properties = [$key] RETURN type
+"""
+
 _PAGE = 2000  # records; the largest known, with 2,500 credits, makes a page of some megabytes at the most
 
 
@@ -68,23 +73,22 @@ class GraphReader(GraphQuestions):
             yield keys
             after = keys[-1]
 
-    async def doubled(self, label: str, *, page: int = _KEYS) -> AsyncIterator[tuple[str, int]]:
-        """The keys that several nodes of a label have, in their order, and how many nodes beyond the first.
+    async def doubled(self, label: str, examples: int) -> tuple[int, list[str]]:
+        """How many nodes of a label have a key that another has, beyond the first of each, and the first such keys.
 
+        Where the constraint is there, none can be, and none is looked for; where not, there is no index either.
         Raises: a SinkError if the graph can't be read.
         """
-        key = node_labelled(label).key
+        node = node_labelled(label)
+        if await self._ask(_UNIQUE, {"label": label, "key": node.key}):
+            return 0, []
         statement = (
-            f"CYPHER 5 MATCH (n:{label}) WHERE n.{key} > $after WITH n.{key} AS key, count(*) AS times "
-            "ORDER BY key LIMIT $page "
-            "RETURN max(key) AS last, collect(CASE WHEN times > 1 THEN [key, times - 1] END) AS doubled"
+            f"CYPHER 5 MATCH (n:{label}) WHERE n.{node.key} IS NOT NULL WITH n.{node.key} AS key, count(*) AS times "
+            "WHERE times > 1 WITH key, times ORDER BY key "
+            "RETURN sum(times - 1) AS more, collect(toString(key))[..$examples] AS keys"
         )
-        after: str | None = ""
-        while after is not None:
-            [row] = await self._ask(statement, {"after": after, "page": page})
-            for name, more in row["doubled"]:
-                yield name, more
-            after = row["last"]
+        [row] = await self._ask(statement, {"examples": examples})
+        return row["more"], row["keys"]
 
     async def number_keys(self, label: str, examples: int) -> tuple[int, list[str]]:
         """How many nodes of a label have a number as their key, where ours have texts, and the first few of those.

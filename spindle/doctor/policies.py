@@ -12,7 +12,8 @@ def policy_checks(management: Management, settings: OperatorSettings) -> list[Ch
     found, ours = Findings("RabbitMQ"), our_queues(settings.names, settings.kinds)
     try:
         there = {queue.name: queue for queue in management.limits(settings.discogs_exchange_prefix)}
-        to_be = management.limits_to_be(name for name in ours if name not in there)
+        lacking = [name for name in ours if name not in there]
+        to_be = management.limits_to_be(lacking) if lacking else []
     except NoManagement as error:
         return [found.unknown("policies", f"{error}.")]
     queues = [there[name] for name in ours if name in there] + to_be

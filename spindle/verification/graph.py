@@ -130,8 +130,8 @@ async def count_doubled_nodes(verification: Verification, reader: GraphReader, c
     targets = {edge.target for kind in compared for edge in edges_of(kind)}
     for label in sorted(own | targets):
         if label not in own:
-            async for key, more in reader.doubled(label):
-                verification.doubled_nodes.add(f"{label} {key}", more)
+            count, keys = await reader.doubled(label, EXAMPLES)
+            verification.doubled_nodes.add_many([f"{label} {key}" for key in keys], count)
         count, keys = await reader.number_keys(label, EXAMPLES)
         verification.foreign_nodes.add_many([f"{label} {key}" for key in keys], count)
 
