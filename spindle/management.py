@@ -31,7 +31,14 @@ _PAGE = 500  # queues; the most that the API gives at a time
 
 
 class NoManagement(SpindleError):
-    """The management API can't be asked; the text says where and why."""
+    """The management API can't be asked; the text says where and why.
+
+    `is_meant`: none is named, or the login may not ask, as the least grants have it.
+    """
+
+    def __init__(self, text: str, *, is_meant: bool = False) -> None:
+        super().__init__(text)
+        self.is_meant = is_meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +131,7 @@ class Management:
         Raises: NoManagement.
         """
         if not self.url:
-            raise NoManagement("RABBITMQ_MANAGEMENT_URL names no management API")
+            raise NoManagement("RABBITMQ_MANAGEMENT_URL names no management API", is_meant=True)
         parts = urlsplit(self.url)
         login = base64.b64encode(":".join(self.login).encode()).decode()
         connection: http.client.HTTPConnection | None = None
@@ -134,7 +141,10 @@ class Management:
             answer = connection.getresponse()
             body, date = answer.read(), answer.getheader("Date")
             if answer.status != http.client.OK:
-                raise NoManagement(f"{self.url} answers {answer.status} {answer.reason}")
+                raise NoManagement(
+                    f"{self.url} answers {answer.status} {answer.reason}",
+                    is_meant=answer.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN),
+                )
             return Answer(json.loads(body), parsedate_to_datetime(date).timestamp() if date else None)
         except ssl.SSLError as error:
             wrong = what_is_wrong(error, _PEER) or f"does not answer: {error}"

@@ -21,7 +21,7 @@ _ABOUT = """\
 Read a load and write its manifests into SPINDLE_STATE: every id, with digests of its bytes. Nothing is published, no
 server is asked. The extractor writes the same while it publishes: this is for loads that somebody else publishes.
 
-exit codes: 0 made; 1 a kind could not be read to its end, or can have no manifest; 2 nothing was read
+exit codes: 0 made; 1 a kind can have no manifest; 2 a kind could not be read to its end, or nothing was read
 """
 
 
@@ -60,7 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
     for kind in report.kinds:
         if problem := kind.failure or kind.no_manifest:
             print(f"{kind.kind}: {problem}", file=sys.stderr)
-    return 0 if report.complete and not any(kind.no_manifest for kind in report.kinds) else 1
+    if not report.complete:
+        return 2
+    return 1 if any(kind.no_manifest for kind in report.kinds) else 0
 
 
 def as_data(report: Report, state: Path) -> dict[str, object]:

@@ -17,6 +17,7 @@ class State(StrEnum):
 
     OK = "ok"
     UNKNOWN = "not checked"
+    UNASKED = "not answered"
     WARNING = "warning"
     FAILED = "failed"
 
@@ -42,8 +43,12 @@ class Findings:
         return Check(self.server, name, State.OK, sentence)
 
     def unknown(self, name: str, sentence: str) -> Check:
-        """What can't be found out; the sentence says why."""
+        """What there is no way to find out here; the sentence says why."""
         return Check(self.server, name, State.UNKNOWN, sentence)
+
+    def unasked(self, name: str, sentence: str) -> Check:
+        """What would be found out if it could be asked; the sentence says why it can't."""
+        return Check(self.server, name, State.UNASKED, sentence)
 
     def warning(self, name: str, sentence: str) -> Check:
         """What a load survives."""

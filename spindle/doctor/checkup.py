@@ -18,7 +18,7 @@ from graphinator.settings import GraphinatorSettings
 from spindle.doctor.configuration import settings_checks
 from spindle.doctor.disks import broker_disk, broker_memory, common_disk, store_disk
 from spindle.doctor.needs import Need, need_of
-from spindle.doctor.policies import policy_checks
+from spindle.doctor.policies import policy_checks, untold
 from spindle.management import Management, NoManagement
 from spindle.settings import OperatorSettings
 from tableinator.ops.doctor import check_tables
@@ -80,13 +80,13 @@ def _by_management(settings: OperatorSettings, need: Need | None, max_backlog: i
         said = management.ask("whoami")
         answered = time.time()
     except NoManagement as error:
-        return [found.unknown("disk", f"Nor are alarms, policies and clock: {error}.")]
+        return [untold("disk", error, "Nor are alarms, policies and clock: ")]
     clock = [] if said.time is None else [found.clock(said.time, asked=asked, answered=answered, exact=1.0)]
     policies = policy_checks(management, settings)
     try:
         nodes = management.nodes()
     except NoManagement as error:
-        return [*clock, *policies, found.unknown("disk", f"{error}: the user needs the tag monitoring.")]
+        return [*clock, *policies, untold("disk", error, "The user needs the tag monitoring: ")]
     memory = [] if max_backlog is None else [broker_memory(nodes, max_backlog)]
     return [*clock, *policies, broker_disk(nodes, need), *memory]
 

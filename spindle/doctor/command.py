@@ -27,9 +27,15 @@ DOCTOR_DISK, a folder on the disk that all servers share, where it is set (in th
 The settings are checked as this environment has them: run it with the services' own. Where the services and the
 extractor have logins of their own (deploy/grants), run it with each, and say which it is by --login-of.
 
-exit codes: 0 all is well; 1 warnings; 2 something would fail
+exit codes: 0 all is well; 1 warnings; 2 something would fail, or could not be asked
 """
-_COLOURS = {State.OK: "green", State.UNKNOWN: "dim", State.WARNING: "yellow", State.FAILED: "bold red"}
+_COLOURS = {
+    State.OK: "green",
+    State.UNKNOWN: "dim",
+    State.UNASKED: "yellow",
+    State.WARNING: "yellow",
+    State.FAILED: "bold red",
+}
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -70,9 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def verdict(checks: Sequence[Check]) -> int:
-    """The exit code; what can't be checked is no fault."""
+    """The exit code; what nobody could tell is no fault, and what did not answer is no ok."""
     states = {check.state for check in checks}
-    return 2 if State.FAILED in states else 1 if State.WARNING in states else 0
+    return 2 if states & {State.FAILED, State.UNASKED} else 1 if State.WARNING in states else 0
 
 
 def as_table(checks: Sequence[Check]) -> Table:
@@ -85,8 +91,9 @@ def as_table(checks: Sequence[Check]) -> Table:
 
 def as_data(checks: Sequence[Check]) -> dict[str, object]:
     """The same for a program."""
+    failed = any(check.state is State.FAILED for check in checks)
     return {
-        "verdict": ("ok", "warning", "failed")[verdict(checks)],
+        "verdict": ("ok", "warning", "failed" if failed else "unknown")[verdict(checks)],
         "checks": [
             {"server": check.server, "name": check.name, "state": check.state.value, "sentence": check.sentence}
             for check in checks

@@ -66,7 +66,7 @@ def common_disk(folder: Path, need: Need | None) -> Check:
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        return _shared.unknown(_NAME, f"{folder} can't be looked at ({error.strerror}): see DOCTOR_DISK.")
+        return _shared.unasked(_NAME, f"{folder} can't be looked at ({error.strerror}): see DOCTOR_DISK.")
     return shared_disk(str(folder), free, need)
 
 

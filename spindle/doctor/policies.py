@@ -7,6 +7,14 @@ from spindle.settings import OperatorSettings
 from spindle.status.broker import our_queues
 
 
+def untold(name: str, error: NoManagement, lead: str = "") -> Check:
+    """What the management API does not tell: an operator's choice, or not known although it should be."""
+    found = Findings("RabbitMQ")
+    if error.is_meant:
+        return found.unknown(name, f"{lead}{error}.")
+    return found.unasked(name, f"{lead}{error}: see that it runs; if there is none, RABBITMQ_MANAGEMENT_URL=none.")
+
+
 def policy_checks(management: Management, settings: OperatorSettings) -> list[Check]:
     """A check per promise that is broken; blocks."""
     found, ours = Findings("RabbitMQ"), our_queues(settings.names, settings.kinds)
@@ -15,7 +23,7 @@ def policy_checks(management: Management, settings: OperatorSettings) -> list[Ch
         lacking = [name for name in ours if name not in there]
         to_be = management.limits_to_be(lacking) if lacking else []
     except NoManagement as error:
-        return [found.unknown("policies", f"{error}.")]
+        return [untold("policies", error)]
     queues = [there[name] for name in ours if name in there] + to_be
     broken = [
         (found.failed if trouble.deletes else found.warning)("policies", trouble.sentence)

@@ -32,7 +32,7 @@ _ABOUT = """\
 Look one record up in the tables, the graph, the dead letters and the manifests of SPINDLE_STATE, and say what follows.
 What can't be asked is said; nothing is changed.
 
-exit codes: 0 shown; 1 something could not be asked; 2 the command can't be understood
+exit codes: 0 shown; 2 something could not be asked, or the command can't be understood
 """
 
 
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             show(whereabouts, wide_console())
     unknown = any(each.problem for each in whereabouts.stored) or any(each.problem for each in whereabouts.listed)
-    return 1 if unknown or whereabouts.dead_problem else 0
+    return 2 if unknown or whereabouts.dead_problem else 0
 
 
 async def look(kind: str, record_id: str, environ: Mapping[str, str]) -> Whereabouts:

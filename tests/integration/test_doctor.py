@@ -507,6 +507,11 @@ def test_the_command_looks_at_everything_and_its_exit_code_says_what_it_found(
             monkeypatch.setenv(name, value)
 
         well, said = main(["doctor", "--json", "--synthetic", "1000"]), json.loads(capsys.readouterr().out)
+        monkeypatch.setenv("RABBITMQ_MANAGEMENT_URL", "http://127.0.0.1:1")
+        untold, unanswered = main(["doctor", "--json"]), json.loads(capsys.readouterr().out)
+        monkeypatch.setenv("RABBITMQ_MANAGEMENT_URL", "none")
+        meant = main(["doctor", "--json"])
+        capsys.readouterr()
         monkeypatch.setenv("DOCTOR_DISK", "/")
         main(["doctor", "--json", "--synthetic", "100000000000"])
         shared = json.loads(capsys.readouterr().out)["checks"]
@@ -516,6 +521,7 @@ def test_the_command_looks_at_everything_and_its_exit_code_says_what_it_found(
         failing = main(["doctor"])
 
     assert (well, slow, failing) == (0, 1, 2), said
+    assert (untold, unanswered["verdict"], meant) == (2, "unknown", 0)
     assert {check["server"] for check in said["checks"]} == {
         *("graphinator", "tableinator", "extractor", "RabbitMQ", "PostgreSQL", "Neo4j"),
     }

@@ -199,7 +199,9 @@ async def test_without_the_queue_nothing_is_published(site: Site) -> None:
         await reprocess(WISH, settings=site.settings, postgres=site.postgres)
 
 
-async def test_a_record_is_shown_where_it_is_and_what_can_not_be_asked_is_said(site: Site, tmp_path: Path) -> None:
+async def test_a_record_is_shown_where_it_is_and_what_can_not_be_asked_is_said(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for service in Service:
         await declare(site.peer.connection, site.names, service, KIND)
     check_kind(Job(KIND, LOAD, site.settings, only_check=True, plan=Plan(tmp_path)), Tally(), lambda _: None)
@@ -220,4 +222,7 @@ async def test_a_record_is_shown_where_it_is_and_what_can_not_be_asked_is_said(s
     assert graph_says.startswith("graph: can't tell: ")
     assert next(explain(nobody)) == f"tables: not stored, and the dump of {LOAD.date} does not have it"
     assert (found.dead, found.dead_problem) == ([], "")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert await asyncio.to_thread(main, ["show", KIND, "1"]) == 2
     await site.peer.delete_queue(site.names.queue(Service.TABLEINATOR, KIND))

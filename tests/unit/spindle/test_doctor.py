@@ -137,7 +137,7 @@ def test_a_disk_that_all_servers_share_must_hold_all_of_it() -> None:
     assert shared_disk("/data", need.together - 1, need).state is State.FAILED
     assert shared_disk("/data", 0, None).state is State.OK
     assert common_disk(Path("/"), None).state is State.OK
-    assert common_disk(Path("/no/such/folder"), need).state is State.UNKNOWN
+    assert common_disk(Path("/no/such/folder"), need).state is State.UNASKED
 
 
 def test_what_can_not_be_known_is_said_and_is_no_fault() -> None:
@@ -178,6 +178,8 @@ def test_the_worst_check_decides_the_exit_code() -> None:
 
     assert verdict([ok]) == 0
     assert verdict([ok, FOUND.warning("two", "Hm.")]) == 1
+    assert verdict([ok, FOUND.warning("two", "Hm."), FOUND.unasked("four", "Nobody answers.")]) == 2
+    assert as_data([FOUND.unasked("four", "Nobody answers.")])["verdict"] == "unknown"
     assert verdict([FOUND.failed("three", "No."), FOUND.warning("two", "Hm."), ok]) == 2
     assert as_data([replace(ok, state=State.FAILED)]) == {
         "verdict": "failed",

@@ -40,7 +40,7 @@ def test_a_folder_that_can_not_be_listed_whole_says_why(folder: Path, capsys: py
 
     code = main(["manifest", str(folder), "--kinds", "labels", "--ids-only"])
 
-    assert code == 1
+    assert code == 2
     assert "labels: the file ends without </labels>" in capsys.readouterr().err
     assert not path_of(folder / "state", "20260301", "labels").exists()
 
