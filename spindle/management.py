@@ -200,7 +200,8 @@ def _fits(policy: Mapping[str, Any], queue: str) -> bool:
     except re.error as error:
         raise NoManagement(
             f"policy {policy['name']!r} has a pattern that only RabbitMQ can read: whether it fits is known once our "
-            "queues are there"
+            "queues are there",
+            is_meant=True,
         ) from error
 
 
