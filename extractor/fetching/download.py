@@ -103,8 +103,13 @@ class _Download:
                 self._take(chunk)
 
     def _goes_on(self, answer: Answer) -> bool:
-        """Whether the answer's bytes can be used, with the part put where they begin. Raises: FetchFailed."""
+        """Whether the answer's bytes can be used, with the part put where they begin.
+
+        Raises: Unanswered, with the part as it was; FetchFailed.
+        """
         part = self._part
+        if _is_page(answer):
+            raise Unanswered("the server sent a web page instead of the file, as during maintenance")
         if answer.status == 206:
             found = _RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
             total = int(found[3]) if found and found[3] != "*" else part.total
@@ -172,6 +177,11 @@ class _Download:
                 f"{self._wanted.path.name} needs {left:,} bytes more, and {free:,} are free in "
                 f"{self._wanted.path.parent}, of which EXTRACTOR_FETCH_RESERVE keeps {self._reserve:,}"
             )
+
+
+def _is_page(answer: Answer) -> bool:
+    """A 200 begins the file again: gigabytes must not go for "Back soon". No dump file is HTML."""
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
 
 
 def _validator(answer: Answer) -> str:

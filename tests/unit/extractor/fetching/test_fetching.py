@@ -131,6 +131,21 @@ def test_pieces_that_do_not_fit_together_are_fetched_again_from_the_start(
     assert _artists(report).ending is Ending.COMPLETE
 
 
+def test_a_web_page_instead_of_the_file_costs_nothing_of_what_is_there(
+    site: Site, tmp_path: Path, clock: JumpingClock
+) -> None:
+    def back_soon(request: Request, _: bytes) -> None:
+        request.answer(200, b"<title>Back soon</title>", {"Content-Type": "Text/HTML; charset=utf-8"})
+
+    site.misdeeds[ARTISTS] = [breaks_after(50_000), back_soon, back_soon]
+
+    report = _fetch(site, tmp_path, clock)
+
+    assert site.ranges(ARTISTS) == [None, *["bytes=50000-"] * 3]
+    assert (_artists(report).attempts, len(clock.waited)) == (4, 3)
+    assert (tmp_path / ARTISTS).read_bytes() == ARTISTS_BODY
+
+
 def test_a_server_that_refuses_ranges_is_begun_again_with(site: Site, tmp_path: Path, clock: JumpingClock) -> None:
     site.misdeeds[ARTISTS] = [breaks_after(50_000), breaks_after(60_000)]
     site.always[ARTISTS] = refuses_ranges
