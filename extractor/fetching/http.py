@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
-from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
 from common import VERSION
 from common.errors import SpindleError
+from extractor.fetching.address import allowed_target, shown
 from extractor.fetching.clock import Clock
 from extractor.fetching.errors import FetchFailed, NotFound
 from extractor.fetching.waiting import Patience, retry_after
@@ -122,7 +122,7 @@ class Client:
             if not target:
                 return response
             response.close()
-            url = allowed_redirect(url, target)
+            url = allowed_target(url, target)
         raise FetchFailed(f"{shown(url)} is behind more than {_REDIRECTS} redirects")
 
     def _refuse(self, response: urllib3.BaseHTTPResponse, url: str) -> None:
@@ -130,28 +130,6 @@ class Client:
         if response.status in _AGAIN or response.status >= 500:
             raise Unanswered(said, retry_after(response.headers.get("Retry-After"), self.clock.utc()))
         raise NotFound(said) if response.status in (404, 410) else FetchFailed(said)
-
-
-def shown(url: str) -> str:
-    """An address for a sentence: the query of one that a redirect led to may be a login."""
-    parts = urlsplit(url)
-    query = f"?{parts.query}" if parts.query.startswith(("prefix=", "download=")) else ""
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
-
-
-def allowed_redirect(url: str, target: str) -> str:
-    """Where a redirect leads, if one may go there. Raises: FetchFailed."""
-    try:
-        target = urljoin(url, target)
-        scheme = urlsplit(target).scheme
-    except ValueError as error:
-        raise FetchFailed(f"{shown(url)} redirects to something that is no address") from error
-    if scheme not in ("http", "https"):
-        raise FetchFailed(f"{shown(url)} redirects to {scheme}:, and only http: and https: are followed")
-    if scheme == "http" and urlsplit(url).scheme == "https":
-        # The sums come from the same server: in the clear, both could be replaced together.
-        raise FetchFailed(f"{shown(url)} redirects from https to http, where anybody on the way could replace it")
-    return target
 
 
 @contextmanager

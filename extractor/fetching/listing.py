@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from common.delivery import load_of
 from common.kinds import KINDS
+from extractor.fetching.address import allowed_target
 from extractor.fetching.errors import NoListing
 
 _NAME = re.compile(rf"discogs_(\d{{8}})_(?:(?:{'|'.join(KINDS)})\.xml\.gz|CHECKSUM\.txt)")
@@ -67,7 +68,7 @@ def page_of(base: str, month: str) -> str:
 def month_of(page: str, url: str, month: str) -> Month:
     """What a page lists of a month: of several dates the newest that is complete, else the newest.
 
-    Raises: NoListing if the page has no link of a listing.
+    Raises: NoListing if the page has no link of a listing; FetchFailed if a link of this month may not be followed.
     """
     links = dict[str, str]()
     is_listing = False
@@ -79,12 +80,15 @@ def month_of(page: str, url: str, month: str) -> Month:
         name = path.rpartition("/")[2]
         if (found := _NAME.fullmatch(name)) and load_of(found[1]) is not None:
             is_listing = True
-            links.setdefault(name, urljoin(url, target))
+            links.setdefault(name, target)
     if not is_listing:
         raise NoListing(f"the page does not list dumps: it has no link like ?prefix=… or ?download=…; {_title(page)}")
     wanted = month.replace("-", "")
     dates = sorted({name[8:16] for name in links if name[8:14] == wanted}, reverse=True)
-    months = [Month(month, date, {name: links[name] for name in names_of(date) if name in links}) for date in dates]
+    months = [
+        Month(month, date, {name: allowed_target(url, links[name]) for name in names_of(date) if name in links})
+        for date in dates
+    ]
     return next((each for each in months if each.is_complete), months[0] if months else Month(month))
 
 

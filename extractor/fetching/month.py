@@ -13,10 +13,11 @@ from typing import Any
 import structlog
 
 from common.errors import StartRefused
+from extractor.fetching.address import shown
 from extractor.fetching.clock import Clock
 from extractor.fetching.download import OnBytes, Wanted, download
 from extractor.fetching.errors import FetchFailed, NoListing, NotFound
-from extractor.fetching.http import Client, shown
+from extractor.fetching.http import Client
 from extractor.fetching.listing import Month, checksums_of, month_of, page_of
 from extractor.fetching.part import sum_of, sync_folder
 from extractor.fetching.settings import FetchSettings

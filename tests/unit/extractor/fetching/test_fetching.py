@@ -274,7 +274,7 @@ def test_redirects_are_followed_to_http_and_to_nothing_else(site: Site, tmp_path
 
     artists, labels, masters, _ = report.files
     assert artists.ending is Ending.COMPLETE
-    assert "redirects to file:, and only http: and https: are followed" in labels.failure
+    assert "leads to file:, and only http: and https: are followed" in labels.failure
     assert "more than 5 redirects" in masters.failure
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from common.errors import SettingsError
 from common.settings.environment import load
+from extractor.fetching.address import allowed_target
 from extractor.fetching.errors import FetchFailed
-from extractor.fetching.http import allowed_redirect
 from extractor.fetching.listing import month_of, names_of
 from extractor.fetching.waiting import MOST, retry_after
 from extractor.settings import ExtractorSettings
@@ -39,6 +39,17 @@ def test_links_that_lead_straight_to_files_serve_as_well() -> None:
     assert month.links["discogs_20260101_CHECKSUM.txt"] == "https://example.org/data/2026/discogs_20260101_CHECKSUM.txt"
 
 
+@pytest.mark.parametrize("base", ["http://example.org", "ftp://example.org"])
+def test_links_of_a_secure_listing_lead_to_https_alone(base: str) -> None:
+    def page(date: str) -> str:
+        return "".join(f'<a href="{base}/data/2026/{name}">' for name in names_of(date))
+
+    with pytest.raises(FetchFailed, match=r"https://example\.org/\?prefix=data%2F2026%2F leads"):
+        month_of(page("20260101"), PAGE, "2026-01")
+
+    assert month_of(page("20260101") + _links(*names_of("20260201")), PAGE, "2026-02").is_complete
+
+
 def test_names_that_are_none_of_a_dump_are_passed_over() -> None:
     page = _links("discogs_20260199_artists.xml.gz", "discogs_20260101_artists.xml", "x.gz") + '<a href="http://[">'
 
@@ -66,8 +77,8 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | N
 
 @pytest.mark.parametrize("target", ["http://example.org/", "ftp://example.org/", "data:,x", "http://["])
 def test_a_redirect_from_https_leads_to_https_alone(target: str) -> None:
-    with pytest.raises(FetchFailed, match=r"https://example\.org/ redirects"):
-        allowed_redirect("https://example.org/", target)
+    with pytest.raises(FetchFailed, match=r"https://example\.org/ leads"):
+        allowed_target("https://example.org/", target)
 
 
 @pytest.mark.parametrize(
