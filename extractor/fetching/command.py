@@ -13,6 +13,7 @@ from extractor.fetching.http import Client
 from extractor.fetching.month import Fetching, FetchReport, sentences, to_json
 from extractor.fetching.progress import following
 from extractor.fetching.settings import FetchSettings
+from extractor.fetching.watch import Watch
 
 _ABOUT = """\
 Fetch a month's dump from the publisher's listing: four files and their checksums. A file that is there with the right
@@ -20,7 +21,8 @@ sha256 is not fetched again; one that broke off is gone on with, where the serve
 gets its name. Run again, it does what is left.
 
 exit codes: 0 all of it is there; 1 something could not be fetched; 2 refused, or there is no listing;
-3 not yet: the month is not published, or not all of it
+3 not yet: the month is not published, or not all of it; with --watch: nor will it be, for 45 days have passed since
+its first day, or the next month is complete
 """
 
 
@@ -30,7 +32,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         prog="extractor fetch", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--month", type=calendar_month, metavar="YYYY-MM", help="which (default: this one, in UTC)")
-    parser.add_argument("--watch", action="store_true", help="wait until it is published; it may come two weeks late")
+    parser.add_argument("--watch", action="store_true", help="wait until it is published, or its 45th day is over")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where to (default: EXTRACTOR_FETCH_FOLDER)")
     parser.add_argument("--json", action="store_true", help="write the report to standard output as JSON")
     return parser.parse_args(argv)
@@ -38,7 +40,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def calendar_month(text: str) -> str:
     """Read a month. Raises: argparse.ArgumentTypeError."""
-    if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", text):
+    if not re.fullmatch(r"[12][0-9]{3}-(0[1-9]|1[0-2])", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a month like 2026-01")
     return text
 
@@ -64,7 +66,8 @@ def fetch(
             following() as on_bytes,
         ):
             fetching = Fetching(settings, folder or Path(settings.folder), client, on_bytes)
-            return fetching.run(month or f"{clock.utc():%Y-%m}", watch=watch)
+            month = month or f"{clock.utc():%Y-%m}"
+            return Watch(fetching, month).run() if watch else fetching.run(month)
     except (NoListing, FetchFailed) as error:
         raise StartRefused(f"nothing was fetched: {error}. EXTRACTOR_FETCH_URL has to name the listing.") from error
 

@@ -1,10 +1,6 @@
 """Fetch one month: look whether it is complete, take the sums, and then one file after the other."""
 
-import fcntl
-import os
-import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -12,11 +8,11 @@ from typing import Any
 
 import structlog
 
-from common.errors import StartRefused
 from extractor.fetching.address import shown
 from extractor.fetching.clock import Clock
 from extractor.fetching.download import OnBytes, Wanted, download
 from extractor.fetching.errors import FetchFailed, NoListing, NotFound
+from extractor.fetching.folder import alone_in, writable
 from extractor.fetching.http import Client
 from extractor.fetching.listing import Month, checksums_of, month_of, page_of
 from extractor.fetching.part import sum_of, sync_folder
@@ -26,8 +22,6 @@ from extractor.manifest.checksums import sums_in
 log = structlog.get_logger()
 
 _PAGE_BYTES, _SUMS_BYTES = 4 * 1024 * 1024, 64 * 1024
-_ROBIN = 0.1
-"""Share of the interval that a watcher waits longer at random, so that not all look in the same second."""
 
 
 class Ending(StrEnum):
@@ -64,7 +58,7 @@ class FetchReport:
     ending: Ending
     files: list[FileReport] = field(default_factory=list)
     failure: str = ""
-    """What failed beside the files."""
+    """What failed beside the files, or why the month is waited for no longer."""
 
     @property
     def exit_code(self) -> int:
@@ -82,19 +76,18 @@ class Fetching:
     on_bytes: OnBytes
 
     @property
-    def _clock(self) -> Clock:
+    def clock(self) -> Clock:
+        """What tells the time."""
         return self.client.clock
 
-    def run(self, month: str, *, watch: bool) -> FetchReport:
-        """Fetch it; with `watch`, once it is complete.
+    def run(self, month: str) -> FetchReport:
+        """Fetch it if it is complete.
 
-        Raises: StartRefused, NoListing, FetchFailed if there is no listing to begin with.
+        Raises: StartRefused; NoListing, FetchFailed if there is no listing to begin with.
         """
-        with _alone_in(self.folder):
-            listed = self.wait(month) if watch else self.look(month)
-            if not listed.is_complete:
-                return FetchReport(listed, self.folder, Ending.NOT_YET)
-            return self._fetch(listed)
+        writable(self.folder)
+        with alone_in(self.folder):
+            return self.fetch(self.look(month))
 
     def look(self, month: str) -> Month:
         """What of it is published. Raises: NoListing, FetchFailed."""
@@ -108,22 +101,10 @@ class Fetching:
         except NoListing as error:
             raise NoListing(f"{shown(url)}: {error}") from error
 
-    def wait(self, month: str) -> Month:
-        """Look until it is complete. The first look must succeed; later the server may be away for as long as it likes.
-
-        Raises: as `look`.
-        """
-        listed = self.look(month)
-        while not listed.is_complete:
-            log.info("Not yet", month=month, listed=str(listed), next_look_seconds=round(self.settings.interval))
-            self._clock.sleep(self.settings.interval * random.uniform(1.0, 1.0 + _ROBIN))  # noqa: S311 (no secret)
-            try:
-                listed = self.look(month)
-            except (NoListing, FetchFailed) as error:
-                log.warning("The listing can't be read; looking again later", month=month, reason=str(error))
-        return listed
-
-    def _fetch(self, month: Month) -> FetchReport:
+    def fetch(self, month: Month) -> FetchReport:
+        """Fetch what was seen, if it is complete. The caller has the folder alone."""
+        if not month.is_complete:
+            return FetchReport(month, self.folder, Ending.NOT_YET)
         report = FetchReport(month, self.folder, Ending.COMPLETE)
         try:
             sums = self._sums(month)
@@ -150,15 +131,15 @@ class Fetching:
         return sums
 
     def _file(self, wanted: Wanted) -> FileReport:
-        name, begun = wanted.path.name, self._clock.now()
+        name, begun = wanted.path.name, self.clock.now()
         try:
             if self._is_there(wanted):
                 size = wanted.path.stat().st_size
                 return FileReport(name, Ending.COMPLETE, bytes=size, sha256=wanted.sha256)
             done = download(self.client, wanted, reserve=self.settings.reserve, on_bytes=self.on_bytes)
         except (FetchFailed, OSError) as error:
-            return FileReport(name, Ending.FAILED, seconds=self._clock.now() - begun, failure=_words(error))
-        seconds = self._clock.now() - begun
+            return FileReport(name, Ending.FAILED, seconds=self.clock.now() - begun, failure=_words(error))
+        seconds = self.clock.now() - begun
         log.info("Fetched", file=name, bytes=done.bytes, resumed=done.resumed, attempts=done.attempts)
         return FileReport(
             name, Ending.COMPLETE, True, done.bytes, done.resumed, done.attempts, seconds, sha256=wanted.sha256
@@ -209,7 +190,7 @@ def to_json(report: FetchReport) -> dict[str, Any]:
 def sentences(report: FetchReport) -> Iterator[str]:
     """The report for a person."""
     if report.ending is Ending.NOT_YET:
-        yield f"{report.month.month}: not yet: {report.month}"
+        yield f"{report.month.month}: not yet: {report.month}" + (f"; {report.failure}" if report.failure else "")
         return
     if report.failure:
         yield f"{report.month.month}: failed: {report.failure}"
@@ -222,25 +203,6 @@ def sentences(report: FetchReport) -> Iterator[str]:
         else:
             rate = (file.bytes - file.resumed) / 1e6 / max(file.seconds, 0.001)
             yield f"{file.name}: fetched, {file.bytes / 1e6:,.1f} MB at {rate:,.1f} MB/s, its sha256 is right"
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Have the folder for this run. Raises: StartRefused."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (probe := folder / ".probe").write_bytes(b"")
-        probe.unlink()
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise StartRefused(f"dumps can't be written to {folder}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise StartRefused(f"another process is fetching into {folder}: wait for it, or name another folder") from error
-    finally:
-        os.close(descriptor)
 
 
 def _words(error: Exception) -> str:

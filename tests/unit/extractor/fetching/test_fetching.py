@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from pydantic import ByteSize
 
 from common.errors import StartRefused
 from extractor.fetching.command import fetch
-from extractor.fetching.month import Ending, FetchReport, FileReport
+from extractor.fetching.folder import alone_in
+from extractor.fetching.listing import names_of
+from extractor.fetching.month import Ending, FetchReport, FileReport, sentences
 from extractor.fetching.settings import FetchSettings
 from tests.servers.dump_site import (
     ARTISTS,
@@ -310,6 +313,55 @@ def test_a_month_that_is_two_weeks_late_is_waited_for(site: Site, tmp_path: Path
     assert two_weeks < clock.passed < two_weeks + 4000
     assert 14 * 24 / 1.1 - 1 < site.looks < 14 * 24 + 2  # once an hour
     assert _names(tmp_path) == files.keys()
+
+
+DAY = 86_400.0
+
+
+def test_who_waits_for_a_month_leaves_the_folder_to_others(site: Site, tmp_path: Path, clock: JumpingClock) -> None:
+    sums = site.files.pop(CHECKSUM)
+    others = []
+
+    def another_run(_: float) -> None:
+        others.append(_fetch(site, tmp_path, JumpingClock()).exit_code)
+        site.files[CHECKSUM] = sums
+
+    clock.on_wait = another_run
+
+    assert _fetch(site, tmp_path, clock, watch=True).exit_code == 0
+    assert others == [3]
+
+
+def test_who_watches_waits_for_a_run_that_is_in_the_folder(site: Site, tmp_path: Path, clock: JumpingClock) -> None:
+    with ExitStack() as another_run:
+        another_run.enter_context(alone_in(tmp_path))
+        clock.on_wait = lambda _: another_run.close()
+
+        report = _fetch(site, tmp_path, clock, watch=True)
+
+    assert (report.exit_code, len(clock.waited)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("later", "days", "why"), [(None, 45, "45 days have passed"), ("20260201", 31, "2026-02 is complete")]
+)
+def test_a_month_that_does_not_come_is_not_waited_for_without_end(
+    site: Site, tmp_path: Path, clock: JumpingClock, later: str | None, days: int, why: str
+) -> None:
+    del site.files[CHECKSUM]
+    if later:
+        site.files |= dict.fromkeys(names_of(later), b"")
+
+    def not_without_end(passed: float) -> None:
+        assert passed < 60 * DAY
+
+    clock.on_wait = not_without_end
+
+    report = _fetch(site, tmp_path, clock, watch=True, interval=DAY / 2)
+
+    assert report.exit_code == 3
+    assert days - 1 < clock.passed / DAY < days + 1
+    assert f"{MONTH}: not yet: 4 of 5, without {CHECKSUM}; given up, because {why}" in next(sentences(report))
 
 
 @pytest.mark.parametrize("page", [b"<html><title>Log in</title><a href='/login'>Log in</a>", b"", b"\x00\xff\xfe"])
