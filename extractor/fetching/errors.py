@@ -7,13 +7,21 @@ class FetchFailed(SpindleError):
     """A file can't be had: trying again now would not help."""
 
 
-class WrongSum(FetchFailed):
+class Unfinished(FetchFailed):
+    """It is listed and can't be had so: the publisher may still be laying it out."""
+
+
+class WrongSum(Unfinished):
     """A file was read to its end, and is not the one that was published."""
+
+
+class SumLacks(Unfinished):
+    """The file of checksums has none of a file."""
 
 
 class NoListing(SpindleError):
     """A page is there, and does not list dumps."""
 
 
-class NotFound(FetchFailed):
+class NotFound(Unfinished):
     """The server knows no such page or file."""

@@ -11,7 +11,7 @@ import structlog
 from extractor.fetching.address import shown
 from extractor.fetching.clock import Clock
 from extractor.fetching.download import OnBytes, Wanted, download
-from extractor.fetching.errors import FetchFailed, NoListing, NotFound
+from extractor.fetching.errors import FetchFailed, NoListing, NotFound, SumLacks, Unfinished
 from extractor.fetching.folder import alone_in, writable
 from extractor.fetching.http import Client
 from extractor.fetching.listing import Month, checksums_of, month_of, page_of
@@ -47,6 +47,8 @@ class FileReport:
     seconds: float = 0.0
     sha256: str = ""
     failure: str = ""
+    unfinished: Unfinished | None = None
+    """What failed, if the publisher may still be at it."""
 
 
 @dataclass(slots=True)
@@ -59,6 +61,8 @@ class FetchReport:
     files: list[FileReport] = field(default_factory=list)
     failure: str = ""
     """What failed beside the files, or why the month is waited for no longer."""
+    unfinished: Unfinished | None = None
+    """What failed of the checksums, if the publisher may still be at it."""
 
     @property
     def exit_code(self) -> int:
@@ -109,7 +113,7 @@ class Fetching:
         try:
             sums = self._sums(month)
         except (FetchFailed, OSError) as error:
-            report.ending, report.failure = Ending.FAILED, _words(error)
+            report.ending, report.failure, report.unfinished = Ending.FAILED, _words(error), _unfinished(error)
             return report
         for name in month.names[1:]:
             report.files.append(self._file(Wanted(month.links[name], self.folder / name, sums[name])))
@@ -123,7 +127,7 @@ class Fetching:
         text = self.client.text(month.links[name], _SUMS_BYTES)
         sums = sums_in(text)
         if lacking := [each for each in month.names[1:] if each not in sums]:
-            raise FetchFailed(f"{name} says no sha256 of {', '.join(lacking)}: a line is <64 hex digits> <name>")
+            raise SumLacks(f"{name} says no sha256 of {', '.join(lacking)}: a line is <64 hex digits> <name>")
         part = self.folder / f"{name}.part"
         part.write_text(text, encoding="utf-8")
         part.replace(self.folder / name)
@@ -138,7 +142,10 @@ class Fetching:
                 return FileReport(name, Ending.COMPLETE, bytes=size, sha256=wanted.sha256)
             done = download(self.client, wanted, reserve=self.settings.reserve, on_bytes=self.on_bytes)
         except (FetchFailed, OSError) as error:
-            return FileReport(name, Ending.FAILED, seconds=self.clock.now() - begun, failure=_words(error))
+            seconds = self.clock.now() - begun
+            return FileReport(
+                name, Ending.FAILED, seconds=seconds, failure=_words(error), unfinished=_unfinished(error)
+            )
         seconds = self.clock.now() - begun
         log.info("Fetched", file=name, bytes=done.bytes, resumed=done.resumed, attempts=done.attempts)
         return FileReport(
@@ -209,3 +216,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'the disk'}: {error.strerror or error}"
     return str(error)
+
+
+def _unfinished(error: Exception) -> Unfinished | None:
+    return error if isinstance(error, Unfinished) else None

@@ -25,6 +25,7 @@ from tests.servers.dump_site import (
     KINDS,
     MONTH,
     JumpingClock,
+    Misdeed,
     Request,
     Site,
     breaks_after,
@@ -58,6 +59,10 @@ def _fetch(site: Site, folder: Path, clock: JumpingClock, *, watch: bool = False
 
 def _artists(report: FetchReport) -> FileReport:
     return next(file for file in report.files if file.name == ARTISTS)
+
+
+def _sends_another(request: Request, _: bytes) -> None:
+    refuses_ranges(request, b"another")
 
 
 def _names(folder: Path) -> set[str]:
@@ -203,7 +208,7 @@ def test_what_is_behind_a_length_that_is_too_short_is_asked_for(
     assert (tmp_path / ARTISTS).read_bytes() == ARTISTS_BODY
 
 
-@pytest.mark.parametrize("answer", [sends(b"another file"), lambda request, _: refuses_ranges(request, b"another")])
+@pytest.mark.parametrize("answer", [sends(b"another file"), _sends_another])
 def test_of_a_file_with_a_wrong_sum_nothing_is_kept_and_the_others_are_fetched(
     site: Site, tmp_path: Path, clock: JumpingClock, answer: partial[None]
 ) -> None:
@@ -372,6 +377,44 @@ def test_a_page_that_is_no_listing_is_refused(site: Site, tmp_path: Path, clock:
         _fetch(site, tmp_path, clock, watch=True)
 
     assert ("'Log in'" in str(refused.value)) == (b"Log in" in page)
+
+
+def test_what_the_publisher_has_not_finished_is_looked_at_again_by_who_watches(
+    site: Site, tmp_path: Path, clock: JumpingClock
+) -> None:
+    labels = f"discogs_{DATE}_labels.xml.gz"
+    site.misdeeds = {
+        CHECKSUM: [says(404), sends(b"# nothing yet\n")],
+        labels: [says(404)],
+        ARTISTS: [_sends_another, _sends_another],
+    }
+
+    report = _fetch(site, tmp_path, clock, watch=True)
+
+    assert report.exit_code == 0
+    assert len(clock.waited) == 4  # twice for the checksums, then for both files, then for one
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == site.files
+
+
+@pytest.mark.parametrize(
+    ("name", "misdeed", "times"),
+    [
+        (ARTISTS, _sends_another, 3),
+        (ARTISTS, says(404), 24),
+        (CHECKSUM, sends(b"# nothing yet\n"), 24),
+        (ARTISTS, says(403), 1),
+    ],
+)
+def test_what_stays_unfinished_fails_the_month_of_who_watches(
+    site: Site, tmp_path: Path, clock: JumpingClock, name: str, misdeed: Misdeed, times: int
+) -> None:
+    site.always[name] = misdeed
+
+    report = _fetch(site, tmp_path, clock, watch=True)
+
+    assert report.exit_code == 1
+    assert len(site.ranges(name)) == times
+    assert len(clock.waited) == times - 1
 
 
 def test_checksums_that_lack_a_file_fail_the_month(site: Site, tmp_path: Path, clock: JumpingClock) -> None:
