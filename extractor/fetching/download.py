@@ -15,7 +15,7 @@ import structlog
 from extractor.fetching.errors import FetchFailed, WrongSum
 from extractor.fetching.http import Answer, Client, Unanswered
 from extractor.fetching.part import Part
-from extractor.fetching.waiting import Patience
+from extractor.fetching.waiting import Pace, Patience
 
 log = structlog.get_logger()
 
@@ -99,8 +99,11 @@ class _Download:
                 return  # there is nothing behind what is here: the sum decides
             if not self._goes_on(answer):
                 return
+            pace = Pace(self._client.clock, self._client.patience)
             for chunk in answer.chunks():
                 self._take(chunk)
+                if not pace.keeps_up(len(chunk)):
+                    raise Unanswered("the server sends less than 1 kB/s")
 
     def _goes_on(self, answer: Answer) -> bool:
         """Whether the answer's bytes can be used, with the part put where they begin.
@@ -130,8 +133,8 @@ class _Download:
         part = self._part
         part.write(chunk)
         if part.position > self._highest:
+            self._patience.progress(part.position - self._highest)
             self._highest = part.position
-            self._patience.progress()
         if part.position - self._looked_at >= _LOOK_AT_DISK:
             self._check_disk()
         self._on_bytes(self._wanted.path.name, part.position, part.total)
@@ -163,7 +166,7 @@ class _Download:
         log.warning("Trying again", file=name, at_byte=self._part.position, reason=str(error))
         if not self._patience.wait(error.wait):
             raise FetchFailed(
-                f"{name}: {error}; given up, because nothing more came for {self._client.patience:,.0f} s. "
+                f"{name}: {error}; given up, because it grew by less than 1 kB/s for {self._client.patience:,.0f} s. "
                 f"{self._part.position:,} bytes are kept, and the next run goes on behind them"
             ) from error
 

@@ -99,16 +99,18 @@ class Client:
         patience = Patience(self.clock, self.patience)
         while True:
             try:
-                return self._read(url, most).decode(errors="replace")
+                return self._read(url, most, patience).decode(errors="replace")
             except Unanswered as error:
                 if not patience.wait(error.wait):
                     raise FetchFailed(f"{error}; given up after {self.patience:,.0f} s") from error
 
-    def _read(self, url: str, most: int) -> bytes:
+    def _read(self, url: str, most: int, patience: Patience) -> bytes:
         found = bytearray()
         with self.ask(url) as answer:
             for chunk in answer.chunks():
                 found += chunk
+                if patience.is_over:
+                    raise Unanswered(f"{shown(url)}: the server sends too slowly")
                 if len(found) > most:
                     raise FetchFailed(f"{shown(url)} is larger than the {most:,} bytes that such a page may have")
         return bytes(found)

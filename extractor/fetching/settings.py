@@ -32,7 +32,9 @@ class FetchSettings(Settings):
     timeout: float = seconds(30.0, 0.1, 3600)
     """For a connection, and for the next bytes of an answer."""
     patience: float = seconds(3600.0, 1, 604_800)
-    """Seconds in which a file does not grow, after which it is given up: an hour outlasts a server's restart."""
+    """Seconds in which a file grows by less than 1 kB/s, after which it is given up: an hour outlasts a
+    server's restart.
+    """
     interval: float = seconds(3600.0, 1, 604_800)
     """Seconds between two looks at a month that is not complete yet."""
     reserve: ByteSize = size("1GiB", "0B", "1TiB")

@@ -10,6 +10,9 @@ from extractor.fetching.clock import Clock
 MOST = 900.0
 """Seconds that a `Retry-After` is obeyed for: after more, the server is asked whether it still means that."""
 
+SLOWEST = 1000.0
+"""Bytes per second, over all of our patience: at less, a dump of gigabytes takes months."""
+
 _FIRST, _HIGHEST = 1.0, 60.0
 """Seconds: below a second a server that is down is only burdened, and above a minute its return is missed."""
 
@@ -36,17 +39,47 @@ def _backoff() -> Iterator[float]:
     return delays(_FIRST, _HIGHEST)
 
 
+class Pace:
+    """Whether one answer's bytes come fast enough: a byte now and then keeps a connection open, and brings no file."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock, self._seconds = clock, seconds
+        self._since, self._bytes = clock.now(), 0
+
+    def keeps_up(self, count: int) -> bool:
+        """So many more bytes have come. Returns: False if they were less than `SLOWEST` for so many seconds."""
+        self._bytes += count
+        passed = self._clock.now() - self._since
+        if passed <= self._seconds:
+            return True
+        is_slow = self._bytes < SLOWEST * passed
+        self._since, self._bytes = self._clock.now(), 0
+        return not is_slow
+
+
 class Patience:
-    """How long nothing may come. Waits between two attempts grow, and begin anew when something has come."""
+    """How long nothing may come, or less than `SLOWEST`. Waits between two attempts grow, and begin again when enough
+    has come.
+    """
 
     def __init__(self, clock: Clock, seconds: float, backoff: Delays = _backoff) -> None:
         self._clock, self._seconds, self._backoff = clock, seconds, backoff
-        self.progress()
+        self._begin()
 
-    def progress(self) -> None:
-        """Something has come."""
-        self._since = self._clock.now()
+    def _begin(self) -> None:
+        self._since, self._bytes = self._clock.now(), 0
         self._delays = self._backoff()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has lasted too long."""
+        return self._clock.now() - self._since > self._seconds
+
+    def progress(self, count: int) -> None:
+        """So many bytes have come that were never here before."""
+        self._bytes += count
+        if self._bytes >= SLOWEST * (self._clock.now() - self._since):
+            self._begin()
 
     def wait(self, asked: float | None) -> bool:
         """Wait as long as the server has `asked` for, else by our own rule. Returns: False if patience is at its end,

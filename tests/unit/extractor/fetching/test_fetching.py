@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from threading import Semaphore
 
 import pytest
 from pydantic import ByteSize
 
 from common.errors import StartRefused
 from extractor.fetching.command import fetch
+from extractor.fetching.download import Wanted, download
+from extractor.fetching.errors import FetchFailed
 from extractor.fetching.folder import alone_in
+from extractor.fetching.http import Client
 from extractor.fetching.listing import names_of
 from extractor.fetching.month import Ending, FetchReport, FileReport, sentences
 from extractor.fetching.settings import FetchSettings
@@ -257,9 +261,65 @@ def test_a_server_that_only_says_503_is_given_up_after_our_patience(
 
     report = _fetch(site, tmp_path, clock, patience=600.0)
 
-    assert "answers 503 Service Unavailable; given up, because nothing more came for 600 s" in _artists(report).failure
+    assert (
+        "answers 503 Service Unavailable; given up, because it grew by less than 1 kB/s for 600 s"
+        in _artists(report).failure
+    )
     assert 480 < clock.passed <= 600
     assert max(clock.waited) <= 60
+
+
+class _Drip:
+    """A server that sends a byte every 29 s on the clock, once the one before has arrived."""
+
+    def __init__(self, clock: JumpingClock, count: int) -> None:
+        self._clock, self._count = clock, count
+        self._arrived = Semaphore(0)
+
+    def on_bytes(self, *_: object) -> None:
+        self._clock.sleep(29.0)
+        self._arrived.release()
+
+    def __call__(self, request: Request, body: bytes) -> None:
+        start = request.offset
+        headers = {"Content-Length": str(len(body) - start)}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        request.answer(206 if start else 200, b"", headers)
+        for at in range(start, start + self._count):
+            request.wfile.write(body[at : at + 1])
+            self._arrived.acquire(timeout=5)
+        request.wfile.write(body[start + self._count :])
+
+
+@pytest.mark.parametrize("misdeeds", [[], [breaks_after(50_000)]])
+def test_a_server_that_drips_is_given_up_after_our_patience(
+    site: Site, tmp_path: Path, clock: JumpingClock, misdeeds: list[Misdeed]
+) -> None:
+    drip = _Drip(clock, 400)
+    site.misdeeds[ARTISTS], site.always[ARTISTS] = misdeeds, drip
+    sha256 = hashlib.sha256(ARTISTS_BODY).hexdigest()
+    wanted = Wanted(f"{site.url}?download={ARTISTS}", tmp_path / ARTISTS, sha256)
+
+    with (
+        Client(clock, timeout=5.0, patience=600.0) as client,
+        pytest.raises(FetchFailed, match=r"sends less than 1 kB/s; given up.* bytes are kept"),
+    ):
+        download(client, wanted, reserve=0, on_bytes=drip.on_bytes)
+
+    assert 600 < clock.passed < 700
+
+
+def test_a_page_is_given_up_after_our_patience_however_slowly_it_comes(
+    site: Site, tmp_path: Path, clock: JumpingClock
+) -> None:
+    def slow(request: Request, body: bytes) -> None:
+        clock.sleep(601.0)
+        honest(request, body)
+
+    site.always[CHECKSUM] = slow
+
+    assert "sends too slowly; given up after 600 s" in _fetch(site, tmp_path, clock, patience=600.0).failure
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])
