@@ -21,8 +21,8 @@ sha256 is not fetched again; one that broke off is gone on with, where the serve
 gets its name. Run again, it does what is left.
 
 exit codes: 0 all of it is there; 1 something could not be fetched; 2 refused, or there is no listing;
-3 not yet: the month is not published, or not all of it; with --watch: nor will it be, for 45 days have passed since
-its first day, or the next month is complete
+3 not yet: the month is not published, or not all of it; with --watch: and is waited for no longer, because the
+next month is complete or 45 days have passed since its first day
 """
 
 
@@ -32,7 +32,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         prog="extractor fetch", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--month", type=calendar_month, metavar="YYYY-MM", help="which (default: this one, in UTC)")
-    parser.add_argument("--watch", action="store_true", help="wait until it is published, or its 45th day is over")
+    parser.add_argument("--watch", action="store_true", help="wait until it is published, for 45 days at most")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where to (default: EXTRACTOR_FETCH_FOLDER)")
     parser.add_argument("--json", action="store_true", help="write the report to standard output as JSON")
     return parser.parse_args(argv)

@@ -15,7 +15,7 @@ class WrongSum(Unfinished):
     """A file was read to its end, and is not the one that was published."""
 
 
-class SumLacks(Unfinished):
+class NoSum(Unfinished):
     """The file of checksums has none of a file."""
 
 

@@ -11,7 +11,7 @@ import structlog
 from extractor.fetching.address import shown
 from extractor.fetching.clock import Clock
 from extractor.fetching.download import OnBytes, Wanted, download
-from extractor.fetching.errors import FetchFailed, NoListing, NotFound, SumLacks, Unfinished
+from extractor.fetching.errors import FetchFailed, NoListing, NoSum, NotFound, Unfinished
 from extractor.fetching.folder import alone_in, writable
 from extractor.fetching.http import Client
 from extractor.fetching.listing import Month, checksums_of, month_of, page_of
@@ -127,7 +127,7 @@ class Fetching:
         text = self.client.text(month.links[name], _SUMS_BYTES)
         sums = sums_in(text)
         if lacking := [each for each in month.names[1:] if each not in sums]:
-            raise SumLacks(f"{name} says no sha256 of {', '.join(lacking)}: a line is <64 hex digits> <name>")
+            raise NoSum(f"{name} says no sha256 of {', '.join(lacking)}: a line is <64 hex digits> <name>")
         part = self.folder / f"{name}.part"
         part.write_text(text, encoding="utf-8")
         part.replace(self.folder / name)
