@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from common.errors import SettingsError, SinkError, StartRefused
+from common.errors import SettingsError, SinkError, StartRefused, StoreUnavailable, WriteConflict
 from common.kinds import Service
 from common.ops.waits import Waiting
 from common.settings.environment import load as load_settings
@@ -40,6 +40,12 @@ _ENDING = 6.0
 """Seconds that the last look may take: what is slower is left out, for somebody waits."""
 
 
+_NO_LOGIN = {
+    Service.TABLEINATOR: "no login is set here: POSTGRES_PASSWORD or POSTGRES_DSN",
+    Service.GRAPHINATOR: "no login is set here: NEO4J_PASSWORD",
+}
+
+
 class Activity(Protocol):
     """What tells what transactions do in a store."""
 
@@ -58,15 +64,21 @@ class Observer:
         self._settings = load_settings(OperatorSettings, environ)
         self._watcher = Watcher(self._settings)
         self._stores = {
-            service: opening for service, opening in _openings(environ).items() if self._settings.places.get(service)
+            service: opening for service, opening in openings_of(environ).items() if self._settings.places.get(service)
         }
         self.waits: dict[Service, Counter[Waiting]] = {service: Counter() for service in self._stores}
+        self.unseen: dict[Service, str] = {
+            service: _NO_LOGIN[service]
+            for service, places in self._settings.places.items()
+            if places and service not in self._stores
+        }
+        """Why what transactions do in a store can't be seen, or is no longer looked at."""
 
     @asynccontextmanager
     async def sampling(self) -> AsyncIterator[None]:
         """Sample what transactions do in each store, for as long as the block lasts."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._sample(*each), name=f"sample {each[0]}") for each in self._stores.items()]
+            tasks = [group.create_task(self.sample(each), name=f"sample {each}") for each in self._stores]
             try:
                 yield
             finally:
@@ -79,29 +91,41 @@ class Observer:
         waits = {service: dict(counted) for service, counted in self.waits.items()}
         return Look(time.monotonic(), slim(picture), waits, pressure)
 
-    async def _sample(self, service: Service, opening: "Opening") -> None:
+    async def sample(self, service: Service) -> None:
+        """Count what transactions do in a store, again and again; end if waiting does not help."""
         while True:
-            # A store that can't be asked is no news here: its service says so itself.
-            with suppress(SinkError, StartRefused):
-                async with opening() as activity:
+            try:
+                async with self._stores[service]() as activity:
                     while True:
                         self.waits[service].update(await activity.look())
                         await asyncio.sleep(_SAMPLING)
+            except (SinkError, StartRefused) as error:
+                # A login that is refused again and again locks the service out, if it has the same.
+                if not _is_lost(error):
+                    self.unseen[service] = getattr(error, "alarm", "") or str(error)
+                    return
             await asyncio.sleep(_AGAIN)
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether nothing but the connection is missing, so that it may be there again in a moment."""
+    return isinstance(error, WriteConflict) or (isinstance(error, StoreUnavailable) and not error.alarm)
 
 
 Opening = Callable[[], AbstractAsyncContextManager[Activity]]
 
 
-def _openings(environ: Mapping[str, str]) -> dict[Service, Opening]:
-    """How to look into each store, of which the settings are known here."""
+def openings_of(environ: Mapping[str, str]) -> dict[Service, Opening]:
+    """How to look into each store, as far as there is a login: the services' may be theirs alone."""
     openings: dict[Service, Opening] = {}
-    with suppress(SettingsError):  # the services' logins may be theirs alone
+    with suppress(SettingsError):
         postgres = load_settings(PostgresSettings, environ)
-        openings[Service.TABLEINATOR] = lambda: table_activity.open_activity(postgres)
+        if "dsn" in postgres.model_fields_set or postgres.password.get_secret_value():
+            openings[Service.TABLEINATOR] = lambda: table_activity.open_activity(postgres)
     with suppress(SettingsError):
         neo4j = load_settings(Neo4jSettings, environ)
-        openings[Service.GRAPHINATOR] = lambda: graph_activity.open_activity(neo4j)
+        if neo4j.auth is not None:
+            openings[Service.GRAPHINATOR] = lambda: graph_activity.open_activity(neo4j)
     return openings
 
 

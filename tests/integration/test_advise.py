@@ -166,6 +166,18 @@ async def test_what_graphinators_transactions_do_is_seen_in_neo4j(neo4j: servers
     assert sorted(seen) == [Wait.LOCKS, Wait.OTHER]  # the one that waits, and the one between two statements
 
 
+async def test_a_login_that_neo4j_refuses_is_tried_once(neo4j: servers.Neo4j) -> None:
+    environ = {"NEO4J_URI": neo4j.uri, "NEO4J_USERNAME": neo4j.username, "NEO4J_PASSWORD": "not this one"}
+    observer = Observer(environ | {"STATUS_TABLEINATOR": "none"})
+
+    async with asyncio.timeout(30):
+        await observer.sample(Service.GRAPHINATOR)  # (it ends)
+
+    assert "refuses the login" in observer.unseen[Service.GRAPHINATOR]
+    async with graphs.driver(neo4j) as driver:
+        await driver.verify_connectivity()
+
+
 async def _write(session: AsyncSession) -> None:
     await (await session.run("MATCH (n:Contended) SET n.at = 2")).consume()
 

@@ -30,7 +30,7 @@ from spindle.advice.page import page_of
 from spindle.advice.phases import judge
 from spindle.advice.prometheus import Prometheus
 from spindle.advice.report import Report, compared, judged, read_report, report_of
-from spindle.advice.watching import MOST, Looks
+from spindle.advice.watching import MOST, Looks, openings_of
 from spindle.advice.window import POINTS, Window
 from spindle.cli import main
 from spindle.settings import OperatorSettings
@@ -579,6 +579,21 @@ def test_wait_events_of_postgresql_are_understood(words: tuple[str, str], wait: 
 )
 def test_transactions_of_neo4j_are_understood(row: tuple[str, str, int, int], wait: Wait) -> None:
     assert graph_activity.waiting(*row).wait is wait
+
+
+@pytest.mark.parametrize(
+    ("environ", "services"),
+    [
+        ({}, set()),
+        ({"POSTGRES_HOST": "h", "NEO4J_HOST": "h"}, set()),
+        ({"POSTGRES_PASSWORD": "a", "NEO4J_PASSWORD": "b"}, {TABLE, GRAPH}),
+        ({"POSTGRES_DSN": "postgresql://u@h/d"}, {TABLE}),
+    ],
+)
+def test_a_store_is_looked_into_only_with_a_login_that_is_given(
+    environ: Mapping[str, str], services: set[Service]
+) -> None:
+    assert set(openings_of(environ)) == services
 
 
 def test_replicas_that_came_or_went_are_said_to_be_left_out() -> None:
