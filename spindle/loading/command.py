@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from common.errors import BrokerUnavailable, StartRefused
 from common.rabbitmq.publishing.publisher import PublishFailed
 from common.settings.environment import load as load_settings
 from common.telemetry import logs
+from common.telemetry.logs import redact
 from extractor.arguments import seconds_argument
 from extractor.control import extraction_complete, file_complete, timestamp
 from extractor.fetching.command import calendar_month, fetch
@@ -458,20 +459,40 @@ def show(loading: Loading, parts: Sequence[Part], problems: Sequence[str], conso
 
 @contextmanager
 def recorded(loading: Loading) -> Iterator[None]:
-    """Keep a report of how the services did meanwhile, if anything was published; a load is no less loaded without."""
-    assert loading.settings.state is not None  # noqa: S101
-    recorder = Recorder(loading.environ)
-    try:
-        with recorder:
+    """Keep a report of how the services did meanwhile, if anything was published.
+
+    A load is no less loaded without: whatever goes wrong with the report is said, and changes neither the load's end
+    nor its error.
+    """
+    with ExitStack() as stack:
+        recorder: Recorder | None = None
+        with _spared("watched"):
+            recorder = Recorder(loading.environ)
+            stack.enter_context(recorder)
+        try:
             yield
-    finally:
-        window = recorder.window
-        if window is not None and any(loading.written.values()):
-            try:
-                page = keep(window, loading.settings.state, loading.load.date)
-                print(f"How it went, and what limited it: {page}", file=sys.stderr)
-            except OSError as error:
-                print(f"The load's report can't be written: {error}", file=sys.stderr)
+        finally:
+            with _spared("kept"):
+                stack.close()
+                _keep(loading, recorder)
+
+
+def _keep(loading: Loading, recorder: Recorder | None) -> None:
+    window = recorder.window if recorder else None
+    if window is not None and loading.settings.state is not None and any(loading.written.values()):
+        page = keep(window, loading.settings.state, loading.load.date)
+        print(f"How it went, and what limited it: {page}", file=sys.stderr)
+
+
+@contextmanager
+def _spared(what: str) -> Iterator[None]:
+    """Say in one line what goes wrong with the report, and go on."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  (whatever it is, the load is not about it)
+        why = " ".join(redact(f"{type(error).__name__}: {error}").split())
+        with suppress(OSError, ValueError):
+            print(f"The load's report could not be {what}: {why}", file=sys.stderr)
 
 
 def _publish(loading: Loading, arguments: argparse.Namespace) -> None:
