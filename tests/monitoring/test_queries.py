@@ -164,7 +164,8 @@ def _relatives(name: str) -> set[str]:
 
 async def test_a_look_back_finds_what_the_services_themselves_say(world: World) -> None:
     """What `spindle advise --prometheus` judges by: counters, queues and processes as they are."""
-    settings = load(OperatorSettings, {"STATUS_GRAPHINATOR": "a:1", "STATUS_TABLEINATOR": "b:1"})
+    places = {"STATUS_GRAPHINATOR": "a:1", "STATUS_TABLEINATOR": "b:1"}
+    settings = load(OperatorSettings, world.broker.environment | places)
     window: Window | None = None
 
     def is_seen() -> bool:
