@@ -13,6 +13,7 @@ from neo4j.exceptions import ClientError, ConfigurationError, DriverError, Neo4j
 
 from common.envelope import Projection
 from common.errors import StartRefused, StoreUnavailable
+from common.kinds import Service
 from common.progress import process_name
 from common.settings.certificates import settings_context, what_is_wrong
 from common.storing.waiting import Wait, until_ready
@@ -89,6 +90,7 @@ async def open_store(settings: GraphinatorSettings) -> AsyncIterator[GraphStore]
             connect_timeout=neo4j.connect_timeout,
             transaction_timeout=neo4j.transaction_timeout,
             login=login,
+            application=str(Service.GRAPHINATOR),
         )
         yield GraphStore(transactions, address=neo4j.address, writers=neo4j.writers)
 

@@ -24,7 +24,7 @@ class Transactions:
     """A service's way to its database. How many there are at a time is for the caller to see to.
 
     `connect_timeout` and `transaction_timeout` are seconds; the second is set on the server as well. `login`: hears of
-    refusals.
+    refusals. `application`: what SHOW TRANSACTIONS names, for who looks for what keeps the service busy.
     """
 
     def __init__(
@@ -35,11 +35,13 @@ class Transactions:
         connect_timeout: float,
         transaction_timeout: float,
         login: Login | None = None,
+        application: str = "spindle",
     ) -> None:
         self._driver = driver
         self._login = login
         self._database = database
         self._transaction_timeout = transaction_timeout
+        self._shown = {"app": application}
         self._limit = connect_timeout + transaction_timeout + _SLACK
         self.in_use = 0
 
@@ -72,7 +74,7 @@ class Transactions:
         # Leaving by an exception rolls back; by a cancellation, ends the connection.
         async with (
             self._driver.session(database=self._database) as session,
-            await session.begin_transaction(timeout=self._transaction_timeout) as transaction,
+            await session.begin_transaction(metadata=self._shown, timeout=self._transaction_timeout) as transaction,
         ):
             result = await work(transaction)
             if not transaction.closed():

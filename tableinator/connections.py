@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 import asyncpg
 
-from tableinator.sessions import Session, beginning, beginning_to_read, door_of, open_session
+from tableinator.sessions import OPERATOR, Session, beginning, beginning_to_read, door_of, open_session
 from tableinator.settings import PostgresSettings
 from tableinator.transaction import Transaction, end
 
@@ -21,10 +21,12 @@ _AGE: Final = 300.0
 class Connections:
     """As many connections as there are writers, made when first needed: nobody ever waits for one."""
 
-    def __init__(self, settings: PostgresSettings, *, size: int, age: float = _AGE) -> None:
+    def __init__(
+        self, settings: PostgresSettings, *, size: int, age: float = _AGE, application: str = OPERATOR
+    ) -> None:
         """Reads certificates, which blocks. Raises: StartRefused if DSN or a file is not what it should be."""
         self._settings = settings
-        self._door = door_of(settings)
+        self._door = door_of(settings, application=application)
         self._begin = beginning(settings)
         self._age = age
         self._not_before = 0.0

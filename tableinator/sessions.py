@@ -24,6 +24,10 @@ from tableinator.classification import PEER, NotHeeded, NoWriter
 from tableinator.place import Place, place_of, schemas_of
 from tableinator.settings import PostgresSettings
 
+SERVICE: Final = "tableinator"
+OPERATOR: Final = "spindle"
+"""The names of sessions: who looks for what keeps the service busy must not find the operator's own."""
+
 _SERVERS_SHARE: Final = 0.8
 """The server's limit for a statement, as a share of ours: the server speaks first, unless it is gone."""
 
@@ -97,9 +101,11 @@ class Door:
     contexts: Mapping[str, tuple[ssl.SSLContext | None, ...]]
     """What is tried in turn at each host; None: without TLS."""
     timeout: float
+    application: str
+    """What the server shows of who this is."""
 
 
-def door_of(settings: PostgresSettings) -> Door:
+def door_of(settings: PostgresSettings, *, application: str = OPERATOR) -> Door:
     """Read the DSN and the certificates, which blocks.
 
     Raises: StartRefused if the DSN or a file is not what it should be.
@@ -116,7 +122,7 @@ def door_of(settings: PostgresSettings) -> Door:
             return place.password
 
     contexts = {host: _contexts(settings, place, host) for host, _ in place.hosts}
-    return Door(place, password, contexts, settings.connect_timeout)
+    return Door(place, password, contexts, settings.connect_timeout, application)
 
 
 async def open_session(door: Door, *, named: bool = True) -> Session:
@@ -192,7 +198,7 @@ async def _connect(door: Door, address: Address, context: ssl.SSLContext | None,
         target_session_attrs=SessionAttribute.any,
         krbsrvname="postgres",
         gsslib="gssapi",
-        server_settings={"application_name": "tableinator", **place.session},
+        server_settings={"application_name": door.application, **place.session},
         timeout=door.timeout,
         statement_cache_size=_STATEMENTS if named else 0,
         connection_class=Session,

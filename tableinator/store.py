@@ -16,6 +16,7 @@ from tableinator.classification import ERRORS, NotHeeded, NoWriter, about_tls, c
 from tableinator.connections import Connections
 from tableinator.model import Row, project
 from tableinator.schema import prepare_tables
+from tableinator.sessions import SERVICE
 from tableinator.settings import PostgresSettings, TableinatorSettings
 from tableinator.sink import TableSink
 from tableinator.sqlstates import alarm_sentence
@@ -60,7 +61,8 @@ async def open_store(settings: TableinatorSettings) -> AsyncIterator[TableStore]
 
     Raises: StartRefused if a person must fix something first.
     """
-    connections = Connections(settings.postgres, size=len(settings.kinds) * settings.postgres.writers)
+    size = len(settings.kinds) * settings.postgres.writers
+    connections = Connections(settings.postgres, size=size, application=SERVICE)
     async with connections:
         await until_ready(
             partial(prepare_tables, connections, settings.kinds),

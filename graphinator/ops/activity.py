@@ -6,6 +6,7 @@ from typing import Final
 
 from neo4j import AsyncDriver
 
+from common.kinds import Service
 from common.ops.waits import Wait, Waiting
 from graphinator.ops.asking import GraphQuestions
 from graphinator.settings import Neo4jSettings
@@ -13,10 +14,11 @@ from graphinator.store import open_driver
 
 _SAMPLE: Final = """\
 CYPHER 5 SHOW TRANSACTIONS
-YIELD database, username, currentQuery, status, pageHits, pageFaults
-WHERE database = $database AND username IN [$username, '']
-    AND NOT coalesce(currentQuery, '') CONTAINS 'SHOW TRANSACTIONS'
+YIELD database, metaData, currentQuery, status, pageHits, pageFaults
+WHERE database = $database AND metaData.app = $app
 RETURN coalesce(currentQuery, '') AS query, status, coalesce(pageHits, 0) AS hits, coalesce(pageFaults, 0) AS faults"""
+
+_NONE: Final = "what graphinator's transactions do: none was seen, and a login may be shown only its own"
 
 FAULTS: Final = 0.02
 """Share of a transaction's pages that were not in the page cache, from which it is the disk that it waits for."""
@@ -27,14 +29,15 @@ class GraphActivity(GraphQuestions):
 
     def __init__(self, driver: AsyncDriver, settings: Neo4jSettings) -> None:
         super().__init__(driver, settings)
-        self._username = settings.username
+        self.unseen = _NONE
 
     async def look(self) -> list[Waiting]:
-        """What each transaction of graphinator's login does now.
+        """What each transaction of graphinator's does now.
 
         Raises: a SinkError.
         """
-        rows = await self._ask(_SAMPLE, {"database": self._database, "username": self._username})
+        rows = await self._ask(_SAMPLE, {"database": self._database, "app": str(Service.GRAPHINATOR)})
+        self.unseen = "" if rows else self.unseen
         return [waiting(row["query"], row["status"], row["hits"], row["faults"]) for row in rows]
 
 

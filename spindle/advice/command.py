@@ -130,6 +130,8 @@ def show(found: Sequence[Advice], report: Report, console: Console) -> None:
             say(f"    change      {finding.change}{_gain(finding)}")
             if finding.unseen:
                 say(f"    can't see   {finding.unseen}")
+        if advice.unseen:
+            say(f"  can't see in the store: {advice.unseen}")
         if len(advice.phases) > 1:
             say("  when")
         for phase in advice.phases if len(advice.phases) > 1 else ():

@@ -53,6 +53,8 @@ class Advice:
     """What limits most; None if it can't be judged."""
     phases: tuple["Phase", ...] = ()
     """What limited when, if the window is long enough to tell parts of it apart."""
+    unseen: str = ""
+    """What could not be seen in the store, or why."""
 
 
 @dataclass(frozen=True, slots=True)

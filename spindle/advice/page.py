@@ -100,6 +100,7 @@ def _service(name: str, service: Mapping[str, Any], report: Report) -> str:
     parts = [
         f'<section><h2>{escape(name)} <span class="badge {state}">{_badge(service)}</span></h2>',
         f'<p class="verdict">{escape(_sentence(service["verdict"]))}</p>',
+        f"<p>Can't see in the store: {escape(service['unseen'])}</p>" if service["unseen"] else "",
         _timeline(service["phases"], seconds),
         *(_finding(each) for each in service["findings"]),
         _against(report.get("against", {}).get("services", {}).get(name), report),

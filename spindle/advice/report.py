@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +35,9 @@ COMPARED: Final[Mapping[str, str]] = {
 
 def judged(window: Window) -> list[Advice]:
     """What is found of each service."""
-    return [judge(service, window.looks) for service in window.services]
+    found = [judge(service, window.looks) for service in window.services]
+    # Of a service that nothing limits, nobody asks what its store does.
+    return [replace(each, unseen=window.unseen.get(each.service, "") if each.findings else "") for each in found]
 
 
 def report_of(window: Window, found: Sequence[Advice], *, title: str = "") -> Report:

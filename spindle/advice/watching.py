@@ -47,7 +47,9 @@ _NO_LOGIN = {
 
 
 class Activity(Protocol):
-    """What tells what transactions do in a store."""
+    """What tells what transactions do in a store. `unseen`: what it can't tell; empty if it can."""
+
+    unseen: str
 
     async def look(self) -> list[Waiting]:
         """What each does now.
@@ -98,6 +100,7 @@ class Observer:
                 async with self._stores[service]() as activity:
                     while True:
                         self.waits[service].update(await activity.look())
+                        self._note(service, activity.unseen)
                         await asyncio.sleep(_SAMPLING)
             except (SinkError, StartRefused) as error:
                 # A login that is refused again and again locks the service out, if it has the same.
@@ -105,6 +108,12 @@ class Observer:
                     self.unseen[service] = getattr(error, "alarm", "") or str(error)
                     return
             await asyncio.sleep(_AGAIN)
+
+    def _note(self, service: Service, unseen: str) -> None:
+        if unseen:
+            self.unseen[service] = unseen
+        else:
+            self.unseen.pop(service, None)
 
 
 def _is_lost(error: Exception) -> bool:
@@ -158,7 +167,7 @@ async def watch(
                 await asyncio.sleep(max(0.0, min(looks.interval, begun + seconds - time.monotonic())))
             looks.add(await observer.look())
             on_done("watching", min(round(seconds), round(time.monotonic() - begun)), round(seconds))
-    return Window(looks.kept, began, "the services, RabbitMQ and the stores, asked directly")
+    return Window(looks.kept, began, "the services, RabbitMQ and the stores, asked directly", observer.unseen)
 
 
 class Looks:
@@ -205,7 +214,7 @@ class Recorder:
         services = [state for look in looks for state in look.picture.services]
         if len(looks) < 2 or not any(replica.answers for state in services for replica in state.replicas):
             return None
-        return Window(looks, self._began, "seen by spindle load")
+        return Window(looks, self._began, "seen by spindle load", dict(self._observer.unseen))
 
     async def _watch(self) -> None:
         async with self._observer.sampling():

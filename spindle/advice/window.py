@@ -1,7 +1,7 @@
 """A window of time, and its points for plots. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -25,6 +25,8 @@ class Window:
     looks: Sequence[Look]
     began: datetime
     source: str
+    unseen: Mapping[Service, str] = field(default_factory=dict)
+    """What could not be seen in a service's store, or why."""
 
     @property
     def seconds(self) -> float:

@@ -8,21 +8,25 @@ from typing import Final
 from common.ops.waits import Wait, Waiting
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import reading
-from tableinator.sessions import Session
+from tableinator.sessions import SERVICE, Session
 from tableinator.settings import PostgresSettings
 
-# All sessions of ours have this name; those of another role are seen only by a member of pg_read_all_stats.
+# Of another role's sessions, who is no member of pg_read_all_stats sees the names, and no more: not even what they are.
 _SAMPLE: Final = """
-SELECT state, coalesce(wait_event_type, '') AS type, coalesce(wait_event, '') AS event,
+SELECT backend_type IS NULL AS hidden, coalesce(wait_event_type, '') AS type, coalesce(wait_event, '') AS event,
     EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'checkpointer'
         AND wait_event IS NOT NULL AND wait_event <> 'CheckpointerMain') AS checkpoint
 FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
-    AND application_name = 'tableinator' AND state IN ('active', 'idle in transaction')
+WHERE datname = current_database() AND application_name = $1
+    AND (backend_type IS NULL OR backend_type = 'client backend' AND state IN ('active', 'idle in transaction'))
 """
 
-_KINDS: Final = {"": Wait.COMPUTES, "IO": Wait.DISK, "Lock": Wait.LOCKS, "LWLock": Wait.LOCKS, "Client": Wait.CLIENT}
-"""By `wait_event_type`; BufferPin, Extension, IPC and Timeout are others."""
+_KINDS: Final = {"": Wait.COMPUTES, "IO": Wait.DISK, "Lock": Wait.LOCKS, "Client": Wait.CLIENT}
+"""By `wait_event_type`; BufferPin, Extension, IPC and Timeout are others, and so is LWLock: nobody holds those for
+long, they tell that many write at the same time.
+"""
+
+_HIDDEN: Final = "what tableinator's sessions do: only a member of pg_read_all_stats sees another role's"
 
 
 class TableActivity:
@@ -30,6 +34,7 @@ class TableActivity:
 
     def __init__(self, session: Session, limit: float) -> None:
         self._session, self._limit = session, limit
+        self.unseen = ""
 
     async def look(self) -> list[Waiting]:
         """What each transaction of tableinator's does now.
@@ -38,10 +43,12 @@ class TableActivity:
         """
         try:
             async with asyncio.timeout(self._limit):
-                rows = await self._session.fetch(_SAMPLE)
+                rows = await self._session.fetch(_SAMPLE, SERVICE)
         except ERRORS as error:
             raise classify(error, alone=True) from error
-        return [waiting(row["type"], row["event"], checkpoint=row["checkpoint"]) for row in rows]
+        self.unseen = _HIDDEN if any(row["hidden"] for row in rows) else ""
+        shown = [row for row in rows if not row["hidden"]]
+        return [waiting(row["type"], row["event"], checkpoint=row["checkpoint"]) for row in shown]
 
 
 def waiting(kind: str, event: str, *, checkpoint: bool = False) -> Waiting:

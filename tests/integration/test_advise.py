@@ -8,12 +8,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
-from neo4j import AsyncSession
+from neo4j import AsyncSession, AsyncTransaction
 
 from common.kinds import Service
-from common.ops.waits import Wait
+from common.ops.waits import Wait, Waiting
 from extractor.synthetic.synthetic import SyntheticLoad
 from graphinator.ops.activity import open_activity
 from spindle.advice.evidence import ENOUGH, SEEN
@@ -21,6 +23,9 @@ from spindle.advice.findings import Advice, advise
 from spindle.advice.limits import Limit
 from spindle.advice.meters import Look, meters_of
 from spindle.advice.watching import Observer
+from tableinator.connections import Connections
+from tableinator.ops.activity import open_activity as open_table_activity
+from tableinator.sessions import SERVICE as SERVICE_OF_TABLES
 from tests.e2e.broker import Broker
 from tests.e2e.fixtures import empty_tables, fresh_broker, services_of_a_test  # noqa: F401  (fixtures)
 from tests.e2e.services import ROOT, Running, Services
@@ -28,6 +33,8 @@ from tests.e2e.sides import Tables
 from tests.integration import graphs
 from tests.integration import tables as database
 from tests.servers import servers
+
+SERVICE = {"app": str(Service.GRAPHINATOR)}
 
 LOAD = SyntheticLoad(20_000, seed=3, kinds=("releases",))
 
@@ -153,7 +160,11 @@ async def test_what_graphinators_transactions_do_is_seen_in_neo4j(neo4j: servers
         driver.session(database=neo4j.database) as other,
     ):
         await (await session.run("MERGE (n:Contended {id: 1}) SET n.at = 0")).consume()
-        holding = await session.begin_transaction()
+        operator = await other.begin_transaction(metadata={"app": "spindle"})
+        await (await operator.run("MATCH (n:Contended) RETURN n")).consume()
+        alone = await activity.look(), activity.unseen
+        await operator.rollback()
+        holding = await session.begin_transaction(metadata=SERVICE)
         await (await holding.run("MATCH (n:Contended) SET n.at = 1")).consume()
         waiting = asyncio.create_task(_write(other))
         async with asyncio.timeout(60):
@@ -163,6 +174,9 @@ async def test_what_graphinators_transactions_do_is_seen_in_neo4j(neo4j: servers
         await waiting
         await (await session.run("MATCH (n:Contended) DELETE n")).consume()
 
+    assert alone[0] == []
+    assert "none was seen" in alone[1]
+    assert activity.unseen == ""
     assert sorted(seen) == [Wait.LOCKS, Wait.OTHER]  # the one that waits, and the one between two statements
 
 
@@ -179,7 +193,54 @@ async def test_a_login_that_neo4j_refuses_is_tried_once(neo4j: servers.Neo4j) ->
 
 
 async def _write(session: AsyncSession) -> None:
-    await (await session.run("MATCH (n:Contended) SET n.at = 2")).consume()
+    async with await session.begin_transaction(metadata=SERVICE) as transaction:
+        await (await transaction.run("MATCH (n:Contended) SET n.at = 2")).consume()
+        await transaction.commit()
+
+
+async def test_what_the_service_itself_does_is_seen_in_neo4j_and_nothing_else_is(neo4j: servers.Neo4j) -> None:
+    async with graphs.opened(neo4j) as store, open_activity(graphs.settings(neo4j).neo4j) as activity:
+
+        async def look(transaction: AsyncTransaction) -> list[Waiting]:
+            await (await transaction.run("RETURN 1")).consume()
+            return await activity.look()
+
+        assert len(await store._transactions.run(look)) == 1
+        assert await activity.look() == []
+
+
+async def test_of_postgresql_only_the_services_sessions_are_counted(tables: Tables) -> None:
+    settings = database.settings(tables.dsn).postgres
+    async with (
+        open_table_activity(settings) as activity,
+        Connections(settings, size=1, application=SERVICE_OF_TABLES) as of_service,
+        Connections(settings, size=1) as of_operator,
+        of_operator.transaction(),
+    ):
+        beside = await activity.look()
+        async with of_service.transaction():
+            seen = await activity.look()
+
+    assert beside == []
+    assert [each.wait for each in seen] == [Wait.CLIENT]
+
+
+async def test_a_login_that_may_not_see_the_services_sessions_says_so(tables: Tables) -> None:
+    settings = database.settings(tables.dsn).postgres
+    stranger = f"stranger_{uuid4().hex[:8]}"
+    await database.run(tables.dsn, f"CREATE ROLE {stranger} LOGIN PASSWORD 'a'")
+    try:
+        parts = urlsplit(tables.dsn)
+        theirs = f"postgresql://{stranger}:a@{parts.hostname}:{parts.port}{parts.path}"
+        async with (
+            Connections(settings, size=1, application=SERVICE_OF_TABLES) as of_service,
+            open_table_activity(database.settings(theirs).postgres) as activity,
+            of_service.transaction(),
+        ):
+            assert await activity.look() == []
+            assert "pg_read_all_stats" in activity.unseen
+    finally:
+        await database.run(tables.dsn, f"DROP ROLE {stranger}")
 
 
 async def test_with_nothing_to_do_nothing_is_found_and_a_pause_is(scene: Scene) -> None:

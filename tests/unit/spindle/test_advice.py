@@ -558,7 +558,7 @@ class parsed(HTMLParser):
         (("", ""), Wait.COMPUTES),
         (("IO", "DataFileRead"), Wait.DISK),
         (("LWLock", "WALWrite"), Wait.DISK),
-        (("LWLock", "BufferContent"), Wait.LOCKS),
+        (("LWLock", "BufferContent"), Wait.OTHER),
         (("Lock", "transactionid"), Wait.LOCKS),
         (("Client", "ClientRead"), Wait.CLIENT),
         (("Timeout", "PgSleep"), Wait.OTHER),
