@@ -22,5 +22,5 @@ class Waiting:
 
     wait: Wait
     event: str
-    checkpoint: bool = False
-    """Whether the store wrote a checkpoint meanwhile."""
+    checkpoint: bool | None = None
+    """Whether the store wrote a checkpoint meanwhile; None if that can't be seen."""

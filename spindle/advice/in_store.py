@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from common.kinds import Service
 from common.ops.waits import Wait
 from spindle.advice import evidence
-from spindle.advice.evidence import MOSTLY, OFTEN, SEEN, SMALL_BATCH
+from spindle.advice.evidence import MOSTLY, OFTEN, SEEN, SMALL_BATCH, Evidence
 from spindle.advice.limits import VARIABLES, Finding, Limit, gain_of_one_writer_more, gain_up_to
 from spindle.advice.meters import Meters
 
@@ -76,13 +76,9 @@ def _of_store_cpu(meters: Meters) -> Finding:
 def _of_store_disk(meters: Meters) -> Finding:
     store, disk = meters.store, meters.share_in(Wait.DISK)
     events = " and ".join(meters.events_of(Wait.DISK)[:2])
-    meanwhile = sum(count for each, count in meters.waits.items() if each.wait is Wait.DISK and each.checkpoint)
     against = (evidence.cpu(meters), evidence.waiting(meters, Wait.LOCKS), evidence.waiting(meters, Wait.COMPUTES))
-    share = meanwhile / (disk * meters.seen)
-    checkpoint = evidence.evidence_of(
-        meters, "share of those while a checkpoint ran", share, MOSTLY, "pg_stat_activity"
-    )
-    if share >= MOSTLY:
+    checkpoint = _during_checkpoints(meters)
+    if checkpoint is not None and checkpoint.value >= MOSTLY:
         return Finding(
             Limit.CHECKPOINT,
             f"{store} is the limit: {disk:.0%} of its transactions wait for its disk ({events}), mostly while it "
@@ -100,13 +96,27 @@ def _of_store_disk(meters: Meters) -> Finding:
         f"{store} is the limit: {disk:.0%} of its transactions wait for its disk ({events})",
         meters.writing,
         (evidence.writing(meters), evidence.waiting(meters, Wait.DISK)),
-        (*against, checkpoint),
+        (*against, checkpoint) if checkpoint is not None else against,
         "a faster disk"
         if meters.service is Service.TABLEINATOR
         else "a larger page cache (server.memory.pagecache.size), or a faster disk",
         gain=gain_up_to(meters, max(meters.cpu, 1 - disk)),
-        unseen="how fast the disk is, and who else uses it",
+        unseen="how fast the disk is, and who else uses it"
+        + (_NO_CHECKPOINTER if checkpoint is None and meters.service is Service.TABLEINATOR else ""),
     )
+
+
+_NO_CHECKPOINTER = "; and whether a checkpoint ran: only a member of pg_read_all_stats sees the checkpointer"
+
+
+def _during_checkpoints(meters: Meters) -> Evidence | None:
+    """How many of the waits for the disk fell into a checkpoint; None if nobody could see that."""
+    seen = {each: count for each, count in meters.waits.items() if each.wait is Wait.DISK}
+    known = {each: count for each, count in seen.items() if each.checkpoint is not None}
+    if not known:
+        return None
+    share = sum(count for each, count in known.items() if each.checkpoint) / sum(known.values())
+    return evidence.evidence_of(meters, "share of those while a checkpoint ran", share, MOSTLY, "pg_stat_activity")
 
 
 def _of_store_locks(meters: Meters) -> Finding:

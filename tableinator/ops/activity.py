@@ -14,8 +14,8 @@ from tableinator.settings import PostgresSettings
 # Of another role's sessions, who is no member of pg_read_all_stats sees the names, and no more: not even what they are.
 _SAMPLE: Final = """
 SELECT backend_type IS NULL AS hidden, coalesce(wait_event_type, '') AS type, coalesce(wait_event, '') AS event,
-    EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'checkpointer'
-        AND wait_event IS NOT NULL AND wait_event <> 'CheckpointerMain') AS checkpoint
+    (SELECT coalesce(wait_event <> 'CheckpointerMain', false) FROM pg_stat_activity
+        WHERE backend_type = 'checkpointer' LIMIT 1) AS checkpoint
 FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = $1
     AND (backend_type IS NULL OR backend_type = 'client backend' AND state IN ('active', 'idle in transaction'))
@@ -51,8 +51,8 @@ class TableActivity:
         return [waiting(row["type"], row["event"], checkpoint=row["checkpoint"]) for row in shown]
 
 
-def waiting(kind: str, event: str, *, checkpoint: bool = False) -> Waiting:
-    """What a `wait_event_type` and a `wait_event` mean. Pure.
+def waiting(kind: str, event: str, *, checkpoint: bool | None = None) -> Waiting:
+    """What a `wait_event_type` and a `wait_event` mean. Pure. `checkpoint`: None if no checkpointer can be seen.
 
     Source: https://www.postgresql.org/docs/current/monitoring-stats.html#WAIT-EVENT-TABLE
     """

@@ -197,6 +197,14 @@ def test_a_finding_says_what_shows_it_over_how_long_and_what_to_change(moved: di
     assert not {each.meter for each in finding.evidence} & {each.meter for each in finding.against}
 
 
+def test_a_checkpoint_that_nobody_could_see_is_no_evidence_and_is_said_to_be_unseen() -> None:
+    [told] = advice(**BUSY, waits={Waiting(Wait.DISK, "IO WALSync", False): 80}).findings
+    [blind] = advice(**BUSY, waits={Waiting(Wait.DISK, "IO WALSync"): 80}).findings
+
+    assert [any("checkpoint" in each.meter for each in finding.against) for finding in (told, blind)] == [True, False]
+    assert ["checkpointer" in finding.unseen for finding in (told, blind)] == [False, True]
+
+
 def test_a_few_samples_of_a_store_say_nothing_of_it() -> None:
     assert limits(advice(**BUSY, waits={Waiting(Wait.LOCKS, "Lock relation"): SEEN - 1})) == [Limit.STORE]
 
