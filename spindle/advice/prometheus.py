@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from common.kinds import Service
 from common.network.failures import in_words
 from common.network.reaching import dial
 from common.ops.scraping import Sample, Samples
+from common.telemetry.logs import redact
 from spindle.advice.meters import NAMES, Look, Pressure
 from spindle.advice.window import Window
 from spindle.settings import OperatorSettings
@@ -53,9 +55,11 @@ class Prometheus:
 
         Raises: StartRefused if it is none.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-            raise StartRefused(f"--prometheus {url!r} is not http://host:port or https://host:port, without a user.")
+        if not _is_plain(url):
+            raise StartRefused(
+                f"--prometheus {re.split('[?#]', redact(url))[0]!r} is not http://host:port or https://host:port: "
+                "with a path at the most, and no user, query or fragment."
+            )
         return cls(url.rstrip("/"))
 
     def look_back(self, settings: OperatorSettings, begin: datetime, end: datetime) -> Window:
@@ -90,6 +94,16 @@ class Prometheus:
         if len(looks) < 2:
             raise StartRefused(f"{self.url} has no metrics of the services from {_said(begin)} to {_said(end)}.")
         return Window(looks, datetime.fromtimestamp(looks[0].at, UTC), f"Prometheus at {self.url}")
+
+
+def _is_plain(url: str) -> bool:
+    """Whether a URL is one of HTTP, and has nothing that must not get into a report."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not set(url) & set("@?#")
 
 
 def _while_any_answered(looks: Sequence[Look]) -> list[Look]:

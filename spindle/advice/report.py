@@ -3,7 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final
 
 from common import VERSION
@@ -71,13 +73,24 @@ def read_report(path: Path) -> Report:
         report: Report = json.loads(path.read_text())
         if report["format"] != FORMAT:
             raise StartRefused(f"{path} is a report of format {report['format']}; this version reads {FORMAT}.")
+        datetime.fromisoformat(report["began"])
+        _is_one_of(report.get("title", ""), str)
         for service in report["services"].values():
-            _ = service["numbers"], service["verdict"], service["limit"]
+            _is_one_of(service["verdict"], str)
+            _is_one_of(service["limit"], str, NoneType)
+            for key in COMPARED:
+                _is_one_of(service["numbers"].get(key), int, float, NoneType)
     except OSError as error:
         raise StartRefused(f"{path} can't be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StartRefused(f"{path} is no report of `spindle advise --json`.") from error
     return report
+
+
+def _is_one_of(value: object, *types: type) -> None:
+    """Raises: TypeError."""
+    if not isinstance(value, types) or isinstance(value, bool):
+        raise TypeError(f"{value!r}")
 
 
 def compared(report: Report, earlier: Report) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -463,6 +463,28 @@ def test_what_is_no_report_is_refused_by_its_name(tmp_path: Path, text: str) -> 
         read_report(tmp_path / "other")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data, _: data.pop("began"),
+        lambda data, _: data.update(began="yesterday"),
+        lambda data, _: data.update(title=7),
+        lambda _, service: service.update(limit=["store"]),
+        lambda _, service: service["numbers"].update(rate="fast"),
+        lambda _, service: service.update(numbers=[]),
+    ],
+)
+def test_a_report_that_can_not_be_compared_with_is_refused_when_it_is_read(
+    tmp_path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]
+) -> None:
+    data: dict[str, Any] = dict(report((20, SLOW))[1])
+    change(data, data["services"]["tableinator"])
+    (tmp_path / "other").write_text(json.dumps(data))
+
+    with pytest.raises(StartRefused, match="other is no report"):
+        read_report(tmp_path / "other")
+
+
 def test_the_page_is_whole_names_no_address_and_escapes_what_it_shows() -> None:
     found, data = report((20, WELL), (20, LOCKED), (20, WELL), title="load <20260901> & more")
 
@@ -485,10 +507,17 @@ def test_a_plot_has_a_bounded_number_of_points() -> None:
     assert points[-1]["at"] == 6.0 * POINTS
 
 
-@pytest.mark.parametrize("url", ["localhost:9090", "ftp://host", "http://", "http://me:secret@host:9090"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("localhost:9090", "ftp://host", "http://", "http://me:secret@host:9090", "http://[x", "http://host:port"),
+        *("http://host/?token=secret", "http://host/#secret", "http://:secret@host", "http://me:sec?secret@host"),
+    ],
+)
 def test_a_url_that_is_none_of_prometheus_is_refused(url: str) -> None:
-    with pytest.raises(StartRefused, match="is not http://host:port"):
+    with pytest.raises(StartRefused, match="is not http://host:port") as refusal:
         Prometheus.at(url)
+    assert "secret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.0 200 OK\r\n\r\nhello", b"HTTP/1.0 404 No\r\n\r\n[]", b"", None])
