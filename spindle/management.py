@@ -41,6 +41,10 @@ class NoManagement(SpindleError):
         self.is_meant = is_meant
 
 
+_PUBLISHERS = ("extractor", "spindle load", "spindle check", "spindle reprocess")
+"""How the names of our publishers' connections begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What it said, and its clock's time then: seconds since 1970, rounded down; None if it does not tell."""
@@ -118,12 +122,16 @@ class Management:
         ).content
         return nodes
 
-    def connection_states(self) -> list[str]:
-        """What each connection does: `running`; `flow` while the broker slows it down, `blocked` in an alarm.
+    def publisher_states(self) -> list[str]:
+        """What each publisher of our virtual host does: `running`; `flow` while the broker slows it down, `blocked` in
+        an alarm. Where none has a name of ours, that is each connection of the virtual host.
 
         Raises: NoManagement.
         """
-        return [each.get("state", "") for each in self.ask("connections?columns=state").content]
+        columns = "columns=state,client_properties.connection_name"
+        connections = self.ask(f"vhosts/{quote(self.vhost, safe='')}/connections?{columns}").content
+        ours = [each for each in connections if _name_of(each).startswith(_PUBLISHERS)]
+        return [each.get("state", "") for each in ours or connections]
 
     def ask(self, path: str) -> Answer:
         """Get what lies behind `/api/`; blocks.
@@ -214,3 +222,7 @@ def limits_of(told: Mapping[str, Any]) -> QueueLimits:
         told.get("effective_policy_definition") or {},
         " and ".join(f"policy {name!r}" for name in names if name),
     )
+
+
+def _name_of(connection: Mapping[str, Any]) -> str:
+    return str((connection.get("client_properties") or {}).get("connection_name", ""))

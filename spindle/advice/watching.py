@@ -146,7 +146,7 @@ def pressure_of(settings: OperatorSettings) -> Pressure:
         nodes = [node for node in management.nodes() if node.get("mem_limit")]
         memory = max((node["mem_used"] / node["mem_limit"] for node in nodes), default=None)
     with suppress(NoManagement):
-        flow = "flow" in management.connection_states()
+        flow = "flow" in management.publisher_states()
     return Pressure(memory, flow)
 
 

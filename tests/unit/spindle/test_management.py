@@ -1,10 +1,12 @@
 """RabbitMQ's management API by https: whom it trusts is what the settings say."""
 
+import json
 import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +15,21 @@ from spindle.management import Management, NoManagement
 from spindle.settings import OperatorSettings
 from tests.servers.tls import Certificates
 
+ANSWERS: dict[str, list[dict[str, Any]]] = {
+    "/api/connections": [{"state": "flow"}],
+    "/api/vhosts/a%2Fb/connections": [
+        {"state": "running", "client_properties": {"connection_name": "extractor artists"}},
+        {"state": "flow", "client_properties": {"connection_name": "another's"}},
+    ],
+    "/api/vhosts/c/connections": [{"state": "flow", "client_properties": {}}, {"state": "running"}],
+}
+
 
 class _Nodes(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b'[{"name":"rabbit"}]')
+        self.wfile.write(json.dumps(ANSWERS.get(self.path.partition("?")[0], [{"name": "rabbit"}])).encode())
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         """Log nothing."""
@@ -71,3 +82,10 @@ def test_of_a_port_without_tls_the_url_is_to_be_checked_and_nothing_of_amqp() ->
         with pytest.raises(NoManagement, match=r"does not speak TLS on this port; check RABBITMQ_MANAGEMENT_URL$"):
             management(server.server_address[1]).nodes()
         server.shutdown()
+
+
+@pytest.mark.parametrize(("vhost", "states"), [("a/b", ["running"]), ("c", ["flow", "running"])])
+def test_what_publishers_of_another_do_is_not_told(port: int, vhost: str, states: list[str]) -> None:
+    asked = management(port, RABBITMQ_TLS_VERIFY="false", RABBITMQ_VHOST=vhost)
+
+    assert asked.publisher_states() == states
