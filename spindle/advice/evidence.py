@@ -67,6 +67,7 @@ class Evidence:
 
 
 def evidence_of(meters: Meters, meter: str, value: float, bound: float, metric: str) -> Evidence:
+    """Over the whole window of the meters."""
     return Evidence(meter, value, bound, metric, meters.seconds)
 
 
@@ -76,52 +77,62 @@ def stages(meters: Meters) -> tuple[Evidence, ...]:
 
 
 def writing(meters: Meters) -> Evidence:
+    """How busy the writers are."""
     metric = "spindle_transaction_time_seconds_total"
     return evidence_of(meters, "share of the writers' time in transactions", meters.writing, BUSY, metric)
 
 
 def cpu(meters: Meters) -> Evidence:
+    """How busy our own process is."""
     metric = "process_cpu_seconds_total"
     return evidence_of(meters, "CPU seconds per second of the busiest replica", meters.cpu, BUSY, metric)
 
 
 def lag(meters: Meters) -> Evidence:
+    """Whether the process gets the core that it wants."""
     metric = "spindle_event_loop_lag_seconds"
     return evidence_of(meters, "seconds that the event loop was late", meters.lag, LATE, metric)
 
 
 def failing(meters: Meters) -> Evidence:
+    """What went into transactions for nothing."""
     metric = 'spindle_transaction_time_seconds_total{result!="stored"}'
     return evidence_of(meters, "share of the writers' time in failed transactions", meters.failing, OFTEN, metric)
 
 
 def away(meters: Meters) -> Evidence:
+    """How long the breaker was open."""
     metric = "spindle_store_breaker_open"
     return evidence_of(meters, "share of the looks with the breaker open", meters.away, OFTEN, metric)
 
 
 def alarm(meters: Meters) -> Evidence:
+    """How long RabbitMQ blocked publishers."""
     metric = "RabbitMQ: mem_alarm, disk_free_alarm"
     return evidence_of(meters, "share of the looks with an alarm", meters.blocked, OFTEN, metric)
 
 
 def dead_lettered(meters: Meters) -> Evidence:
+    """What was set aside."""
     share, metric = meters.share_of(Outcome.DEAD_LETTERED), 'spindle_records_total{outcome="dead_lettered"}'
     return evidence_of(meters, "share of records dead-lettered", share, SET_ASIDE, metric)
 
 
 def stored_already(meters: Meters) -> Evidence:
+    """What needed no writing."""
     share = meters.share_of(Outcome.UNCHANGED, Outcome.STALE, Outcome.SUPERSEDED)
     metric = 'spindle_records_total{outcome=~"unchanged|stale|superseded"}'
     return evidence_of(meters, "share of records unchanged, stale or superseded", share, REPEATED, metric)
 
 
 def fill(meters: Meters) -> Evidence:
+    """How full batches were."""
     metric = "spindle_batch_size_records_sum / spindle_batch_room_records_total"
     return evidence_of(meters, "fill of batches", meters.fill or 0.0, HALF_EMPTY, metric)
 
 
 def in_hand(meters: Meters) -> Evidence:
+    """Whether the prefetch lets batches be full."""
     metric = "spindle_unacknowledged_deliveries"
     return evidence_of(
         meters, "deliveries of a kind in hand at the most", meters.unsettled, needed_in_hand(meters), metric
@@ -129,30 +140,19 @@ def in_hand(meters: Meters) -> Evidence:
 
 
 def broker_memory(meters: Meters) -> Evidence:
+    """How near RabbitMQ is to blocking publishers."""
     metric = "RabbitMQ: mem_used / mem_limit"
     return evidence_of(meters, "share of RabbitMQ's memory ceiling", meters.broker_memory or 0.0, NEARLY, metric)
 
 
 def flow_control(meters: Meters) -> Evidence:
+    """How long RabbitMQ slowed publishers down."""
     metric = "RabbitMQ: state of connections"
     return evidence_of(meters, "share of the looks with flow control", meters.flow or 0.0, MOSTLY, metric)
 
 
 def waiting(meters: Meters, wait: Wait) -> Evidence:
     """What share of the transactions in the store did this."""
-    """How long RabbitMQ slowed publishers down."""
-    """How near RabbitMQ is to blocking publishers."""
-    """Whether the prefetch lets batches be full."""
-    """How full batches were."""
-    """What needed no writing."""
-    """What was set aside."""
-    """How long RabbitMQ blocked publishers."""
-    """How long the breaker was open."""
-    """What went into transactions for nothing."""
-    """Whether the process gets the core that it wants."""
-    """How busy our own process is."""
-    """How busy the writers are."""
-    """Over the whole window of the meters."""
     metric = "SHOW TRANSACTIONS" if meters.service is Service.GRAPHINATOR else "pg_stat_activity"
     meter = f"share of {meters.seen:,} transactions seen in the store: {wait}"
     return evidence_of(meters, meter, meters.share_in(wait), MOSTLY, metric)

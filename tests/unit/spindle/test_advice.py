@@ -21,8 +21,9 @@ from common.ops.scraping import Samples
 from common.ops.waits import Wait, Waiting
 from common.settings.environment import load
 from graphinator.ops import activity as graph_activity
+from spindle.advice import evidence
 from spindle.advice.command import show
-from spindle.advice.evidence import ENOUGH, SEEN
+from spindle.advice.evidence import ENOUGH, SEEN, Evidence
 from spindle.advice.findings import Advice, advise
 from spindle.advice.limits import Limit
 from spindle.advice.meters import Look, Pressure, meters_of, slim
@@ -203,6 +204,14 @@ def test_a_checkpoint_that_nobody_could_see_is_no_evidence_and_is_said_to_be_uns
 
     assert [any("checkpoint" in each.meter for each in finding.against) for finding in (told, blind)] == [True, False]
     assert ["checkpointer" in finding.unseen for finding in (told, blind)] == [False, True]
+
+
+def test_each_evidence_says_for_itself_what_it_is_about() -> None:
+    kinds = [each for each in vars(evidence).values() if getattr(each, "__annotations__", {}).get("return") is Evidence]
+
+    assert len(kinds) > 12
+    assert len({each.__doc__ for each in kinds} - {None}) == len(kinds)
+    assert all("\n" not in each.__doc__ for each in kinds)
 
 
 def test_a_few_samples_of_a_store_say_nothing_of_it() -> None:
