@@ -4,16 +4,17 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
-from common.errors import SettingsError, SinkError, StartRefused, StoreUnavailable, WriteConflict
+from common.errors import SettingsError, SpindleError, StoreUnavailable, WriteConflict
 from common.kinds import Service
 from common.ops.waits import Waiting
 from common.settings.environment import load as load_settings
+from common.telemetry.logs import redact
 from graphinator.ops import activity as graph_activity
 from graphinator.settings import Neo4jSettings
 from spindle.advice.meters import Look, Pressure, slim
@@ -46,6 +47,9 @@ _NO_LOGIN = {
 }
 
 
+T = TypeVar("T")
+
+
 class Activity(Protocol):
     """What tells what transactions do in a store. `unseen`: what it can't tell; empty if it can."""
 
@@ -76,13 +80,12 @@ class Observer:
         }
         """Why what transactions do in a store can't be seen, or is no longer looked at."""
 
-    @asynccontextmanager
-    async def sampling(self) -> AsyncIterator[None]:
-        """Sample what transactions do in each store, for as long as the block lasts."""
+    async def beside(self, looking: Callable[[], Awaitable[T]]) -> T:
+        """Sample what transactions do in each store, for as long as the looking lasts. Returns: what that does."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.sample(each), name=f"sample {each}") for each in self._stores]
             try:
-                yield
+                return await looking()
             finally:
                 for task in tasks:
                     task.cancel()
@@ -102,10 +105,10 @@ class Observer:
                         self.waits[service].update(await activity.look())
                         self._note(service, activity.unseen)
                         await asyncio.sleep(_SAMPLING)
-            except (SinkError, StartRefused) as error:
+            except Exception as error:  # noqa: BLE001  (whatever it is, the looks go on without)
+                self._note(service, _in_words(error))
                 # A login that is refused again and again locks the service out, if it has the same.
                 if not _is_lost(error):
-                    self.unseen[service] = getattr(error, "alarm", "") or str(error)
                     return
             await asyncio.sleep(_AGAIN)
 
@@ -114,6 +117,12 @@ class Observer:
             self.unseen[service] = unseen
         else:
             self.unseen.pop(service, None)
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, StoreUnavailable):
+        return error.alarm or str(error)
+    return str(error) if isinstance(error, SpindleError) else redact(f"{type(error).__name__}: {error}")
 
 
 def _is_lost(error: Exception) -> bool:
@@ -161,12 +170,15 @@ async def watch(
     """
     observer, begun, began = Observer(environ), time.monotonic(), datetime.now(UTC)
     looks = Looks()
-    async with observer.sampling():
+
+    async def look() -> None:
         while len(looks.kept) < 2 or looks.kept[-1].at - looks.kept[0].at < seconds:
             if looks.kept:
                 await asyncio.sleep(max(0.0, min(looks.interval, begun + seconds - time.monotonic())))
             looks.add(await observer.look())
             on_done("watching", min(round(seconds), round(time.monotonic() - begun)), round(seconds))
+
+    await observer.beside(look)
     return Window(looks.kept, began, "the services, RabbitMQ and the stores, asked directly", observer.unseen)
 
 
@@ -194,7 +206,9 @@ class Recorder:
         self._looks = Looks()
         self._began = datetime.now(UTC)
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._watch()), name="recorder", daemon=True)
+        self.trouble = ""
+        """Why it ended early; empty if it did not."""
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def __enter__(self) -> Self:
         self._began = datetime.now(UTC)
@@ -216,10 +230,16 @@ class Recorder:
             return None
         return Window(looks, self._began, "seen by spindle load", dict(self._observer.unseen))
 
-    async def _watch(self) -> None:
-        async with self._observer.sampling():
-            while True:
-                self._looks.add(await self._observer.look())
-                if self._ended.is_set():
-                    return
-                await asyncio.to_thread(self._ended.wait, self._looks.interval)
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._observer.beside(self._look))
+        except Exception as error:  # noqa: BLE001  (what it watches goes on, whatever this is)
+            first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            self.trouble = f"{type(first).__name__}: {first}"
+
+    async def _look(self) -> None:
+        while True:
+            self._looks.add(await self._observer.look())
+            if self._ended.is_set():
+                return
+            await asyncio.to_thread(self._ended.wait, self._looks.interval)

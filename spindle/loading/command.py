@@ -478,7 +478,11 @@ def recorded(loading: Loading) -> Iterator[None]:
 
 
 def _keep(loading: Loading, recorder: Recorder | None) -> None:
-    window = recorder.window if recorder else None
+    if recorder is None:
+        return
+    if recorder.trouble:
+        _say_unreported("watched to the end", recorder.trouble)
+    window = recorder.window
     if window is not None and loading.settings.state is not None and any(loading.written.values()):
         page = keep(window, loading.settings.state, loading.load.date)
         print(f"How it went, and what limited it: {page}", file=sys.stderr)
@@ -490,9 +494,12 @@ def _spared(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001  (whatever it is, the load is not about it)
-        why = " ".join(redact(f"{type(error).__name__}: {error}").split())
         with suppress(OSError, ValueError):
-            print(f"The load's report could not be {what}: {why}", file=sys.stderr)
+            _say_unreported(what, f"{type(error).__name__}: {error}")
+
+
+def _say_unreported(what: str, why: str) -> None:
+    print(f"The load's report could not be {what}: {' '.join(redact(why).split())}", file=sys.stderr)
 
 
 def _publish(loading: Loading, arguments: argparse.Namespace) -> None:

@@ -80,13 +80,17 @@ class Scene:
     async def judged(self) -> Advice:
         """What is found once there is enough to judge by, however long that takes on a busy machine."""
         observer, looks = Observer(self._environ), list[Look]()
-        async with observer.sampling(), asyncio.timeout(120):
+
+        async def look() -> Advice:
             while True:
                 looks.append(await observer.look())
                 meters = meters_of(looks, Service.TABLEINATOR) if len(looks) > 1 else None
                 if meters is not None and meters.records >= ENOUGH and meters.seen >= SEEN:
                     return advise(Service.TABLEINATOR, meters)
                 await asyncio.sleep(0.2)
+
+        async with asyncio.timeout(120):
+            return await observer.beside(look)
 
     async def advise(self, *arguments: str, seconds: int = 4) -> tuple[int, Mapping[str, Any]]:
         """What is said of some seconds. Returns: exit code, and the part about tableinator."""

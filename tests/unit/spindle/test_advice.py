@@ -1,5 +1,6 @@
 """`spindle advise`: each situation gives its one finding, and a healthy run gives none."""
 
+import asyncio
 import json
 import re
 import socket
@@ -21,7 +22,7 @@ from common.ops.scraping import Samples
 from common.ops.waits import Wait, Waiting
 from common.settings.environment import load
 from graphinator.ops import activity as graph_activity
-from spindle.advice import evidence
+from spindle.advice import evidence, watching
 from spindle.advice.command import show
 from spindle.advice.evidence import ENOUGH, SEEN, Evidence
 from spindle.advice.findings import Advice, advise
@@ -31,7 +32,7 @@ from spindle.advice.page import page_of
 from spindle.advice.phases import judge
 from spindle.advice.prometheus import Prometheus
 from spindle.advice.report import Report, compared, judged, read_report, report_of
-from spindle.advice.watching import MOST, Looks, openings_of
+from spindle.advice.watching import MOST, Activity, Looks, Observer, openings_of
 from spindle.advice.window import POINTS, Window
 from spindle.cli import main
 from spindle.settings import OperatorSettings
@@ -640,6 +641,37 @@ def test_a_store_is_looked_into_only_with_a_login_that_is_given(
     environ: Mapping[str, str], services: set[Service]
 ) -> None:
     assert set(openings_of(environ)) == services
+
+
+async def test_a_sampler_that_fails_ends_alone_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        async def __aenter__(self) -> Activity:
+            raise KeyError("a column")
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(watching, "openings_of", lambda _: {GRAPH: Broken})
+    observer = Observer({})
+
+    async def looking() -> str:
+        while not observer.unseen.get(GRAPH):
+            await asyncio.sleep(0)
+        return "looked"
+
+    async with asyncio.timeout(10):
+        assert await observer.beside(looking) == "looked"
+    assert observer.unseen[GRAPH] == "KeyError: 'a column'"
+
+
+def test_what_can_not_be_seen_in_a_store_is_said_with_what_is_found() -> None:
+    window = Window(run_of((20, SLOW)), BEGAN, "made up", {TABLE: "a member sees <more>"})
+    found, screen = judged(window), StringIO()
+    data = report_of(window, found)
+
+    show(found, data, Console(file=screen, width=200))
+
+    assert "can't see in the store: a member sees <more>" in screen.getvalue()
+    assert "a member sees &lt;more&gt;" in page_of(json.loads(json.dumps(data)))
 
 
 def test_replicas_that_came_or_went_are_said_to_be_left_out() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from common.errors import StartRefused
+from spindle.advice.watching import Observer, Recorder
 from spindle.loading import command
 from spindle.loading.command import recorded
 
@@ -24,6 +25,8 @@ class Loaded:
 
 class BadWindow:
     """A recorder whose answer can't be had."""
+
+    trouble = ""
 
     def __init__(self, environ: dict[str, str]) -> None:
         pass
@@ -73,3 +76,16 @@ def test_a_load_that_can_not_be_watched_is_loaded(
 
     assert done
     assert capsys.readouterr().err == "The load's report could not be watched: ValueError: no such setting\n"
+
+
+def test_looking_that_fails_ends_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder({"STATUS_GRAPHINATOR": "none", "STATUS_TABLEINATOR": "none"})
+
+    async def fail(_: object) -> None:
+        raise KeyError("a meter")
+
+    monkeypatch.setattr(Observer, "look", fail)
+    with recorder:
+        recorder._thread.join(10)
+
+    assert (recorder.trouble, recorder.window) == ("KeyError: 'a meter'", None)
