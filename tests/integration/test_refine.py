@@ -216,6 +216,17 @@ async def test_if_every_record_fails_it_is_no_record_s_fault(site: Site) -> None
     assert await site.fetch("SELECT * FROM discogs.refine_failure") == []
 
 
+async def test_where_others_were_refined_a_range_of_bad_ones_is_named_and_it_goes_on(site: Site) -> None:
+    await site.store("releases", [release(99)])
+    await site.refine(["releases"])
+    await site.store("releases", [release(number, master_id="x") for number in range(1, 31)])
+
+    done = await site.refine(["releases"])
+
+    assert done["releases"].failed == 30
+    assert await site.fetch("SELECT * FROM discogs.refine_range") == []
+
+
 async def test_an_id_that_no_table_can_hold_is_named(site: Site) -> None:
     await site.store(
         "labels", [to_message("labels", {"id": each, "name": "L"}) for each in ("1", "x7", "2147483648", "007")]

@@ -33,7 +33,7 @@ PER_RANGE: Final = 1000
 """Records of a transaction: a second or so of work, and some megabytes of bodies in the server's memory."""
 
 _SUSPICIOUS: Final = 20
-"""Records of a range from which on it is not theirs if all of them fail."""
+"""Records of a range from which on it is not theirs if all of them fail, and no other was ever refined."""
 
 _OF_A_RECORD: Final = ("22", "23", "54")
 """Classes of errors that are a record's: a value that can't be, a row that can't be, more than a limit."""
@@ -246,7 +246,7 @@ WHERE range.kind = $1 AND range.only_table IS NULL LIMIT 1"""
                 return 0
             claim = _Claim(*found[0])
             await _Range(transaction, statements, mine).write(claim)
-            if mine.failed == len(claim.ids) >= _SUSPICIOUS:
+            if mine.failed == len(claim.ids) >= _SUSPICIOUS and not await self._has_any(transaction, kind):
                 raise SpindleError(
                     f"None of {len(claim.ids)} {kind} from {claim.ids[0]} on can be refined, and that is no record's "
                     f"fault: {mine.why}. Nothing of them was written."
@@ -255,6 +255,14 @@ WHERE range.kind = $1 AND range.only_table IS NULL LIMIT 1"""
             await transaction.commit()
         _add(done, mine)
         return len(claim.ids)
+
+    async def _has_any(self, transaction: Transaction, kind: str) -> bool:
+        """Whether any of the kind's records could be refined: then definitions and tables are as they should be."""
+        refined = f"""
+SELECT FROM {self.schema}.refine_record AS known WHERE known.kind = $1 AND NOT EXISTS (
+    SELECT FROM {self.schema}.refine_failure AS failed WHERE failed.kind = $1 AND failed.data_id = known.id::text
+) LIMIT 1"""
+        return bool(await transaction.fetch(refined, kind))
 
     async def _analyze(self, kind: str) -> None:
         self._on_done(f"{kind}: analysing", 0, 0)
