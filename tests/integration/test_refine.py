@@ -207,6 +207,22 @@ async def test_a_record_that_can_no_longer_be_refined_leaves_no_old_rows(site: S
     assert [row["id"] for row in await site.fetch("SELECT id FROM discogs.release")] == [2]
 
 
+async def test_a_record_that_failed_is_tried_again_by_another_version(site: Site) -> None:
+    await site.store("releases", [release(1), release(2)])
+    async with site.work() as work:
+        await work.prepare()
+    await site.run("ALTER TABLE discogs.release ADD CONSTRAINT low CHECK (id < 2)")
+    failed = await site.refine(["releases"])
+    await site.run(
+        "ALTER TABLE discogs.release DROP CONSTRAINT low", "UPDATE discogs.refine_failure SET version = 'older'"
+    )
+
+    again = await site.refine(["releases"])
+
+    assert (failed["releases"].failed, again["releases"].failed, again["releases"].new) == (1, 0, 1)
+    assert [row["id"] for row in await site.fetch("SELECT id FROM discogs.release ORDER BY id")] == [1, 2]
+
+
 async def test_if_every_record_fails_it_is_no_record_s_fault(site: Site) -> None:
     await site.store("releases", [release(number, master_id="x") for number in range(1, 31)])
 

@@ -83,12 +83,17 @@ class Statements:
         self.tables = tables_of(kind)
 
     def digests(self) -> str:
-        """Of these ids what is stored and what is refined; arguments: kind, ids."""
+        """Of these ids what is stored and what is refined; arguments: kind, ids.
+
+        What failed has no rows, so that it counts as new; and as gone, like any other, when it is no longer stored.
+        """
         return self._put(f"""
-SELECT wanted.id, CASE WHEN raw.data_id IS NULL THEN NULL ELSE {_DIGEST} END AS stored, known.digest AS known
+SELECT wanted.id, CASE WHEN raw.data_id IS NULL THEN NULL ELSE {_DIGEST} END AS stored,
+    CASE WHEN failed.data_id IS NULL OR raw.data_id IS NULL THEN known.digest END AS known
 FROM unnest($2::integer[]) AS wanted (id)
 LEFT JOIN {self.kind} AS raw ON raw.data_id = wanted.id::text
-LEFT JOIN {{schema}}.refine_record AS known ON known.kind = $1 AND known.id = wanted.id""")
+LEFT JOIN {{schema}}.refine_record AS known ON known.kind = $1 AND known.id = wanted.id
+LEFT JOIN {{schema}}.refine_failure AS failed ON failed.kind = $1 AND failed.data_id = wanted.id::text""")
 
     def insert_new(self, only: str | None = None) -> str:
         """Write the rows of records that have none; argument: ids. Returns a column of counts for each table."""
