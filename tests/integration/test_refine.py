@@ -149,6 +149,30 @@ async def test_a_kill_in_the_middle_and_a_rerun_end_equal(site: Site) -> None:
     assert await content(site) == await from_scratch(site)
 
 
+@pytest.mark.parametrize("only", [None, "artist_alias"])
+async def test_ranges_of_a_run_before_an_upgrade_do_not_stand_in_the_way(site: Site, only: str | None) -> None:
+    await site.load(SyntheticLoad(40, seed=7))
+    await site.refine(["artists"])
+    right = await content(site)
+    await site.run("UPDATE discogs.refine_table SET version = 'older' WHERE name = 'artist_url'")
+    await site.run("ALTER TABLE discogs.artist_url DROP COLUMN position", "DELETE FROM discogs.artist_alias")
+    # What a kill leaves in the middle: of the records, or of a table that was being made again.
+    await site.fetch("DELETE FROM discogs.refine_record WHERE id = 1")
+    await site.run("DELETE FROM discogs.artist WHERE id = 1", "DELETE FROM discogs.artist_url WHERE artist_id = 1")
+    await site.run("DELETE FROM discogs.artist_namevariation WHERE artist_id = 1")
+    await site.run("DELETE FROM discogs.group_member WHERE group_artist_id = 1")
+    await site.fetch(
+        "INSERT INTO discogs.refine_range (kind, only_table, ids) SELECT 'artists', $1::text, array_agg(id) FROM "
+        "(SELECT 1 UNION SELECT id FROM discogs.refine_record WHERE $1::text <> '' AND kind = 'artists') AS _ (id)",
+        only,
+    )
+
+    done = await site.refine(["artists"], rebuild=[] if only else ["artist_alias"])
+
+    assert set(done["artists"].rebuilt) == {"artist_url", "artist_alias"}
+    assert await content(site) == right
+
+
 async def test_one_table_is_made_again_alone(site: Site) -> None:
     await site.load(LOAD)
     await site.refine()

@@ -124,6 +124,7 @@ class Refinement:
         """
         done, began = Refined(kind), time.monotonic()
         try:
+            await self._forget_outdated(kind)
             await self._work(kind, done)  # what an interrupted run has left
             for table in await self._to_rebuild(kind, rebuild):
                 done.rebuilt.append(table.name)
@@ -145,6 +146,25 @@ class Refinement:
         async with self._connection.transaction() as transaction:
             await transaction.execute(f"{TUNED}; SET LOCAL enable_seqscan = on")
             yield transaction
+
+    async def _forget_outdated(self, kind: str) -> None:
+        """Forget the ranges that an interrupted run has left, if they can't be written: a table is not as it should be.
+
+        Then every record is compared. A table that was being made again is not full yet: it is begun anew.
+        """
+        async with self._transaction() as transaction:
+            if not schemas.outdated(tables_of(kind), await schemas.versions(transaction, self.schema)):
+                return
+            if not await self._open_ranges(transaction, kind):
+                return
+            await transaction.execute(
+                f"UPDATE {self.schema}.refine_table SET version = '' WHERE name IN "
+                f"(SELECT only_table FROM {self.schema}.refine_range WHERE kind = $1)",
+                kind,
+            )
+            for book in ("refine_range", "refine_mark"):
+                await transaction.execute(f"DELETE FROM {self.schema}.{book} WHERE kind = $1", kind)
+            await transaction.commit()
 
     async def _to_rebuild(self, kind: str, rebuild: Sequence[str]) -> list[Table]:
         async with self._transaction() as transaction:

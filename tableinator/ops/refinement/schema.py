@@ -59,7 +59,9 @@ async def is_there(transaction: Transaction, schema: str) -> bool:
 
 async def versions(transaction: Transaction, schema: str) -> dict[str, str]:
     """The refined tables that are there, and by which definition each was made."""
-    rows = await transaction.fetch(f"SELECT name, version FROM {schema}.refine_table")
+    rows = await transaction.fetch(
+        f"SELECT name, version FROM {schema}.refine_table WHERE to_regclass('{schema}.' || name) IS NOT NULL"
+    )
     return {row["name"]: row["version"] for row in rows}
 
 
