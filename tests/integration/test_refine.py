@@ -149,6 +149,19 @@ async def test_a_kill_in_the_middle_and_a_rerun_end_equal(site: Site) -> None:
     assert await content(site) == await from_scratch(site)
 
 
+@pytest.mark.parametrize("forget", ["DELETE FROM discogs.refine_table WHERE name = 'artist_url'", "SELECT"])
+async def test_a_table_that_an_upgrade_adds_and_one_that_was_dropped_are_filled(site: Site, forget: str) -> None:
+    await site.load(SyntheticLoad(40, seed=7))
+    await site.refine(["artists"])
+    right = await content(site)
+    await site.run("DROP TABLE discogs.artist_url", forget)
+
+    done = await site.refine(["artists"])
+
+    assert done["artists"].rebuilt == ["artist_url"]
+    assert await content(site) == right
+
+
 @pytest.mark.parametrize("only", [None, "artist_alias"])
 async def test_ranges_of_a_run_before_an_upgrade_do_not_stand_in_the_way(site: Site, only: str | None) -> None:
     await site.load(SyntheticLoad(40, seed=7))

@@ -45,11 +45,22 @@ async def prepare(transaction: Transaction, schema: str) -> None:
         for table in TABLES:
             if table.name not in ours:
                 await make(transaction, schema, table)
+                await _note_empty(transaction, schema, table)
     except asyncpg.InsufficientPrivilegeError as error:
         raise StartRefused(
             f"PostgreSQL: this login may not make the refined tables ({error.args[0]}). As one who may: "
             f"CREATE SCHEMA {schema} AUTHORIZATION CURRENT_USER, with this login's name for CURRENT_USER."
         ) from error
+
+
+async def _note_empty(transaction: Transaction, schema: str, table: Table) -> None:
+    """Have a table filled that is there later than records: one that an upgrade has added, or that somebody dropped."""
+    await transaction.execute(
+        f"UPDATE {schema}.refine_table SET version = '' WHERE name = $1 "
+        f"AND EXISTS (SELECT FROM {schema}.refine_record WHERE kind = $2)",
+        table.name,
+        table.kind,
+    )
 
 
 async def is_there(transaction: Transaction, schema: str) -> bool:
