@@ -186,6 +186,38 @@ async def test_ranges_of_a_run_before_an_upgrade_do_not_stand_in_the_way(site: S
     assert await content(site) == right
 
 
+async def test_a_range_that_takes_too_long_is_cut_until_it_can_be_done(site: Site) -> None:
+    await site.store("releases", [release(number) for number in range(1, 17)])
+    async with site.work() as work:
+        await work.prepare()
+    # As a large range does: more than four of it in one statement are too much.
+    await site.run(
+        "CREATE FUNCTION discogs.tire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF (SELECT count(*) FROM fresh) > 4 THEN RAISE EXCEPTION 'too long' USING ERRCODE = '57014'; END IF; "
+        "RETURN NULL; END $$",
+        "CREATE TRIGGER tire AFTER INSERT ON discogs.release REFERENCING NEW TABLE AS fresh "
+        "FOR EACH STATEMENT EXECUTE FUNCTION discogs.tire()",
+    )
+
+    done = await site.refine(["releases"])
+
+    assert (done["releases"].new, done["releases"].failed) == (16, 0)
+    assert [row["count"] for row in await site.fetch("SELECT count(*) FROM discogs.release")] == [16]
+
+
+async def test_ranges_that_are_left_are_cut_to_what_is_asked_for(site: Site) -> None:
+    await site.store("releases", [release(number) for number in range(1, 8)])
+    async with site.work(workers=1, per_range=3) as work:
+        await work.prepare()
+        await site.run(
+            "INSERT INTO discogs.refine_range (kind, ids) VALUES ('releases', '{1,2,3,4,5,6,7}')",
+        )
+        await work.refine("releases")
+
+    ranges = await site.fetch("SELECT xmin, count(*) FROM discogs.refine_record GROUP BY xmin ORDER BY 2")
+    assert [row["count"] for row in ranges] == [1, 3, 3]
+
+
 async def test_one_table_is_made_again_alone(site: Site) -> None:
     await site.load(LOAD)
     await site.refine()

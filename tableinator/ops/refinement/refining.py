@@ -125,6 +125,7 @@ class Refinement:
         done, began = Refined(kind), time.monotonic()
         try:
             await self._forget_outdated(kind)
+            await self._cut(kind, self._per_range)
             await self._work(kind, done)  # what an interrupted run has left
             for table in await self._to_rebuild(kind, rebuild):
                 done.rebuilt.append(table.name)
@@ -255,7 +256,20 @@ WHERE range.kind = $1 AND range.only_table IS NULL LIMIT 1"""
             )
 
     async def _one(self, kind: str, done: Refined, *, waiting: bool = False) -> int:
-        """Work off one range that nobody else works on, or wait for one. Returns: its records; 0 if none is left."""
+        """Work off one range that nobody else works on, or wait for one. Returns: its records; 0 if none is left.
+
+        One that takes longer than a statement may is cut in two until it can be done.
+        """
+        while True:
+            claimed: list[_Claim] = []
+            try:
+                return await self._claim(kind, done, claimed, waiting=waiting)
+            except (asyncpg.QueryCanceledError, TimeoutError):
+                if not claimed or len(claimed[0].ids) == 1:
+                    raise
+            await self._cut(kind, (len(claimed[0].ids) + 1) // 2, claimed[0].number)
+
+    async def _claim(self, kind: str, done: Refined, claimed: list[_Claim], *, waiting: bool) -> int:
         statements, mine = Statements(self.schema, kind), Refined(kind)
         ranges = f"{self.schema}.refine_range"
         next_ = f"SELECT range, only_table, ids FROM {ranges} WHERE kind = $1 ORDER BY range LIMIT 1 FOR UPDATE"
@@ -265,6 +279,7 @@ WHERE range.kind = $1 AND range.only_table IS NULL LIMIT 1"""
             if not found:
                 return 0
             claim = _Claim(*found[0])
+            claimed.append(claim)
             await _Range(transaction, statements, mine).write(claim)
             if mine.failed == len(claim.ids) >= _SUSPICIOUS and not await self._has_any(transaction, kind):
                 raise SpindleError(
@@ -275,6 +290,12 @@ WHERE range.kind = $1 AND range.only_table IS NULL LIMIT 1"""
             await transaction.commit()
         _add(done, mine)
         return len(claim.ids)
+
+    async def _cut(self, kind: str, most: int, number: int | None = None) -> None:
+        """Cut ranges that nobody works on into some of so many records at most: all of a kind, or one."""
+        async with self._transaction() as transaction:
+            await transaction.fetch(Statements(self.schema, kind).cut(), kind, most, number)
+            await transaction.commit()
 
     async def _has_any(self, transaction: Transaction, kind: str) -> bool:
         """Whether any of the kind's records could be refined: then definitions and tables are as they should be."""

@@ -233,6 +233,20 @@ WITH ranges AS (
 )
 SELECT coalesce(sum(count), 0)::bigint FROM ranges""")
 
+    def cut(self) -> str:
+        """Cut ranges that are larger, and that nobody works on; arguments: kind, ids per range, the range or null."""
+        return self._put("""
+WITH large AS (
+    DELETE FROM {schema}.refine_range WHERE range IN (
+        SELECT range FROM {schema}.refine_range WHERE kind = $1 AND cardinality(ids) > $2::integer
+        AND ($3::bigint IS NULL OR range = $3) FOR UPDATE SKIP LOCKED
+    )
+    RETURNING range, only_table, ids
+)
+INSERT INTO {schema}.refine_range (kind, only_table, ids)
+SELECT $1, only_table, ids[first : first + $2::integer - 1]
+FROM large, generate_series(1, cardinality(ids), $2::integer) AS first ORDER BY range, first""")
+
     def note_strangers(self) -> str:
         """Name the records whose id no table can hold, and forget failures of records that are gone; kind, version."""
         return self._put(f"""
