@@ -21,7 +21,8 @@ from spindle.sources import add_kinds_argument
 from tableinator.ops.ledger import record_event
 from tableinator.ops.refinement import surveying
 from tableinator.ops.refinement.definitions import TABLES, indexes, table_of
-from tableinator.ops.refinement.indexes import make_indexes, plan_indexes
+from tableinator.ops.refinement.exclusion import alone
+from tableinator.ops.refinement.indexes import Planned, make_indexes, plan_indexes
 from tableinator.ops.refinement.refining import PATIENCE, PER_RANGE, Refined, Refinement
 from tableinator.ops.refinement.statements import SCHEMA, check_schema
 from tableinator.settings import PostgresSettings
@@ -112,18 +113,23 @@ class _Job:
 
     def index(self) -> int:
         """Make the indexes; say before what they will take."""
-        planned = asyncio.run(plan_indexes(self.settings, self._schema, indexes()))
-        if not self.arguments.json:
-            wide_console().print(report.index_table(planned))
-        with following() as on_done:
-            patient = self.settings.model_copy(update={"command_timeout": PATIENCE})
-            trigrams = asyncio.run(make_indexes(patient, self._schema, planned, on_done))
+        planned, trigrams = asyncio.run(self._index())
         names = [each.index.name for each in planned]
         if self.arguments.json:
             print(json.dumps({"indexes": names, "trigrams": trigrams}))
         elif not trigrams:
             print("pg_trgm is not there: titles and names are searched by words", file=sys.stderr)
         return 0
+
+    async def _index(self) -> tuple[list[Planned], bool]:
+        # Alone, because an index that another is still making looks like one that an interrupted run has left.
+        async with alone(self.settings, self._schema):
+            planned = await plan_indexes(self.settings, self._schema, indexes())
+            if not self.arguments.json:
+                wide_console().print(report.index_table(planned))
+            with following() as on_done:
+                patient = self.settings.model_copy(update={"command_timeout": PATIENCE})
+                return planned, await make_indexes(patient, self._schema, planned, on_done)
 
     def refine(self) -> int:
         """Refine, and look for what dangles."""

@@ -18,6 +18,7 @@ from extractor.loads import messages
 from extractor.message import Message, to_message
 from extractor.synthetic.synthetic import SyntheticLoad
 from spindle.cli import main
+from tableinator.ops.refinement import exclusion
 from tableinator.ops.refinement.definitions import TABLES, indexes
 from tableinator.ops.refinement.indexes import plan_indexes
 from tableinator.ops.refinement.surveying import find_dangling, survey
@@ -415,6 +416,30 @@ async def test_a_release_follows_its_master_s_word_about_which_is_the_main_one(s
     await tables.run(site.dsn, "DELETE FROM masters")
     await site.refine()
     assert await mains() == [None, None, None]
+
+
+async def test_a_master_that_can_no_longer_be_refined_has_no_word(site: Site) -> None:
+    master = {"id": "9", "title": "M", "main_release": "1", "year": "1999"}
+    await site.store("releases", [release(1, master_id="9"), release(2, master_id="9")])
+    await site.store("masters", [to_message("masters", master)])
+    await site.refine()
+    await site.store("masters", [to_message("masters", {**master, "main_release": "x"})], load="20260901")
+
+    await site.refine()
+
+    assert [row["main"] for row in await site.fetch("SELECT main FROM discogs.release")] == [None, None]
+
+
+async def test_a_second_run_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exclusion, "_GRACE", 0.1)
+    monkeypatch.setenv("POSTGRES_DSN", site.dsn)
+    async with site.work() as first:
+        await first.prepare()
+
+        assert await asyncio.to_thread(main, ["refine", "--schema", site.schema]) == 2
+        assert await asyncio.to_thread(main, ["refine", "--schema", site.schema, "--indexes"]) == 2
+
+    assert await asyncio.to_thread(main, ["refine", "--schema", site.schema]) == 0
 
 
 async def test_other_people_s_tables_are_left_alone(site: Site) -> None:

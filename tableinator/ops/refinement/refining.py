@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -21,6 +21,7 @@ from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.ops.refinement import schema as schemas
 from tableinator.ops.refinement.definitions import Table, table_of, tables_of
+from tableinator.ops.refinement.exclusion import alone
 from tableinator.ops.refinement.indexes import make_needed
 from tableinator.ops.refinement.statements import Statements, check_schema, version_of_kind
 from tableinator.settings import PostgresSettings
@@ -95,6 +96,7 @@ class Refinement:
         self._connections = Connections(settings, size=workers)
         self._connection = Connections(self._patient, size=1)
         """For statements over whole tables."""
+        self._settings, self._held = settings, AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self._connections.__aenter__()
@@ -104,12 +106,14 @@ class Refinement:
     async def __aexit__(self, *raised: object) -> None:
         await self._connections.__aexit__(*raised)
         await self._connection.__aexit__(*raised)
+        await self._held.aclose()
 
     async def prepare(self) -> None:
-        """Make what is missing.
+        """Keep other runs away until this one's end, and make what is missing.
 
         Raises: StartRefused, StoreUnavailable.
         """
+        await self._held.enter_async_context(alone(self._settings, self.schema))
         try:
             async with self._transaction() as transaction:
                 await schemas.prepare(transaction, self.schema)
@@ -176,9 +180,6 @@ class Refinement:
     async def _plan_table(self, table: Table) -> None:
         statements = Statements(self.schema, table.kind)
         async with self._transaction() as transaction:
-            await transaction.execute("SELECT pg_advisory_xact_lock($1)", schemas.LOCK)
-            if await self._open_ranges(transaction, table.kind):
-                raise StartRefused(f"{table.kind}: another run is at work; wait for its end, and run it again.")
             await schemas.make(transaction, self.schema, table)
             await transaction.fetch(statements.plan_table(), table.kind, self._per_range, table.name)
             await transaction.commit()
@@ -188,9 +189,6 @@ class Refinement:
         statements, mark_table = Statements(self.schema, kind), f"{self.schema}.refine_mark"
         self._on_done(f"{kind}: comparing", 0, 0)
         async with self._transaction() as transaction:
-            await transaction.execute("SELECT pg_advisory_xact_lock($1)", schemas.LOCK)
-            if await self._open_ranges(transaction, kind):
-                return
             # Before what is read below: what commits in between is read now, and compared once more the next time.
             [now] = await transaction.fetch(_HORIZON, kind)
             if now["origin"] is None or not await transaction.fetch("SELECT WHERE to_regclass($1) IS NOT NULL", kind):
@@ -232,7 +230,7 @@ class Refinement:
                     group.create_task(worker())
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
-        # Another run's, or of a process that was killed and whose session the server has not ended yet.
+        # Of a process that was killed and whose session the server has not ended yet.
         while await self._one(kind, done, waiting=True):
             pass
 
@@ -348,6 +346,8 @@ class _Range:
 
     async def _again(self, ids: list[int], only: str) -> None:
         self._count(self._done.inserted, await self._transaction.fetch(self._statements.insert_new(only), ids))
+        if only == "master":
+            await self._link(ids)
         self._done.records += len(ids)
 
     async def _refine(self, ids: list[int]) -> None:
@@ -386,21 +386,27 @@ class _Range:
                 f"DELETE FROM {schema}.refine_record WHERE kind = $1 AND id = ANY($2::integer[])",
                 *(kind, gone),
             )
-        if kind == "masters" and (touched := new + changed + gone):
-            tag = await execute(self._statements.link_main(), touched)
-            # An update takes a row away and writes another.
-            self._count(self._done.deleted, [{"release": int(tag.rpartition(" ")[2])}])
-            self._count(self._done.inserted, [{"release": int(tag.rpartition(" ")[2])}])
+        await self._link(new + changed + gone)
         await execute(
             f"DELETE FROM {schema}.refine_failure WHERE kind = $1 AND data_id = ANY($2::text[])",
             *(kind, [str(number) for number in new + changed + gone]),
         )
+
+    async def _link(self, ids: list[int]) -> None:
+        """Have releases follow these records' word, if they are masters."""
+        if self._statements.kind != "masters" or not ids:
+            return
+        tag = await self._transaction.execute(self._statements.link_main(), ids)
+        # An update takes a row away and writes another.
+        for counter in (self._done.deleted, self._done.inserted):
+            self._count(counter, [{"release": int(tag.rpartition(" ")[2])}])
 
     async def _fail(self, number: int, error: asyncpg.PostgresError) -> None:
         """Name a record that can't be refined, and take its old rows away: they are no longer what it is."""
         schema, kind = self._statements.schema, self._statements.kind
         self._count(self._done.deleted, await self._transaction.fetch(self._statements.delete_all(), [number]))
         await self._transaction.execute(self._statements.forget_findings(), kind, [number])
+        await self._link([number])
         digests = await self._transaction.fetch(self._statements.digests(), kind, [number])
         await self._transaction.execute(
             f"INSERT INTO {schema}.refine_record (kind, id, digest) VALUES ($1, $2, $3) "

@@ -13,7 +13,7 @@ from tableinator.ops.refinement.statements import BOOK_NAMES, book_statements, c
 from tableinator.transaction import Transaction
 
 LOCK: Final = int.from_bytes(b"refine")
-"""The advisory lock's key: one plans at a time."""
+"""The advisory lock's key: one makes schemas at a time."""
 
 _FOUND: Final = """
 SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
