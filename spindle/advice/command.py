@@ -18,7 +18,7 @@ from spindle.advice.evidence import Evidence
 from spindle.advice.findings import Advice
 from spindle.advice.limits import Finding
 from spindle.advice.page import page_of
-from spindle.advice.prometheus import Prometheus
+from spindle.advice.prometheus import Prometheus, is_match
 from spindle.advice.report import COMPARED, Report, compared, judged, read_report, report_of
 from spindle.advice.watching import watch
 from spindle.advice.window import Window
@@ -55,6 +55,12 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help=f"how long to watch, or to look back (default {SECONDS:.0f})",
     )
     parser.add_argument("--prometheus", metavar="URL", help="take the metrics from it, not from the services")
+    parser.add_argument(
+        "--match",
+        type=_match,
+        metavar="LABELS",
+        help="""of --prometheus: only series that have these, such as 'namespace="prod"'""",
+    )
     parser.add_argument(
         "--from", dest="begin", type=_moment, metavar="TIME", help="of --prometheus: 2026-09-01T20:00, or 90m ago"
     )
@@ -101,8 +107,10 @@ def _window(arguments: argparse.Namespace) -> Window:
     """Watch, or look back. Raises: StartRefused."""
     environ = environment_of(arguments)
     if arguments.prometheus is None:
-        if arguments.begin or arguments.end:
-            raise StartRefused("--from and --to are for --prometheus: without it, what is watched is now (--seconds).")
+        if arguments.begin or arguments.end or arguments.match:
+            raise StartRefused(
+                "--from, --to and --match are for --prometheus: without it, what is watched is now (--seconds)."
+            )
         with following() as on_done:
             return asyncio.run(watch(environ, arguments.seconds, on_done))
     end = arguments.end or datetime.now(UTC)
@@ -110,7 +118,7 @@ def _window(arguments: argparse.Namespace) -> Window:
     if begin >= end:
         raise StartRefused(f"--from {begin:%Y-%m-%d %H:%M:%S} is not before --to {end:%Y-%m-%d %H:%M:%S} (UTC).")
     settings = load_settings(OperatorSettings, environ)
-    return Prometheus.at(arguments.prometheus).look_back(settings, begin, end)
+    return Prometheus.at(arguments.prometheus, arguments.match or "").look_back(settings, begin, end)
 
 
 def show(found: Sequence[Advice], report: Report, console: Console) -> None:
@@ -172,6 +180,12 @@ def _seconds(text: str) -> float:
         if 1 <= float(text) <= 86_400:
             return float(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 86400")
+
+
+def _match(text: str) -> str:
+    if not is_match(text):
+        raise argparse.ArgumentTypeError(f"""{text!r} is not label="value" or label=~"pattern", separated by commas""")
+    return text
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

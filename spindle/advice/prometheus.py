@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from common.errors import StartRefused
@@ -30,14 +30,19 @@ POINTS = 240
 LEAST_STEP = 10.0
 """Seconds: twice as long as from one scrape to the next in monitoring/prometheus.yml, or a step might have none."""
 
-_OURS = f'{{__name__=~"{"|".join(sorted(name for name in NAMES if name.startswith("spindle")))}"}}'
-_PROCESSES = f'{{__name__=~"{"|".join(sorted(name for name in NAMES if name.startswith("process")))}"}}'
-_READY = "max by (queue) (rabbitmq_detailed_queue_messages_ready)"
-_MEMORY = "max(rabbitmq_process_resident_memory_bytes / rabbitmq_resident_memory_limit_bytes)"
-_ALARMS = {
-    "memory": "max(rabbitmq_alarms_memory_used_watermark)",
-    "disk": "max(rabbitmq_alarms_free_disk_space_watermark)",
-}
+_OURS = "|".join(sorted(name for name in NAMES if name.startswith("spindle")))
+_PROCESSES = "|".join(sorted(name for name in NAMES if name.startswith("process")))
+
+_PAIR = r'[a-zA-Z_][a-zA-Z0-9_]*=~?"[^"\\{}\n]*"'
+_PAIRS: Final = re.compile(rf"{_PAIR}(?:, ?{_PAIR})*")
+
+
+def is_match(text: str) -> bool:
+    """Whether it is label="value" or label=~"pattern", or several of those separated by commas: what narrows a
+    selector and can be nothing else.
+    """
+    return _PAIRS.fullmatch(text) is not None
+
 
 Times = Mapping[float, float]
 """A series' values by their times."""
@@ -48,9 +53,11 @@ class Prometheus:
     """A server's API."""
 
     url: str
+    match: str = ""
+    """Of which series, as `is_match` says; empty: of all."""
 
     @classmethod
-    def at(cls, url: str) -> "Prometheus":
+    def at(cls, url: str, match: str = "") -> "Prometheus":
         """The one at this URL.
 
         Raises: StartRefused if it is none.
@@ -60,7 +67,7 @@ class Prometheus:
                 f"--prometheus {re.split('[?#]', redact(url))[0]!r} is not http://host:port or https://host:port: "
                 "with a path at the most, and no user, query or fragment."
             )
-        return cls(url.rstrip("/"))
+        return cls(url.rstrip("/"), match)
 
     def look_back(self, settings: OperatorSettings, begin: datetime, end: datetime) -> Window:
         """The looks of a window; what Prometheus has no series of is missing in them.
@@ -69,16 +76,24 @@ class Prometheus:
         """
         seconds = (end - begin).total_seconds()
         asking = _Asking(self.url, begin.timestamp(), end.timestamp(), max(LEAST_STEP, seconds / POINTS))
-        processes, queues = _processes(asking), {each["queue"]: times for each, times in asking.series(_READY)}
-        memory = dict(asking.one(_MEMORY))
-        alarms = {word: dict(asking.one(query)) for word, query in _ALARMS.items()}
+        of = f"{{{self.match}}}"
+        processes = _processes(asking, self.match)
+        ready = asking.series(f"max by (queue) (rabbitmq_detailed_queue_messages_ready{of})")
+        queues = {each["queue"]: times for each, times in ready}
+        memory = asking.one(
+            f"max(rabbitmq_process_resident_memory_bytes{of} / rabbitmq_resident_memory_limit_bytes{of})"
+        )
+        alarms = {
+            "memory": asking.one(f"max(rabbitmq_alarms_memory_used_watermark{of})"),
+            "disk": asking.one(f"max(rabbitmq_alarms_free_disk_space_watermark{of})"),
+        }
         looks = []
         for at in asking.times():
             broker = BrokerState(
                 self.url,
                 ("prometheus",),
                 queues={
-                    name: QueueState(None if (ready := queues[name].get(at)) is None else round(ready))
+                    name: QueueState(None if (count := queues[name].get(at)) is None else round(count))
                     for name in our_queues(settings.names, settings.kinds)
                     if name in queues
                 },
@@ -93,7 +108,8 @@ class Prometheus:
         looks = _while_any_answered(looks)
         if len(looks) < 2:
             raise StartRefused(f"{self.url} has no metrics of the services from {_said(begin)} to {_said(end)}.")
-        return Window(looks, datetime.fromtimestamp(looks[0].at, UTC), f"Prometheus at {self.url}")
+        source = f"Prometheus at {self.url}" + (f" ({self.match})" if self.match else "")
+        return Window(looks, datetime.fromtimestamp(looks[0].at, UTC), source)
 
 
 def _is_plain(url: str) -> bool:
@@ -124,17 +140,35 @@ class _Process:
         return Replica(self.service, self.instance, Samples(samples)) if samples else None
 
 
-def _processes(asking: "_Asking") -> list[_Process]:
+def _processes(asking: "_Asking", match: str) -> list[_Process]:
+    """Raises: StartRefused if those of a service belong to several stacks, whose numbers would be added up."""
+    origins: dict[str, set[str]] = {}
     own: dict[str, list[tuple[Mapping[str, str], Times]]] = {}
     services: dict[str, Service] = {}
-    for labels, times in asking.series(_OURS):
+    for labels, times in asking.series(_selector(_OURS, match)):
         if labels.get("service") in list(Service):
             services[labels["instance"]] = Service(labels["service"])
             own.setdefault(labels["instance"], []).append((labels, times))
-    for labels, times in asking.series(_PROCESSES):
+            origins.setdefault(labels["service"], set()).add(_origin(labels))
+    for service, several in origins.items():
+        if len(several) > 1:
+            raise StartRefused(
+                f"{asking.url} has {service}'s metrics of several stacks: {'; '.join(sorted(several))}. "
+                "Choose one with --match."
+            )
+    for labels, times in asking.series(_selector(_PROCESSES, match)):
         if labels.get("instance") in own:
             own[labels["instance"]].append((labels, times))
     return [_Process(services[instance], instance, series) for instance, series in sorted(own.items())]
+
+
+def _selector(names: str, match: str) -> str:
+    return f'{{__name__=~"{names}"{"," if match else ""}{match}}}'
+
+
+def _origin(labels: Mapping[str, str]) -> str:
+    """Which stack a series belongs to, as far as Prometheus tells: in one stack, each service is one job."""
+    return ", ".join(f'{name}="{labels[name]}"' for name in ("job", "namespace") if name in labels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 import pytest
 from rich.console import Console
@@ -30,7 +32,7 @@ from spindle.advice.limits import Limit
 from spindle.advice.meters import Look, Pressure, meters_of, slim
 from spindle.advice.page import page_of
 from spindle.advice.phases import judge
-from spindle.advice.prometheus import Prometheus
+from spindle.advice.prometheus import Prometheus, is_match
 from spindle.advice.report import Report, compared, judged, read_report, report_of
 from spindle.advice.watching import MOST, Activity, Looks, Observer, openings_of
 from spindle.advice.window import POINTS, Window
@@ -543,6 +545,67 @@ def test_what_is_no_prometheus_can_not_be_asked(answer: bytes | None) -> None:
 
         with pytest.raises(StartRefused, match=rf"http://127.0.0.1:{port} can't be asked"):
             Prometheus.at(f"http://127.0.0.1:{port}").look_back(settings, BEGAN, BEGAN + timedelta(minutes=1))
+
+
+class OfTwoStacks(BaseHTTPRequestHandler):
+    """A Prometheus that two stacks are in, as far as a look back asks it; counts what is asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        [query], [start] = body["query"], body["start"]
+        self.asked.append(query)
+        spaces = [each for each in ("prod", "test") if "namespace=" not in query or f'namespace="{each}"' in query]
+        labels = {"__name__": "spindle_writers", "service": "tableinator", "job": "t", "kind": "releases"}
+        series = [
+            {
+                "metric": labels | {"namespace": each, "instance": f"{each}:1"},
+                "values": [[float(start) + step, "2"] for step in (0.0, 10.0)],
+            }
+            for each in (spaces if "spindle_writers" in query else [])
+        ]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"status": "success", "data": {"result": series}}).encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
+        """Log nothing."""
+
+
+def test_of_several_stacks_in_one_prometheus_one_is_chosen() -> None:
+    settings, end = load(OperatorSettings, {}), BEGAN + timedelta(minutes=1)
+    with HTTPServer(("127.0.0.1", 0), OfTwoStacks) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+
+        with pytest.raises(StartRefused, match=r'job="t", namespace="prod"; job="t", namespace="test"\. Choose one'):
+            Prometheus.at(url).look_back(settings, BEGAN, end)
+        OfTwoStacks.asked.clear()
+        window = Prometheus.at(url, 'namespace="prod"').look_back(settings, BEGAN, end)
+        server.shutdown()
+
+    replicas = [each.address for state in window.looks[0].picture.services for each in state.replicas]
+    assert replicas == ["prod:1"]
+    assert window.source == f'Prometheus at {url} (namespace="prod")'
+    assert all('namespace="prod"' in each for query in OfTwoStacks.asked for each in re.findall(r"{(.*?)}", query))
+    assert len(OfTwoStacks.asked) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ('namespace="prod"', True),
+        ('namespace="prod",job=~"spindle/.*"', True),
+        ("namespace=prod", False),
+        ('namespace!="prod"', False),
+        ('a="b"} or up{c="d"', False),
+        ('a="b\\"', False),
+        ("", False),
+    ],
+)
+def test_only_pairs_of_labels_and_values_narrow_a_look_back(text: str, fits: bool) -> None:
+    assert is_match(text) is fits
 
 
 def _answer_once(server: socket.socket, answer: bytes) -> None:
