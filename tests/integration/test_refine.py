@@ -12,15 +12,16 @@ from typing import Any
 import asyncpg
 import pytest
 
-from common.errors import SpindleError, StartRefused
+from common.errors import SinkError, SpindleError, StartRefused
 from common.kinds import KINDS
 from extractor.loads import messages
 from extractor.message import Message, to_message
 from extractor.synthetic.synthetic import SyntheticLoad
 from spindle.cli import main
 from tableinator.ops.refinement import exclusion
-from tableinator.ops.refinement.definitions import TABLES, indexes
-from tableinator.ops.refinement.indexes import plan_indexes
+from tableinator.ops.refinement import indexes as making
+from tableinator.ops.refinement.definitions import TABLES, Index, indexes
+from tableinator.ops.refinement.indexes import Planned, make_indexes, plan_indexes
 from tableinator.ops.refinement.surveying import find_dangling, survey
 from tests.e2e.services import ROOT
 from tests.integration import tables
@@ -506,3 +507,31 @@ async def test_indexes_are_made_once_and_what_was_interrupted_is_made_again(
     assert made == [each["index"] for each in planned] == [index.name for index in indexes()]
     assert said(capsys)["indexes"] == ["release_idx_title"]
     assert await plan_indexes(site.settings, site.schema, indexes()) == []
+
+
+async def test_an_index_that_cannot_be_made_is_an_error_like_others(site: Site) -> None:
+    async with site.work() as work:
+        await work.prepare()
+    wrong = Planned(Index("wrong", "release", "btree", "(nothing)", bytes_per_row=1), 0, spoiled=False)
+
+    with pytest.raises(SinkError, match="nothing"):
+        await make_indexes(site.settings, site.schema, [wrong], lambda *_: None)
+
+
+async def test_an_index_is_made_though_nobody_says_how_far_it_is(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "_PROGRESS", "SELECT pg_sleep(60), $1::integer")
+    monkeypatch.setattr(making, "_ANSWERED", 0.1)
+    async with site.work() as work:
+        await work.prepare()
+    holder = await asyncpg.connect(site.dsn, timeout=10)
+    asked: asyncio.Task[bool] | None = None
+    try:
+        await holder.execute(f"BEGIN; LOCK TABLE {site.schema}.release IN ROW EXCLUSIVE MODE")
+        planned = [each for each in await plan_indexes(site.settings, site.schema, indexes()) if not each.spoiled][:1]
+        asked = asyncio.create_task(make_indexes(site.settings, site.schema, planned, lambda *_: None))
+        await asyncio.wait([asked], timeout=1)
+    finally:
+        await holder.close(timeout=10)
+
+    await asked
+    assert planned[0] not in await plan_indexes(site.settings, site.schema, indexes())

@@ -137,14 +137,21 @@ async def _watched(
 ) -> None:
     """Do the one, and the other until that is over: broken off, a question would cost the session."""
     over = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(making).add_done_callback(lambda _: over.set())
-        group.create_task(watching(over))
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(making).add_done_callback(lambda _: over.set())
+            group.create_task(watching(over))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
 
 
 async def _watch(session: Session, backend: int, name: str, on_done: OnDone, over: asyncio.Event) -> None:
     while not over.is_set():
-        for row in await session.fetch(_PROGRESS, backend, timeout=_ANSWERED):
+        try:
+            rows = await session.fetch(_PROGRESS, backend, timeout=_ANSWERED)
+        except ERRORS:
+            return  # how far it is, is not worth an index that took hours
+        for row in rows:
             on_done(f"{name}: {row['phase']}", row["done"], row["total"])
         with suppress(TimeoutError):
             async with asyncio.timeout(_ASKED):
