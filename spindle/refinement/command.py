@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from common.errors import SinkError, StartRefused
+from common.errors import SinkError, SpindleError, StartRefused
 from common.kinds import KINDS
 from common.settings.environment import load as load_settings
 from common.telemetry import logs
@@ -153,7 +153,10 @@ class _Job:
         )
         done = []
         async with work:
-            await work.prepare()
+            try:
+                await work.prepare()
+            except SinkError as error:
+                raise StartRefused(_cannot(self.settings, error)) from error
             for kind in self._kinds:
                 rebuild = [name for name in self.arguments.table or () if table_of(name).kind == kind]
                 done.append(await work.refine(kind, rebuild=rebuild, whole=self.arguments.whole))
@@ -190,10 +193,12 @@ def _told(what: Callable[[], T], settings: PostgresSettings) -> T:
     try:
         return what()
     except SinkError as error:
-        why = getattr(error, "alarm", None) or error
-        raise StartRefused(
-            f"PostgreSQL at {settings.address} can't be worked with: {why}. What is done is done; run it again."
-        ) from error
+        raise SpindleError(f"{_cannot(settings, error)} What is done is done; run it again.") from error
+
+
+def _cannot(settings: PostgresSettings, error: SinkError) -> str:
+    why = str(getattr(error, "alarm", None) or error).removesuffix(".")
+    return f"PostgreSQL at {settings.address} can't be worked with: {why}."
 
 
 def _few(text: str) -> int:

@@ -443,6 +443,21 @@ async def test_a_second_run_is_refused(site: Site, monkeypatch: pytest.MonkeyPat
     assert await asyncio.to_thread(main, ["refine", "--schema", site.schema]) == 0
 
 
+async def test_what_fails_on_the_way_is_no_refusal(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POSTGRES_DSN", site.dsn)
+    await site.store("releases", [release()])
+    async with site.work() as work:
+        await work.prepare()
+    await site.run("ALTER TABLE discogs.release_genre RENAME COLUMN genre TO other")
+
+    assert await asyncio.to_thread(main, ["refine", "--schema", site.schema]) == 1
+    assert "run it again" in capsys.readouterr().err
+    monkeypatch.setenv("POSTGRES_DSN", "postgresql://nobody@127.0.0.1:1/none")
+    assert await asyncio.to_thread(main, ["refine", "--schema", site.schema]) == 2
+
+
 async def test_other_people_s_tables_are_left_alone(site: Site) -> None:
     await site.run(f"CREATE SCHEMA {site.schema}", "CREATE TABLE discogs.release (id integer)")
 
