@@ -249,6 +249,41 @@ async def test_a_table_of_another_definition_is_made_again_by_itself(site: Site)
     assert await content(site) == right
 
 
+@pytest.mark.parametrize("changed", [False, True])
+async def test_who_may_read_a_table_still_may_when_it_is_made_again(site: Site, changed: bool) -> None:
+    await site.load(SyntheticLoad(20, seed=7))
+    await site.refine(["artists"])
+    view = "CREATE VIEW discogs.seen AS SELECT artist_id, url FROM discogs.artist_url"
+    await site.run("GRANT SELECT ON discogs.artist_url TO PUBLIC", *([] if changed else [view]))
+    if changed:
+        await site.run(
+            "UPDATE discogs.refine_table SET version = 'older' WHERE name = 'artist_url'",
+            "ALTER TABLE discogs.artist_url DROP COLUMN position",
+        )
+
+    await site.refine(["artists"], rebuild=["artist_url"])
+
+    granted = await site.fetch(
+        "SELECT privilege_type FROM information_schema.table_privileges WHERE table_schema = $1 "
+        "AND table_name = 'artist_url' AND grantee = 'PUBLIC'",
+        site.schema,
+    )
+    assert [row["privilege_type"] for row in granted] == ["SELECT"]
+
+
+async def test_a_view_on_a_table_whose_columns_are_others_is_named(site: Site) -> None:
+    await site.load(SyntheticLoad(20, seed=7))
+    await site.refine(["artists"])
+    await site.run(
+        "UPDATE discogs.refine_table SET version = 'older' WHERE name = 'artist_url'",
+        "ALTER TABLE discogs.artist_url DROP COLUMN position",
+        "CREATE VIEW discogs.seen AS SELECT artist_id, url FROM discogs.artist_url",
+    )
+
+    with pytest.raises(StartRefused, match="seen"):
+        await site.refine(["artists"])
+
+
 async def test_a_record_that_cannot_be_refined_is_named_and_its_neighbours_are_there(site: Site) -> None:
     bad = release(3, labels=[{"id": "not a number", "name": "L"}])
     await site.store("releases", [release(1), release(2), bad, release(4)])

@@ -19,6 +19,18 @@ _FOUND: Final = """
 SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE nspname = $1 AND relname = ANY($2::text[])
 """
+_COLUMNS: Final = """
+SELECT attname::text, format_type(atttypid, atttypmod), attnotnull
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = $1 AND relname = $2 AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_GRANTS: Final = """
+SELECT format('GRANT %s ON %I.%I TO %s%s', privilege_type, nspname, relname,
+    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
+    CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) AS grant
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, aclexplode(relacl)
+WHERE nspname = $1 AND relname = $2 AND grantee <> relowner
+"""
 _SCHEMA: Final = "SELECT FROM pg_namespace WHERE nspname = $1"
 
 
@@ -82,11 +94,18 @@ def outdated(tables: Sequence[Table], found: dict[str, str]) -> list[Table]:
 
 
 async def make(transaction: Transaction, schema: str, table: Table) -> None:
-    """Make a table, empty, in place of the one that we have made before, if any."""
+    """Make a table, empty, in place of the one that we have made before, if any; who may read it, still may.
+
+    Raises: StartRefused if something that others have made depends on it.
+    """
     known = await transaction.fetch(f"SELECT FROM {schema}.refine_table WHERE name = $1", table.name)
-    if known:
-        await transaction.execute(f"DROP TABLE IF EXISTS {schema}.{table.name}")
-    await transaction.execute(creation(schema, table))
+    try:
+        await (_replace if known else _create)(transaction, schema, table)
+    except (asyncpg.DependentObjectsStillExistError, asyncpg.FeatureNotSupportedError) as error:
+        raise StartRefused(
+            f"The table {schema}.{table.name} must be made again, and something depends on it: "
+            f"{error.detail or error.args[0]} Drop that, run it again, and then make it anew."
+        ) from error
     await transaction.execute(
         f"INSERT INTO {schema}.refine_table (name, kind, version) VALUES ($1, $2, $3) "
         "ON CONFLICT (name) DO UPDATE SET version = excluded.version, made_at = now()",
@@ -94,3 +113,20 @@ async def make(transaction: Transaction, schema: str, table: Table) -> None:
         table.kind,
         version_of(table.name),
     )
+
+
+async def _create(transaction: Transaction, schema: str, table: Table) -> None:
+    await transaction.execute(creation(schema, table))
+
+
+async def _replace(transaction: Transaction, schema: str, table: Table) -> None:
+    found = [tuple(row) for row in await transaction.fetch(_COLUMNS, schema, table.name)]
+    needed = {table.parent, *table.key}
+    if found == [(column.name, column.type, column.name in needed) for column in table.columns]:
+        await transaction.execute(f"TRUNCATE {schema}.{table.name}")
+        return
+    grants = await transaction.fetch(_GRANTS, schema, table.name)
+    await transaction.execute(f"DROP TABLE IF EXISTS {schema}.{table.name}")
+    await _create(transaction, schema, table)
+    for row in grants:
+        await transaction.execute(row["grant"])
