@@ -79,9 +79,10 @@ def row(record_id: str, body: bytes = b'{"a": 1}', *, version: str | None = "202
 
 
 async def wait_until_blocked(dsn: str, count: int = 1) -> None:
-    """Wait until so many of the service's sessions in this database wait for a lock."""
+    """Wait until so many sessions of the service or the operator in this database wait for a lock."""
     query = """SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = 'tableinator'"""
+        WHERE datname = current_database() AND wait_event_type = 'Lock'
+        AND application_name IN ('tableinator', 'spindle')"""
     async with asyncio.timeout(30):
         while (await fetch(dsn, query))[0]["count"] < count:
             await asyncio.sleep(0.02)  # what is waited for happens in another process, which tells nobody
