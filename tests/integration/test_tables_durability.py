@@ -267,7 +267,10 @@ async def test_doctor_sees_a_trigger_that_changes_what_is_written(
 @pytest.mark.parametrize(
     ("statement", "problem"),
     [
-        ("ALTER TABLE spindle_progress SET UNLOGGED", "spindle_progress: a crash of the server empties it"),
+        (
+            "ALTER TABLE spindle_progress SET UNLOGGED",
+            "spindle_progress: a crash of the server empties spindle_progress",
+        ),
         ("CREATE RULE nothing AS ON INSERT TO spindle_loads DO INSTEAD NOTHING", "spindle_loads: it has rules"),
         ("ALTER TABLE spindle_progress RENAME stale TO old", "spindle_progress: column stale is missing"),
     ],
