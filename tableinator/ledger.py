@@ -213,7 +213,7 @@ def differences(table: str, found: FoundTable) -> list[str]:
     missing = {name: definition for name, definition in COLUMNS[table].items() if name not in found.columns}
     return [
         *(
-            f"column {name} is missing; ALTER TABLE {table} ADD COLUMN {definition}"
+            f"column {name} is missing; ALTER TABLE {table} ADD COLUMN {name} {definition}"
             for name, definition in missing.items()
         ),
         *unkept(table, found),
