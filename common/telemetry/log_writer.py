@@ -20,7 +20,10 @@ class LogWriter:
     """The way of lines to one file descriptor; each text that it is given is one of them."""
 
     def __init__(self, descriptor: int, *, on_gap: Callable[[int], None], room: int = ROOM) -> None:
-        """`on_gap` is told, by the writing thread, how many lines were dropped, as soon as one can be written again."""
+        """`on_gap` is told, by the writing thread, how many lines were dropped, once half of `room` is free again.
+
+        What it logs is a line like others, and a queue that is still full would drop it, and the count with it.
+        """
         self._descriptor = descriptor
         self._on_gap = on_gap
         self._room = room
@@ -64,7 +67,8 @@ class LogWriter:
             with self._counting:
                 self._waiting -= len(line)
                 self._dropped += not is_written
-            if is_written and (count := self._dropped - self._told):
+                has_room = self._waiting <= self._room // 2
+            if is_written and has_room and (count := self._dropped - self._told):
                 self._told += count
                 self._on_gap(count)
 
