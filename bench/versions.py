@@ -8,6 +8,9 @@ from bench.servers import Addresses
 from common.rabbitmq.connection import connected
 from common.settings.programs import BrokerSettings
 
+# Neo4j 2026 names its languages beside itself.
+_NEO4J_VERSION = "CALL dbms.components() YIELD name, versions WHERE name = 'Neo4j Kernel' RETURN versions[0]"
+
 
 async def versions(addresses: Addresses) -> dict[str, str]:
     """Ask each server that there is."""
@@ -22,6 +25,6 @@ async def versions(addresses: Addresses) -> dict[str, str]:
     if addresses.neo4j_uri:
         auth = (addresses.neo4j_username, addresses.neo4j_password)
         async with AsyncGraphDatabase.driver(addresses.neo4j_uri, auth=auth) as driver, driver.session() as session:
-            asked = await session.run("CALL dbms.components() YIELD name, versions RETURN versions[0]")
+            asked = await session.run(_NEO4J_VERSION)
             found["neo4j"] = str((await asked.single(strict=True))[0])
     return found

@@ -34,7 +34,9 @@ def own_servers() -> Iterator[tuple[OwnRabbitMQ, OwnPostgres, OwnNeo4j]]:
 
 async def facts(world: World) -> dict[str, Any]:
     """What the runs have run on."""
-    [[components]] = await graphs.fetch(world.neo4j, "CALL dbms.components() YIELD versions RETURN versions[0]")
+    [[components]] = await graphs.fetch(
+        world.neo4j, "CALL dbms.components() YIELD name, versions WHERE name = 'Neo4j Kernel' RETURN versions[0]"
+    )
     [[sql]] = await tables.fetch(world.postgres.dsn, "SHOW server_version")
     return {
         "versions": {
