@@ -10,7 +10,7 @@ from bench.arms import WrongStore
 from bench.graph_records import EDGES, KIND, Carried, other_end
 from bench.stage import Stage
 from common.delivery import Delivery, Epoch, Properties
-from common.envelope import Envelope, Projection
+from common.envelope import Projection
 from extractor.message import Message
 from graphinator.projection import DecodedRecord
 from graphinator.schema import create_schema
@@ -110,7 +110,7 @@ class Graph:
 
 def _projected(message: Message, project: Projection[DecodedRecord], load: str) -> DecodedRecord:
     delivery = Delivery(1, Epoch(1), message.body, 0.0, load, None, 0, Properties)
-    return project(Envelope("data", message.id, message.sha256), delivery, message.id)
+    return project.make(project.read(message.body), delivery, message.id)
 
 
 class GraphCourse:

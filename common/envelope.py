@@ -4,8 +4,10 @@ Full records belong to the services: the runtime decodes no more than it needs.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -53,5 +55,20 @@ Control = FileComplete | ExtractionComplete
 
 R = TypeVar("R")
 
-Projection = Callable[[Envelope, Delivery, str], R]
-"""From the envelope, the delivery and the usable id to what a sink writes. Whatever it raises is the record's fault."""
+
+@dataclass(frozen=True)
+class Projection(Generic[R]):
+    """From a message to what a sink writes.
+
+    `make` is given the envelope, the delivery and the usable id. `envelope` is what is read of the body for it: the
+    envelope alone, or one with a service's own fields, because reading a body twice costs as much again. Whatever
+    either raises is the record's fault.
+    """
+
+    make: Callable[[Any, Delivery, str], R]
+    envelope: type[Envelope] = Envelope
+
+    @cached_property
+    def read(self) -> Callable[[bytes], Any]:
+        """Read a body's envelope. Raises: msgspec.DecodeError, UnicodeDecodeError, RecursionError."""
+        return msgspec.json.Decoder(self.envelope).decode

@@ -9,11 +9,11 @@ import re
 import time
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from common.envelope import NO_IDS
+from common.envelope import NO_IDS, Envelope
 from graphinator.model import EDGES, Edge, Form, edges_of, node_labelled, node_of
 
 EARLIEST_YEAR = 1860
@@ -28,7 +28,7 @@ class Reading:
     """Decode the bodies of one kind, and read what was decoded, in the order of the model."""
 
     def __init__(self, kind: str) -> None:
-        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(_fields_of(kind)).decode
+        self.envelope = _envelope_of(kind)
         self._properties = [(attrgetter(each.field), _SCALARS[each.form]) for each in node_of(kind).properties]
         self._edges = [(attrgetter(edge.field), _reader(edge)) for edge in edges_of(kind)]
 
@@ -83,11 +83,13 @@ _TYPES: dict[Form, Any] = {
 }
 
 
-def _fields_of(kind: str) -> type[msgspec.Struct]:
-    """The fields of a kind's body that the model reads; all others are skipped."""
+def _envelope_of(kind: str) -> type[Envelope]:
+    """The envelope with the fields of a kind's body that the model reads; all others are skipped."""
     types = {each.field: _TYPES[each.form] for each in node_of(kind).properties}
     types |= {edge.field: _TYPES[edge.form] for edge in edges_of(kind)}
-    return msgspec.defstruct(kind, [(field, type_, None) for field, type_ in types.items()], gc=False)
+    fields = [(field, type_, None) for field, type_ in types.items()]
+    made: Any = msgspec.defstruct(kind, fields, bases=(Envelope,), gc=False)
+    return cast("type[Envelope]", made)
 
 
 def _reader(edge: Edge) -> Callable[[Any], list[Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from common.delivery import Delivery
-from common.envelope import Envelope, Projection
+from common.envelope import Projection
 from graphinator.fields import Reading
 from graphinator.model import MODEL_VERSION
 
@@ -46,11 +46,10 @@ def projection_of(kind: str) -> Projection[DecodedRecord]:
     """Make the projection of one kind."""
     reading = Reading(kind)
 
-    def project(envelope: Envelope, delivery: Delivery, record_id: str) -> DecodedRecord:
-        fields = reading.decode(delivery.body)
-        return DecodedRecord(record_id, stored_hash(envelope.sha256), delivery.load, fields, reading)
+    def project(fields: Any, delivery: Delivery, record_id: str) -> DecodedRecord:
+        return DecodedRecord(record_id, stored_hash(fields.sha256), delivery.load, fields, reading)
 
-    return project
+    return Projection(project, envelope=reading.envelope)
 
 
 def read(record: Unread) -> GraphRecord:

@@ -3,7 +3,7 @@
 import msgspec
 
 from common.delivery import Delivery
-from common.envelope import Envelope
+from common.envelope import Envelope, Projection
 
 
 class Row(msgspec.Struct, gc=False):
@@ -18,7 +18,10 @@ class Row(msgspec.Struct, gc=False):
     body: bytes
 
 
-def project(envelope: Envelope, delivery: Delivery, record_id: str) -> Row:
+def row_of(envelope: Envelope, delivery: Delivery, record_id: str) -> Row:
     """Make the row of a message. The body is not parsed again: the server does that, once, and only if it must."""
     sha256 = envelope.sha256
     return Row(record_id, sha256 if isinstance(sha256, str) else "", delivery.load or None, delivery.body)
+
+
+PROJECTION = Projection(row_of)

@@ -14,7 +14,7 @@ from common.progress import process_name
 from common.storing.waiting import Wait, until_ready
 from tableinator.classification import ERRORS, NotHeeded, NoWriter, about_tls, classify
 from tableinator.connections import Connections
-from tableinator.model import Row, project
+from tableinator.model import PROJECTION, Row
 from tableinator.schema import prepare_tables
 from tableinator.sessions import SERVICE
 from tableinator.settings import PostgresSettings, TableinatorSettings
@@ -52,7 +52,7 @@ class TableStore:
 
     def projection(self, kind: str) -> Projection[Row]:
         """How a message becomes a row: the same for every kind, because the body is not looked into."""
-        return project
+        return PROJECTION
 
 
 @asynccontextmanager

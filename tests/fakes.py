@@ -12,7 +12,7 @@ import msgspec
 
 from common.dead_letters import DeadLetter
 from common.delivery import Delivery, Epoch, Properties, load_of
-from common.envelope import Envelope
+from common.envelope import Envelope, Projection
 from common.errors import RecordsRefused, Refusal, SinkError
 from common.ledger import View
 from common.loads import Announcement, Load, Pause, State, Totals
@@ -41,6 +41,7 @@ class FakeRecord(msgspec.Struct, frozen=True):
     payload: str = ""
 
 
+@Projection
 def project(envelope: Envelope, delivery: Delivery, record_id: str) -> FakeRecord:
     """Project as a service would; a record may break it."""
     if b"explode" in delivery.body:

@@ -1,6 +1,6 @@
 """Turn a delivery into a record or a control message, or say why it can be neither.
 
-Only the envelope is read here; what a service needs beyond it is read by the service's projection.
+Only the envelope is read here, with the fields that the service's projection adds to it.
 """
 
 from typing import Any
@@ -36,21 +36,36 @@ def decode(delivery: Delivery, project: Projection[R], *, max_bytes: int = MESSA
 
 
 def _read(delivery: Delivery, project: Projection[R]) -> R | Control:
+    unread: Exception | None = None
     try:
-        envelope = _ENVELOPE.decode(delivery.body)
-    except _UNREADABLE as error:
-        raise DecodeError(Reason.NOT_JSON, str(error), error_class=type(error).__name__) from error
+        envelope = project.read(delivery.body)
+    except (*_UNREADABLE, RecursionError) as error:
+        # The service's fields may be the reason, and a control message has none of them.
+        envelope, unread = _envelope_alone(delivery.body), error
     if envelope.type != "data":
         return _control(delivery, envelope)
     record_id = usable_id(envelope.id)
+    if isinstance(unread, RecursionError):
+        raise unread
+    if unread is not None:
+        raise _not_projected(unread, record_id) from unread
     try:
-        return project(envelope, delivery, record_id)
+        return project.make(envelope, delivery, record_id)
     except RecursionError:
         raise
     except Exception as error:  # a projection may meet anything; the line goes on (docs/failures.md)
-        raise DecodeError(
-            Reason.PROJECTION_FAILED, str(error), error_class=type(error).__name__, record_id=record_id
-        ) from error
+        raise _not_projected(error, record_id) from error
+
+
+def _envelope_alone(body: bytes) -> Envelope:
+    try:
+        return _ENVELOPE.decode(body)
+    except _UNREADABLE as error:
+        raise DecodeError(Reason.NOT_JSON, str(error), error_class=type(error).__name__) from error
+
+
+def _not_projected(error: Exception, record_id: str) -> DecodeError:
+    return DecodeError(Reason.PROJECTION_FAILED, str(error), error_class=type(error).__name__, record_id=record_id)
 
 
 def usable_id(value: object) -> str:

@@ -12,7 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from common.delivery import Delivery, Epoch, Properties
-from common.envelope import Envelope, Projection, R
+from common.envelope import Projection, R
 from common.storing.breaker import Released
 
 INTERVAL = 10.0
@@ -36,7 +36,7 @@ def made_up(project: Projection[R]) -> R:
     It has nothing else: whether the store is there and takes writes shows in the smallest record, and edges and their
     targets would be a dozen writes and locks more, every ten seconds. `spindle doctor` tries those, once.
     """
-    body = msgspec.json.encode({"id": _ID})
+    body = msgspec.json.encode({"id": _ID, "sha256": ""})
     delivery = Delivery(
         tag=0,
         epoch=Epoch(0),
@@ -47,4 +47,4 @@ def made_up(project: Projection[R]) -> R:
         delivery_count=0,
         read_properties=Properties,
     )
-    return project(Envelope(id=_ID, sha256=""), delivery, _ID)
+    return project.make(project.read(body), delivery, _ID)

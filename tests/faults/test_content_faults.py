@@ -6,7 +6,7 @@ import pytest
 
 from common.delivery import Delivery, Epoch, Properties
 from common.pipeline.decoding import decode
-from tableinator.model import Row, project
+from tableinator.model import PROJECTION, Row
 from tableinator.store import open_store
 from tests.integration.tables import fetch, own_schema, settings
 from tests.servers.servers import Postgres
@@ -21,7 +21,7 @@ async def dsn(postgres: Postgres) -> AsyncIterator[str]:
 async def test_of_a_key_that_is_there_twice_the_last_counts_for_runtime_and_store(dsn: str) -> None:
     """Fault 8."""
     body = b'{"type":"data","id":"0","id":"7","sha256":"a","sha256":"b","name":"one","name":"two"}'
-    row = decode(Delivery(1, Epoch(1), body, 0.0, None, None, 0, Properties), project)
+    row = decode(Delivery(1, Epoch(1), body, 0.0, None, None, 0, Properties), PROJECTION)
     assert isinstance(row, Row)
 
     async with open_store(settings(dsn)) as store:

@@ -7,8 +7,10 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from common.delivery import Delivery, Epoch, Properties
+from common.envelope import Projection
 from common.errors import DecodeError
 from common.kinds import KINDS
 from common.pipeline.decoding import decode
@@ -17,7 +19,7 @@ from extractor.reading import TAGS, BrokenRecord, guess_id, read_record
 from extractor.splitting import Piece, split
 from extractor.streams import Truncated
 from graphinator.projection import projection_of
-from tableinator.model import project
+from tableinator.model import PROJECTION
 
 _GRAPH = {kind: projection_of(kind) for kind in KINDS}
 _BLANKS = b"<>" + b" " * 5000
@@ -80,7 +82,8 @@ def _check(kind: str, record: Record) -> None:
     assert not record.keys() & {"type", "sha256"}
     assert json.loads(message.body) == {"type": "data", "sha256": message.sha256, **record}
     delivery = Delivery(1, Epoch(1), message.body, 0.0, None, None, 0, Properties)
-    for projection in (project, _GRAPH[kind]):
+    projections: tuple[Projection[Any], ...] = (PROJECTION, _GRAPH[kind])
+    for projection in projections:
         try:
             read = decode(delivery, projection)
         except DecodeError:

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from common.delivery import Delivery, Epoch, Properties
-from common.envelope import ExtractionComplete, FileComplete
-from common.errors import DecodeError
+from common.envelope import ExtractionComplete, FileComplete, Projection
+from common.errors import DecodeError, Reason
 from common.kinds import KINDS
 from common.pipeline.decoding import decode
 from extractor.message import to_message
 from extractor.synthetic.synthetic import SyntheticLoad, synthetic_record
 from graphinator.model import edges_of, node_of
-from graphinator.projection import DecodedRecord, GraphRecord, projection_of, read
-from tableinator.model import Row, project
+from graphinator.projection import DecodedRecord, GraphRecord, projection_of, read, stored_hash
+from tableinator.model import PROJECTION, Row
 
 _GRAPH = {kind: projection_of(kind) for kind in KINDS}
 _NOBODY = {"", "0", "unknown", "null", "None"}
@@ -27,7 +27,7 @@ _INTEGERS = range(-(2**63), 2**63)
 def decoder(data: bytes) -> None:
     """Any body becomes a row, a control message or a DecodeError; a row's id is the one that another reader finds."""
     try:
-        decoded = decode(_delivery(data), project, max_bytes=4096)
+        decoded = decode(_delivery(data), PROJECTION, max_bytes=4096)
     except DecodeError as error:
         assert error.refusal.text or error.reason
         return
@@ -40,14 +40,29 @@ def decoder(data: bytes) -> None:
 
 
 def graph(data: bytes) -> None:
-    """Any body becomes what each kind's statements take, or a DecodeError."""
+    """Any body becomes what each kind's statements take, or a DecodeError; the envelope read alone says the same."""
+    alone = _decoded(data, PROJECTION)
     for kind, projection in _GRAPH.items():
-        try:
-            decoded = decode(_delivery(data), projection)
-        except DecodeError:
-            continue
+        decoded = _decoded(data, projection)
         if isinstance(decoded, DecodedRecord):
             _check(kind, read(decoded))  # which raises nothing: a sink that reads it could dead-letter nobody
+            assert isinstance(alone, Row)
+            assert (decoded.id, decoded.hash) == (alone.id, stored_hash(alone.hash))
+        elif isinstance(decoded, DecodeError) and decoded.reason is Reason.PROJECTION_FAILED:
+            assert isinstance(alone, Row)
+            assert decoded.record_id == alone.id
+        elif isinstance(decoded, DecodeError):
+            assert isinstance(alone, DecodeError)
+            assert (decoded.reason, str(decoded)) == (alone.reason, str(alone))
+        else:
+            assert decoded == alone
+
+
+def _decoded(data: bytes, projection: Projection[Any]) -> Any:
+    try:
+        return decode(_delivery(data), projection)
+    except DecodeError as error:
+        return error
 
 
 def fields(data: bytes) -> None:

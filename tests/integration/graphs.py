@@ -11,7 +11,6 @@ from neo4j import AsyncDriver, AsyncGraphDatabase
 from pydantic import SecretStr
 
 from common.delivery import Delivery, Epoch, Properties
-from common.envelope import Envelope
 from graphinator.projection import GraphRecord, projection_of, read
 from graphinator.settings import GraphinatorSettings, Neo4jSettings
 from graphinator.sink import GraphSink
@@ -97,7 +96,10 @@ def project(
 ) -> GraphRecord:
     """Project a message's body."""
     delivery = Delivery(1, Epoch(1), body, 0.0, load, None, 0, Properties)
-    return read(projection_of(kind)(Envelope("data", record_id, sha256), delivery, record_id))
+    projection = projection_of(kind)
+    envelope = projection.read(body)
+    envelope.sha256 = sha256
+    return read(projection.make(envelope, delivery, record_id))
 
 
 def _shown(properties: dict[str, Any]) -> str:

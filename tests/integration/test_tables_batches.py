@@ -6,7 +6,7 @@ from collections.abc import Callable
 from common.pipeline.pipeline import Pipeline
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import REGISTRY, KindMetrics
-from tableinator.model import Row, project
+from tableinator.model import PROJECTION, Row
 from tableinator.store import open_store
 from tests.fakes import FakeDeadLetters, FakeSource, body, consumer_settings
 from tests.integration.tables import fetch, own_schema, run, settings
@@ -37,7 +37,7 @@ async def test_a_slow_trigger_makes_batches_smaller_and_without_it_they_are_whol
         pipeline: Pipeline[Row] = Pipeline(
             consumer_settings(writers=1),
             source=source,
-            project=project,
+            project=PROJECTION,
             sink=store.sink("artists"),
             breaker=Breaker(service="slow", store="PostgreSQL"),
             dead_letters=FakeDeadLetters(),

@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from common.delivery import Delivery
-from common.envelope import Envelope
+from common.envelope import Envelope, Projection
 
 
 class Fate(StrEnum):
@@ -90,6 +90,7 @@ class Record(msgspec.Struct, frozen=True):
     body: bytes
 
 
+@Projection
 def project(envelope: Envelope, delivery: Delivery, record_id: str) -> Record:
     """Project as a service would; a record may break it."""
     if b"explode" in delivery.body:

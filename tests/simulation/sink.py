@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from common.envelope import Projection
 from common.errors import RecordsRefused
 from common.ledger import View
 from common.loads import Announcement
@@ -40,7 +41,7 @@ class StoreView:
     def sink(self, kind: str) -> "ModelSink":
         return ModelSink(self._life, kind)
 
-    def projection(self, kind: str) -> Callable[..., Record]:
+    def projection(self, kind: str) -> Projection[Record]:
         return project
 
 

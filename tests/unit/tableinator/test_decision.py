@@ -12,7 +12,7 @@ from common.kinds import KINDS
 from common.outcomes import Outcome
 from common.progress import count
 from tableinator.decision import StoredState, by_id, decide
-from tableinator.model import Row, project
+from tableinator.model import Row, row_of
 from tableinator.statements import Statements
 from tableinator.tables import COLUMNS, PRIVILEGES, FoundColumn, FoundTable, creation, differences
 
@@ -41,19 +41,19 @@ def row(record_id: str = "1", *, sha: str = "a", version: str | None = VERSION) 
 
 def test_the_body_goes_in_as_it_came() -> None:
     """Fault 16."""
-    projected = project(Envelope("data", "7", "abc"), delivery(load=VERSION), "7")
+    projected = row_of(Envelope("data", "7", "abc"), delivery(load=VERSION), "7")
 
     assert projected == Row("7", "abc", VERSION, b'{"id": "7"}')
 
 
 @pytest.mark.parametrize("sha256", [None, "", 7, ["a"], {"a": 1}, True])
 def test_what_is_no_hash_is_an_empty_one(sha256: Any) -> None:
-    assert project(Envelope("data", "7", sha256), delivery(), "7").hash == ""
+    assert row_of(Envelope("data", "7", sha256), delivery(), "7").hash == ""
 
 
 @pytest.mark.parametrize("load", [None, ""])
 def test_without_a_load_there_is_no_version(load: str | None) -> None:
-    assert project(Envelope("data", "7", "abc"), delivery(load=load), "7").version is None
+    assert row_of(Envelope("data", "7", "abc"), delivery(load=load), "7").version is None
 
 
 # The decision.
