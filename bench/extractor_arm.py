@@ -22,10 +22,10 @@ _NEXT_MONTH = "20000201"
 class Extractor:
     """`python -m extractor` on a file of releases; with a state folder it lists them in a manifest, too."""
 
-    def __init__(self, name: str, stage: Stage, *, state: Path | None = None) -> None:
+    def __init__(self, name: str, stage: Stage, *, state: Path | None = None, parsers: int = 1) -> None:
         self.name = name
         self._stage = stage
-        self._more = {"SPINDLE_STATE": str(state)} if state else {}
+        self._more = {"EXTRACTOR_PARSERS": str(parsers), **({"SPINDLE_STATE": str(state)} if state else {})}
         self._dump = stage.folder / f"discogs_{stage.load.date}_releases.xml"
         self._queue = Queue(stage.rabbitmq_url, Service.TABLEINATOR)
         self._published = len(stage.releases)
@@ -55,7 +55,12 @@ class Extractor:
         records = len(self._stage.releases)
         return Run(
             records,
-            {"rate": records / said["seconds"], "client_cpu_us": (_children_cpu() - before) * 1e6 / records},
+            {
+                "rate": records / said["seconds"],
+                "client_cpu_us": (_children_cpu() - before) * 1e6 / records,
+                "cpu_us": said["cpu_seconds"] * 1e6 / records,
+                "parsers_cpu_us": said["parsers_cpu_seconds"] * 1e6 / records,
+            },
         )
 
     async def _extract(self, dump: Path, *arguments: str) -> dict[str, Any]:
@@ -105,9 +110,10 @@ class Delta(Extractor):
 
 
 def arms(stage: Stage) -> list[Arm]:
-    """Without a manifest, with one, and with that of the month before."""
+    """In one process, and with two parsers beside it; with a manifest, and with that of the month before."""
     return [
         Extractor("extractor", stage),
+        Extractor("extractor_parsers", stage, parsers=2),
         Extractor("extractor_manifest", stage, state=stage.folder / "state"),
         Delta("extractor_delta", stage),
     ]

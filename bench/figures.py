@@ -156,6 +156,19 @@ TARGETS: Mapping[str, Target] = {
     "extractor_releases_per_s": Target(
         "extractor, releases per second of one process (XML to confirmed)", measured("extractor", "rate"), 2500, 5000
     ),
+    "extractor_parsers": Target(
+        "extractor with two parsers / one process (needs three free cores, and one for the broker)",
+        ratio_of("extractor_parsers", "extractor", "rate"),
+        1.6,
+        2,
+    ),
+    "extractor_cutter_cpu": Target(
+        "CPU of its process that cuts and publishes, with parsers / of the one process: the bound of what parsers gain",
+        ratio_of("extractor_parsers", "extractor", "cpu_us"),
+        0.6,
+        0.4,
+        "less",
+    ),
     "extractor_manifest": Target(
         "extractor with a manifest / without it", ratio_of("extractor_manifest", "extractor", "rate"), 0.97, 1.0
     ),
@@ -171,7 +184,7 @@ ARMS = frozenset(
     {"psql_text", "psql_binary", "tables_fast", "tables_bento", "tables_per_message", "tables_unchanged"}
     | {"tables_without_ledger", "tables_unchanged_without_ledger"}
     | {"graph_without_ledger", "graph_unchanged_without_ledger"}
-    | {"source_fast", "extractor", "extractor_manifest", "extractor_delta", "latency_tables_1000"}
+    | {"source_fast", "extractor", "extractor_parsers", "extractor_manifest", "extractor_delta", "latency_tables_1000"}
     | {"graph_new", "graph_load_csv", "graph_new_few_edges", "graph_bento", "graph_per_record", "graph_unchanged"}
 )
 """The arms that figures are made of."""

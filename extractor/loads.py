@@ -8,7 +8,7 @@ from typing import overload
 from common.errors import StartRefused
 from extractor.dumps import DumpFile, check_dumps, find_dumps, kinds_in_order, name_dumps, passed_over
 from extractor.message import Message, Record, to_message
-from extractor.reading import BrokenRecord, Skip, guess_id, read_record
+from extractor.reading import BrokenRecord, Skip, read_record
 from extractor.splitting import split
 from extractor.streams import DumpStream
 from extractor.synthetic.synthetic import SyntheticLoad, indices, synthetic_record
@@ -141,7 +141,7 @@ def _dumped(file: DumpFile, tally: Tally) -> Iterator[Record]:
             try:
                 record = read_record(piece.raw)
             except BrokenRecord as error:
-                tally.skip(Skip(piece.offset, error.reason, guess_id(piece.raw), str(error)))
+                tally.skip(piece.skipped(error))
                 continue
             yield record
 

@@ -4,15 +4,17 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from common.rabbitmq.publishing.publisher import Outgoing, Portion, Publisher, PublishFailed
 from extractor.control import file_complete, headers
-from extractor.loads import Load
+from extractor.loads import DumpLoad, Load
 from extractor.manifest.plan import Plan
 from extractor.manifest.recording import Recording, recording_of
 from extractor.message import Message
+from extractor.parsing.reader import PENDING, Reader, reader_of
 from extractor.queues import Backlog, QueueGone, required_queues, share_of_backlog
 from extractor.settings import ExtractorSettings
 from extractor.skip_limit import check_skipped
@@ -42,7 +44,7 @@ class Job:
     async def do(self, tally: Tally, tell: "Tell") -> None:
         """Do it. Raises: as `check_kind` and `publish_kind`."""
         if self.only_check:
-            check_kind(self, tally, tell)
+            await check_kind(self, tally, tell)
         else:
             await publish_kind(self, tally, tell)
 
@@ -51,35 +53,45 @@ Tell = Callable[[str], None]
 """Told after every chunk what is being done; raises if there is nobody to tell any more."""
 
 
-def check_kind(job: Job, tally: Tally, tell: Tell) -> None:
+async def check_kind(job: Job, tally: Tally, tell: Tell) -> None:
     """Read and normalise everything, without a broker; make the manifest, if there is a plan for one.
 
-    Raises: Truncated, TooManySkipped, ManifestRefused, ChecksumDiffers.
+    Raises: Truncated, TooManySkipped, ManifestRefused, ChecksumDiffers, ParserEnded.
     """
-    with recording_of(job.load, job.kind, tally, job.plan) as recording:
-        for chunk in _chunks(recording):
-            recording.confirm(chunk.rows)
-            tally.published = tally.records - tally.unchanged
-            tell("reading")
-        check_skipped(tally, max_percent=job.settings.extractor_max_skipped_percent)
-        recording.finish()
-        recording.keep()
-        tally.refusal = recording.refusal
+    async with _reader(job) as reader:
+        with recording_of(job.load, job.kind, tally, job.plan, reader) as recording:
+            for chunk in _chunks(recording):
+                recording.confirm(chunk.rows)
+                tally.published = tally.records - tally.unchanged
+                tell("reading")
+                await asyncio.sleep(0)  # a signal is heard
+                if chunk.is_short:
+                    await recording.wait()
+            check_skipped(tally, max_percent=job.settings.extractor_max_skipped_percent)
+            recording.finish()
+            recording.keep()
+            tally.refusal = recording.refusal
 
 
 async def publish_kind(job: Job, tally: Tally, tell: Tell) -> None:
     """Publish everything and, once all of it is confirmed, the control message.
 
     Raises: Truncated, TooManySkipped or ChecksumDiffers after what could be read is safe; PublishFailed, QueueGone,
-    StartRefused, ManifestRefused.
+    StartRefused, ManifestRefused, ParserEnded.
     """
-    with recording_of(job.load, job.kind, tally, job.plan) as recording:
-        try:
-            await _publish_recorded(job, recording, tally, tell)
-        except QueueGone:
-            recording.discard()  # what was confirmed is gone with the queue
-            raise
-        tally.refusal = recording.refusal
+    async with _reader(job) as reader:
+        with recording_of(job.load, job.kind, tally, job.plan, reader) as recording:
+            try:
+                await _publish_recorded(job, recording, tally, tell)
+            except QueueGone:
+                recording.discard()  # what was confirmed is gone with the queue
+                raise
+            tally.refusal = recording.refusal
+
+
+def _reader(job: Job) -> AbstractAsyncContextManager[Reader]:
+    """Parsers are for XML alone."""
+    return reader_of(job.kind, job.settings.extractor_parsers if isinstance(job.load, DumpLoad) else 1)
 
 
 async def _publish_recorded(job: Job, recording: Recording, tally: Tally, tell: Tell) -> None:
@@ -138,6 +150,8 @@ async def _publish_records(
             _confirm(unsafe, recording)
             tally.published = tally.resumed + publisher.confirmed
             tell("publishing")
+            if chunk.is_short:
+                await recording.wait()
     except Truncated:
         await publisher.flush()
         raise
@@ -156,6 +170,8 @@ def _confirm(unsafe: deque[tuple[Portion, bytes]], recording: Recording) -> None
 class _Chunk(NamedTuple):
     messages: list[Message]
     rows: bytes
+    is_short: bool = False
+    """The next message is still to be waited for."""
 
 
 def _chunks(recording: Recording) -> Iterator[_Chunk]:
@@ -164,6 +180,10 @@ def _chunks(recording: Recording) -> Iterator[_Chunk]:
     size = drawn = 0
     try:
         for message in recording.messages():
+            if message is PENDING:
+                yield _Chunk(chunk, recording.take_rows(), is_short=True)
+                chunk, size, drawn = [], 0, 0
+                continue
             drawn += 1
             if message is not None:
                 chunk.append(message)

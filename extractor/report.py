@@ -45,6 +45,10 @@ class KindReport:
     """Why there is none, although one was asked for."""
     sent: Mapping[str, int] = field(default_factory=dict)
     """Messages by service, where each service's queue is given what is its own; all confirmed if it is complete."""
+    cpu_seconds: float = 0.0
+    """Of its own process, which cuts a dump and publishes."""
+    parsers_cpu_seconds: float = 0.0
+    """Of the parsers beside it, all together."""
 
     @property
     def rate(self) -> float:
@@ -123,6 +127,8 @@ def _kind_to_json(kind: KindReport) -> dict[str, Any]:
             for skip in kind.examples
         ],
         "seconds": round(kind.seconds, 3),
+        "cpu_seconds": round(kind.cpu_seconds, 3),
+        "parsers_cpu_seconds": round(kind.parsers_cpu_seconds, 3),
         "rate": round(kind.rate, 1),
         "bytes": kind.body_bytes,
     }

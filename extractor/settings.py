@@ -31,5 +31,7 @@ class ExtractorSettings(StateSettings):
     extractor_confirm_timeout: float = seconds(300.0, 1, 86_400)
     """Seconds without a single confirm, from a broker that does not block publishing, after which a load has failed:
     well beyond the 75 that a cluster takes to see that one of its nodes is frozen."""
+    extractor_parsers: int = whole(1, 1, 64)
+    """Processes that parse, for each kind of a dump; 1: the one that cuts the file and publishes."""
     extractor_max_skipped_percent: float = percent(1.0)
     """Percent of a kind's records. With more skipped the kind has failed, and is not announced (skip_limit.py)."""

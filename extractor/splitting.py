@@ -9,7 +9,7 @@ import re
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
-from extractor.reading import MAX_RECORD_BYTES, TAGS, Skip, SkipReason, guess_id
+from extractor.reading import MAX_RECORD_BYTES, TAGS, BrokenRecord, Skip, SkipReason, guess_id
 from extractor.streams import Truncated
 
 # A tag is looked at only when this many bytes follow it, or the file ends: no tag, and not what decides its meaning
@@ -28,6 +28,10 @@ class Piece:
 
     offset: int
     raw: bytes
+
+    def skipped(self, error: BrokenRecord) -> Skip:
+        """What is said of it if it can't be read."""
+        return Skip(self.offset, error.reason, guess_id(self.raw), str(error))
 
 
 def split(chunks: Iterable[bytes], kind: str) -> Generator[Piece | Skip, None, bool]:

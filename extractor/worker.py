@@ -5,6 +5,7 @@ A process per kind, because reading and normalising is work for a whole core eac
 
 import asyncio
 import multiprocessing
+import resource
 import signal
 import sys
 import time
@@ -85,7 +86,7 @@ class _Worker:
     def __init__(self, job: Work, pipe: Connection) -> None:
         self._job, self._pipe = job, pipe
         self._tally = Tally()
-        self._begun = time.monotonic()
+        self._begun, self._cpu_begun = time.monotonic(), time.process_time()
         self._told = 0.0
 
     def run(self) -> KindReport:
@@ -128,7 +129,7 @@ class _Worker:
             raise ParentGone(f"the main process of {self._job.program} is gone") from error
 
     def _report(self, ending: Ending, failure: str = "") -> KindReport:
-        tally = self._tally
+        tally, parsers = self._tally, resource.getrusage(resource.RUSAGE_CHILDREN)
         return KindReport(
             kind=self._job.kind,
             file=self._job.load.file_name(self._job.kind),
@@ -144,6 +145,8 @@ class _Worker:
             known=tally.known,
             no_manifest=tally.refusal,
             sent=tally.sent,
+            cpu_seconds=time.process_time() - self._cpu_begun,
+            parsers_cpu_seconds=parsers.ru_utime + parsers.ru_stime,
         )
 
 

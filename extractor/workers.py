@@ -11,6 +11,7 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Self
 
+from extractor.exit_codes import how_it_ended
 from extractor.report import Ending, KindReport
 from extractor.worker import Update, Work, run_worker
 
@@ -91,19 +92,8 @@ class Crew:
             published=published,
             skipped=dict(last.skipped) if last else {},
             seconds=time.monotonic() - self._begun,
-            failure=f"{_how_it_ended(exit_code)}; at least {published:,} messages were published",
+            failure=f"{how_it_ended(exit_code)}; at least {published:,} messages were published",
         )
-
-
-def _how_it_ended(exit_code: int | None) -> str:
-    if exit_code is None or exit_code >= 0:
-        return f"its process ended with exit code {exit_code}"
-    try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:
-        name = f"signal {-exit_code}"
-    hint = " (as the kernel does where memory runs out)" if name == "SIGKILL" else ""
-    return f"its process was killed by {name}{hint}"
 
 
 def _start(process: SpawnProcess) -> None:

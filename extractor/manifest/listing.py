@@ -23,8 +23,9 @@ from extractor.manifest.format import (
 )
 from extractor.manifest.previous import Previous
 from extractor.manifest.writer import Writer
-from extractor.message import Message, to_message
-from extractor.reading import BrokenRecord, Skip, SkipReason, guess_id, read_record
+from extractor.message import Message
+from extractor.parsing.reader import Reader
+from extractor.reading import BrokenRecord, Skip, SkipReason, guess_id
 from extractor.splitting import Piece
 from extractor.tally import Tally
 
@@ -69,8 +70,8 @@ class Listing:
         self._rows.clear()
         return rows
 
-    def message_of(self, piece: Piece | Skip) -> Message | None:
-        """The message to publish for a piece of a dump; None if there is nothing to publish."""
+    def message_of(self, piece: Piece | Skip, reader: Reader) -> Message | None:
+        """The message to publish for a piece of a dump, which `reader` has just given; None if there is none."""
         if isinstance(piece, Skip):
             self._skip(piece, NO_HASH)
             return None
@@ -85,9 +86,9 @@ class Listing:
             self._publish(found, raw, NO_HASH)
             return None
         try:
-            message = to_message(self._kind, read_record(piece.raw))
+            message = reader.read(piece)
         except BrokenRecord as error:
-            self._skip(Skip(piece.offset, error.reason, guess_id(piece.raw), str(error)), raw)
+            self._skip(piece.skipped(error), raw)
             return None
         return self._listed(message, raw)
 

@@ -1,6 +1,6 @@
 """A kind's messages together with the manifest that grows behind their confirms; or without one."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Protocol, Self
 
@@ -17,7 +17,9 @@ from extractor.manifest.previous import Previous
 from extractor.manifest.writer import Writer
 from extractor.message import Message, to_message
 from extractor.normalising import VERSION as NORMALISER
-from extractor.splitting import split
+from extractor.parsing.reader import PENDING, DirectReader, Pending, Reader
+from extractor.reading import BrokenRecord, Skip
+from extractor.splitting import Piece, split
 from extractor.streams import DumpStream
 from extractor.tally import Tally
 
@@ -41,8 +43,14 @@ class Recording(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def messages(self) -> Iterator[Message | None]:
-        """A kind's messages in the load's order; None for a record that needs none. Raises: Truncated."""
+    def messages(self) -> Iterator[Message | Pending | None]:
+        """A kind's messages in the load's order; None for a record that needs none, PENDING to `wait` before the next.
+
+        Raises: Truncated, ParserEnded.
+        """
+
+    async def wait(self) -> None:
+        """Return when the next message can be drawn."""
 
     def take_rows(self) -> bytes:
         """The rows of what was drawn since the last time."""
@@ -65,17 +73,42 @@ class Unrecorded:
 
     refusal = ""
 
-    def __init__(self, load: Load, kind: str, tally: Tally) -> None:
+    def __init__(self, load: Load, kind: str, tally: Tally, reader: Reader | None = None) -> None:
         self._load, self._kind, self._tally = load, kind, tally
+        self._reader = reader or DirectReader(kind)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
-    def messages(self) -> Iterator[Message | None]:
+    def messages(self) -> Iterator[Message | Pending | None]:
         """Each record's."""
-        return messages(self._load, self._kind, self._tally)
+        if not isinstance(self._load, DumpLoad):
+            yield from messages(self._load, self._kind, self._tally)
+            return
+        with DumpStream(self._load.file(self._kind).path) as stream:
+            self._tally.total = stream.size
+            for piece in self._reader.draw(split(stream, self._kind)):
+                self._tally.done = stream.position
+                yield piece if piece is PENDING else self._message_of(piece)
+
+    def _message_of(self, piece: Piece | Skip) -> Message | None:
+        if isinstance(piece, Skip):
+            self._tally.skip(piece)
+            return None
+        try:
+            message = self._reader.read(piece)
+        except BrokenRecord as error:
+            self._tally.skip(piece.skipped(error))
+            return None
+        self._tally.records += 1
+        self._tally.body_bytes += len(message.body)
+        return message
+
+    async def wait(self) -> None:
+        """The reader's."""
+        await self._reader.wait()
 
     def take_rows(self) -> bytes:
         """None."""
@@ -98,8 +131,9 @@ class Unrecorded:
 class Recorded:
     """Messages with a manifest."""
 
-    def __init__(self, load: Load, kind: str, tally: Tally, plan: Plan) -> None:
+    def __init__(self, load: Load, kind: str, tally: Tally, plan: Plan, reader: Reader | None = None) -> None:
         self._load, self._kind, self._tally, self._plan = load, kind, tally, plan
+        self._reader = reader or DirectReader(kind)
         self._files = ExitStack()
         self._sha256 = ""
         self._is_closed = True
@@ -146,7 +180,7 @@ class Recorded:
         """Why there is no manifest."""
         return self._listing.refusal
 
-    def messages(self) -> Iterator[Message | None]:
+    def messages(self) -> Iterator[Message | Pending | None]:
         """Those of the records that the listing does not pass over."""
         if isinstance(self._load, DumpLoad):
             yield from self._of_dump(self._load)
@@ -155,19 +189,20 @@ class Recorded:
                 yield self._listing.message_of_record(to_message(self._kind, record))
         self._listing.end()
 
-    def _of_dump(self, load: DumpLoad) -> Iterator[Message | None]:
+    def _of_dump(self, load: DumpLoad) -> Iterator[Message | Pending | None]:
         with DumpStream(load.file(self._kind).path, hashed=True) as stream:
             self._tally.total = stream.size
-            pieces = split(stream, self._kind)
-            while True:
-                try:
-                    piece = next(pieces)
-                except StopIteration as end:
-                    self._is_closed = end.value
-                    break
+            for piece in self._reader.draw(self._pieces(stream)):
                 self._tally.done = stream.position
-                yield self._listing.message_of(piece)
+                yield piece if piece is PENDING else self._listing.message_of(piece, self._reader)
             self._sha256 = stream.sha256()
+
+    def _pieces(self, stream: DumpStream) -> Generator[Piece | Skip, None, None]:
+        self._is_closed = yield from split(stream, self._kind)
+
+    async def wait(self) -> None:
+        """The reader's."""
+        await self._reader.wait()
 
     def take_rows(self) -> bytes:
         """The listing's."""
@@ -217,9 +252,9 @@ class Recorded:
         self._writer.discard()
 
 
-def recording_of(load: Load, kind: str, tally: Tally, plan: Plan | None) -> Recording:
+def recording_of(load: Load, kind: str, tally: Tally, plan: Plan | None, reader: Reader) -> Recording:
     """A kind's messages, with a manifest if there is a plan for one."""
-    return Unrecorded(load, kind, tally) if plan is None else Recorded(load, kind, tally, plan)
+    return Unrecorded(load, kind, tally, reader) if plan is None else Recorded(load, kind, tally, plan, reader)
 
 
 def _remarks(header: Header, rows_before: int) -> Iterator[str]:

@@ -29,6 +29,7 @@ from extractor.manifest.format import HEADER_BYTES, ROW
 from extractor.manifest.reader import Manifest
 from extractor.message import canonical_json
 from extractor.queues import Backlog, QueueGone
+from extractor.reading import TAGS
 from tests.servers.amqp import Peer, memory_alarm, new_names, peer_of
 from tests.servers.native import OwnRabbitMQ
 from tests.servers.servers import RabbitMQ
@@ -470,6 +471,119 @@ async def test_a_worker_that_dies_fails_the_run_and_the_load_is_not_announced(si
         for body in await site.bodies(kind)
         if body["type"] == "extraction_complete"
     ]
+
+
+def odd_dumps(folder: Path, count: int) -> list[Path]:
+    """A file of each kind: records of several sizes, some unreadable, some with tags in comments and CDATA."""
+    odd = {
+        7: "<!-- </{tag}> -->",
+        11: "<![CDATA[</{tag}>]]>",
+        13: "\x01",
+        17: "<id>1</id><id>2</id>",
+        19: "&undeclared;",
+    }
+    for kind in KINDS:
+        tag = TAGS[kind]
+        records = []
+        for number in range(1, count + 1):
+            inside = "".join(text.format(tag=tag) for each, text in odd.items() if number % each == 0)
+            attribute, child = (
+                (f' id="{number}"', "") if kind in ("masters", "releases") else ("", f"<id>{number}</id>")
+            )
+            urls = "".join(f"<url>http://example.org/{url}</url>" for url in range(number % 40))
+            records.append(f"<{tag}{attribute}>{child}<name>{inside}</name><urls>{urls}</urls></{tag}>\n")
+        document = f"<{kind}>{''.join(records)}</{kind}>".encode()
+        (folder / f"discogs_20260301_{kind}.xml.gz").write_bytes(
+            gzip.compress(document[:9999]) + gzip.compress(document[9999:])
+        )
+    return [folder / f"discogs_20260301_{kind}.xml.gz" for kind in KINDS]
+
+
+def without_times(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in body.items() if key not in ("timestamp", "started_at")} for body in bodies]
+
+
+async def test_with_parsers_arrives_what_arrives_without_and_the_manifests_are_equal(
+    site: Site, tmp_path: Path
+) -> None:
+    await site.declare()
+    files = odd_dumps(tmp_path, 900)
+    arrived, listed, reports = [], [], []
+
+    for parsers in ("1", "3"):
+        state = tmp_path / parsers
+        code, out, err = await site.run(
+            *files, "--json", EXTRACTOR_PARSERS=parsers, SPINDLE_STATE=str(state), EXTRACTOR_MAX_SKIPPED_PERCENT="50"
+        )
+        assert code == 0, err
+        arrived.append({kind: without_times(await site.bodies(kind)) for kind in KINDS})
+        listed.append({path.name: path.read_bytes() for path in state.iterdir()})
+        kinds = json.loads(out)["kinds"]
+        reports.append({kind: (each["skipped"], each["skipped_examples"]) for kind, each in kinds.items()})
+        assert all((each["parsers_cpu_seconds"] > 0) == (parsers == "3") for each in kinds.values())
+
+    assert arrived[0] == arrived[1]
+    assert listed[0] == listed[1]
+    assert reports[0] == reports[1]
+    assert {len(bodies) for bodies in arrived[0].values()} == {900 - sum(reports[0]["labels"][0].values()) + 2}
+    assert set(listed[0]) == {f"20260301.{kind}.manifest" for kind in KINDS}
+
+
+def parsers_of(process: Process) -> list[psutil.Process]:
+    return [
+        each
+        for each in psutil.Process(process.pid).children(recursive=True)
+        if any("extractor.parsing" in part for part in each.cmdline())
+    ]
+
+
+async def test_a_parser_that_is_killed_fails_its_kind_behind_what_was_confirmed(site: Site, tmp_path: Path) -> None:
+    await site.declare(["artists"])
+    path, state = dump(tmp_path, 300_000), tmp_path / "state"
+    process = await site.start(
+        path, "--json", EXTRACTOR_PARSERS="2", EXTRACTOR_MAX_BACKLOG="1000000", SPINDLE_STATE=str(state)
+    )
+    await site.first_records("artists")
+    others = psutil.Process(process.pid).children(recursive=True)
+
+    parsers_of(process)[1].kill()
+    code, out, err = await ended(process)
+
+    assert code == 1
+    failure = json.loads(out)["kinds"]["artists"]["failure"]
+    assert failure.startswith(
+        "parser 2 of 2 has ended, and the file was not read to its end: its process was killed by"
+    )
+    assert "Traceback" not in err
+    assert not [each for each in others if each.is_running()]
+    bodies = await site.bodies("artists")
+    assert {body["type"] for body in bodies} == {"data"}
+    assert [int(body["id"]) for body in bodies] == list(range(1, len(bodies) + 1))
+    part = (state / "20260301.artists.manifest.part").read_bytes()
+    assert 0 < (len(part) - HEADER_BYTES) // ROW.size <= len(bodies) < 300_000
+
+
+@pytest.mark.parametrize("who", ["the group, by SIGTERM", "the worker, by SIGKILL", "all but parsers, by SIGKILL"])
+async def test_parsers_end_with_the_process_that_cuts(site: Site, tmp_path: Path, who: str) -> None:
+    await site.declare(["artists"])
+    path = dump(tmp_path, 300_000)
+    process = await site.start(path, EXTRACTOR_PARSERS="2", EXTRACTOR_MAX_BACKLOG="1000000")
+    await site.first_records("artists")
+    started, parsers = psutil.Process(process.pid).children(recursive=True), parsers_of(process)
+    workers = [each for each in started if each.children()]
+
+    if who.startswith("the group"):
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        for each in workers if who.startswith("the worker") else [psutil.Process(process.pid), *workers]:
+            each.kill()
+    code, _, err = await ended(process, 15)
+
+    assert code == {"the group": 143, "the worker": 1}.get(who.partition(",")[0], -signal.SIGKILL), err
+    assert "Traceback" not in err
+    assert (len(workers), len(parsers)) == (1, 2)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, started, 15)
+    assert alive == []
 
 
 async def test_a_queue_that_is_deleted_midway_fails_the_run(site: Site) -> None:

@@ -204,7 +204,7 @@ async def test_a_record_is_shown_where_it_is_and_what_can_not_be_asked_is_said(
 ) -> None:
     for service in Service:
         await declare(site.peer.connection, site.names, service, KIND)
-    check_kind(Job(KIND, LOAD, site.settings, only_check=True, plan=Plan(tmp_path)), Tally(), lambda _: None)
+    await check_kind(Job(KIND, LOAD, site.settings, only_check=True, plan=Plan(tmp_path)), Tally(), lambda _: None)
     environ = {
         "RABBITMQ_URL": site.settings.broker.url.get_secret_value(),
         "RABBITMQ_MANAGEMENT_URL": "none",

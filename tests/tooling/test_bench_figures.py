@@ -51,6 +51,8 @@ def test_the_figures_are_those_of_the_targets() -> None:
         "service_rss_mb",
         "batch_fill",
         "extractor_releases_per_s",
+        "extractor_parsers",
+        "extractor_cutter_cpu",
         "extractor_manifest",
         "extractor_delta",
     ]

@@ -7,13 +7,13 @@ import pytest
 from lxml import etree
 
 from extractor.loads import open_folder
-from extractor.manifest import listing as listing_module
 from extractor.manifest.format import PUBLISHED, UNCHANGED, path_of
 from extractor.manifest.plan import Plan
 from extractor.manifest.reader import Manifest
 from extractor.manifest.recording import Recorded
 from extractor.manifest.writer import mark_announced
-from extractor.message import Record
+from extractor.message import Message, Record
+from extractor.parsing import reader as reader_module
 from extractor.reading import read_record
 from extractor.tally import Tally
 
@@ -36,7 +36,7 @@ def draw(month: str, state: Path, since: str = "", target: str = "t") -> set[int
     with Recorded(load, KIND, Tally(), Plan(state, since=since, target=target)) as recorded:
         published = set()
         for message in recorded.messages():
-            if message is not None:
+            if isinstance(message, Message):
                 published.add(int(message.id))
             recorded.confirm(recorded.take_rows())
         recorded.finish()
@@ -59,7 +59,7 @@ def test_the_second_month_publishes_what_is_new_or_changed_and_parses_nothing_el
         return read_record(raw)
 
     first = draw("2025-11", tmp_path)
-    monkeypatch.setattr(listing_module, "read_record", note)
+    monkeypatch.setattr(reader_module, "read_record", note)
     second = draw("2025-12", tmp_path, since=open_folder(FRAGMENTS / "2025-11").date)
 
     assert first == before.keys()
@@ -84,7 +84,7 @@ def test_the_second_month_is_listed_by_parsing_what_is_new_or_changed(
         parsed.append(raw)
         return read_record(raw)
 
-    monkeypatch.setattr(listing_module, "read_record", note)
+    monkeypatch.setattr(reader_module, "read_record", note)
     draw("2025-12", tmp_path, target="")
 
     assert len(parsed) == 150 + 2601

@@ -16,14 +16,14 @@ from structlog.testing import capture_logs
 from common.kinds import Service
 from common.rabbitmq.publishing.publisher import Portion
 from extractor.loads import DumpLoad, SyntheticLoad, messages, open_files
-from extractor.manifest import listing as listing_module
 from extractor.manifest.checksums import ChecksumDiffers
 from extractor.manifest.format import NO_HASH, PUBLISHED, SKIPPED, UNCHANGED, ManifestRefused, part_of, path_of
 from extractor.manifest.plan import Plan, open_since
 from extractor.manifest.reader import Manifest
 from extractor.manifest.recording import Recorded, Unrecorded
 from extractor.manifest.writer import mark_announced
-from extractor.message import Record
+from extractor.message import Message, Record
+from extractor.parsing import reader as reader_module
 from extractor.publishing import _confirm
 from extractor.reading import read_record
 from extractor.run import plan_of
@@ -69,7 +69,7 @@ def run(
     plan = Plan(state, since=since, ids_only=ids_only, from_start=from_start, target=target)
     with Recorded(load, KIND, tally, plan) as recorded:
         for message in recorded.messages():
-            if message is not None:
+            if isinstance(message, Message):
                 published.append(message.id)
             recorded.confirm(recorded.take_rows())
         recorded.finish()
@@ -158,7 +158,7 @@ def test_what_was_confirmed_is_not_parsed_again(tmp_path: Path, monkeypatch: pyt
         parsed.append(raw)
         return read_record(raw)
 
-    monkeypatch.setattr(listing_module, "read_record", note)
+    monkeypatch.setattr(reader_module, "read_record", note)
     run(load, tmp_path)
 
     assert parsed == numbered(range(16, 21))
@@ -518,7 +518,7 @@ def test_what_is_only_read_again_next_month_is_hardly_parsed(tmp_path: Path, mon
         parsed.append(raw)
         return read_record(raw)
 
-    monkeypatch.setattr(listing_module, "read_record", read)
+    monkeypatch.setattr(reader_module, "read_record", read)
     run(dump(tmp_path, *numbered([1, 2, 3, 4]), load="20260201"), tmp_path, target="")
     parsed.clear()
 
