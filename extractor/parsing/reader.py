@@ -73,7 +73,6 @@ class PooledReader:
 
     def __init__(self, kind: str, pool: ParserPool, *, chunk_bytes: int = _CHUNK_BYTES) -> None:
         self._kind, self._pool, self._chunk_bytes = kind, pool, chunk_bytes
-        self._direct = DirectReader(kind)
         self._awaited: Answer | None = None
         self._parsed: Parsed | None = None
         self._asked = 0  # of the pieces of the chunk that is drawn from
@@ -99,7 +98,7 @@ class PooledReader:
         self._asked += 1
         parsed = self._parsed
         if parsed is None or not (parsed.id or parsed.reason):
-            return self._direct.read(piece)
+            return to_message(self._kind, read_record(piece.raw))  # no deeper in the stack than without parsers
         if parsed.reason is not None:
             raise BrokenRecord(parsed.reason, parsed.text)
         return Message(self._kind, parsed.id, parsed.body, parsed.sha256)
