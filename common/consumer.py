@@ -122,6 +122,7 @@ def _tell_settings(settings: ConsumerSettings) -> None:
         source_max_bytes=settings.source_max_bytes,
         message_max_bytes=settings.message_max_bytes,
         hold_limit=settings.hold_limit,
+        retry=str(settings.backoff),
         drain_limit=settings.drain_limit,
         dead_letter_flood=settings.dead_letter_flood,
     )
@@ -163,8 +164,12 @@ class Consumer:
         """
         settings = self._settings
         watch_store(self.service, in_use=store.pool_in_use, size=store.pool_size)
-        self._breaker = breaker = Breaker(service=self.service, store=store.name, address=store.address, rng=self._rng)
-        letters = DeadLetterPublisher(self._broker, settings.names, self.service, on_confirmed=self._confirmed)
+        self._breaker = breaker = Breaker(
+            service=self.service, store=store.name, address=store.address, backoff=settings.backoff, rng=self._rng
+        )
+        letters = DeadLetterPublisher(
+            self._broker, settings.names, self.service, on_confirmed=self._confirmed, backoff=settings.backoff
+        )
         for kind in settings.kinds:
             self._add_pipeline(kind, store, breaker, letters)
         shutdown.on_stop(partial(self._stop, breaker))
@@ -207,7 +212,7 @@ class Consumer:
             metrics=metrics,
             reader=READERS[settings.source],
             # In the other half nothing new is begun: a broker that says nothing must not make of a drain a failure.
-            waits=Waits(cancel=min(ANSWER_TIMEOUT, settings.drain_limit / 2)),
+            waits=Waits(cancel=min(ANSWER_TIMEOUT, settings.drain_limit / 2), backoff=settings.backoff),
         )
         self._sources[kind] = source
         self._pipelines[kind] = Pipeline(

@@ -38,6 +38,17 @@ class Result(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+class BreakerState(StrEnum):
+    """What the breaker of a store lets through."""
+
+    CLOSED = "closed"
+    """Every write."""
+    OPEN = "open"
+    """None: one task probes."""
+    HALF_OPEN = "half-open"
+    """One write, which shows whether the store takes any."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreState:
     """Whether a store can be written to, and if not, what is the matter: sentences without secrets."""

@@ -13,7 +13,7 @@ from typing import Self
 
 import structlog
 
-from common.backoff import delays
+from common.backoff import Backoff
 from common.errors import BrokerUnavailable, SpindleError, StartRefused
 from common.rabbitmq.connection import Connection, connected
 from common.rabbitmq.topology import declare_exchanges, queue_lengths
@@ -24,6 +24,9 @@ log = structlog.get_logger()
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at a queue's length."""
+
+BACKOFF = Backoff(base=0.2)
+"""Between two looks for the queues before anything is published."""
 
 _WATCH_INTERVAL = 5.0
 """Seconds between two looks beside those: a queue that is deleted takes along the confirms that are waited for."""
@@ -44,7 +47,7 @@ async def wait_for_queues(settings: ExtractorSettings, kinds: Sequence[str], *, 
     Raises: StartRefused with a sentence that names what is missing.
     """
     lacking = f"RabbitMQ at {settings.broker.address} did not answer"
-    waits, deadline = delays(first=0.2), time.monotonic() + patience
+    waits, deadline = BACKOFF.delays(), time.monotonic() + patience
     while True:
         try:
             missing = await _missing(settings, kinds)

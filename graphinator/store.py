@@ -83,6 +83,7 @@ async def open_store(settings: GraphinatorSettings) -> AsyncIterator[GraphStore]
             address=neo4j.address,
             errors=(Neo4jError, DriverError, OSError),
             judge=partial(_judge, settings=neo4j),
+            backoff=settings.backoff,
         )
         transactions = Transactions(
             driver,

@@ -24,6 +24,11 @@ _RECORDS = "spindle_records_total"
 _LATENCY = "spindle_publish_to_commit_seconds"
 _TRANSACTION = "spindle_transaction_duration_seconds"
 _TIME = "spindle_transaction_time_seconds_total"
+# The most that any process of a service says.
+_BREAKERS = (
+    'max by (service, store) (2 * spindle_store_breaker_state{state="open"}'
+    ' or spindle_store_breaker_state{state="half-open"})'
+)
 _LAST_CHECK = f"max by ({BY_KIND}) (spindle_load_checked_timestamp_seconds > 0)"
 # What nobody has compared is neither missing nor there.
 _CHECKED = f"and on ({BY_KIND}) {_LAST_CHECK}"
@@ -47,6 +52,32 @@ def _wrong() -> Sequence[Panel]:
             "1 while a store can't be written to, 2 while it needs a person.",
             Query(f"{signals.STORE_HELD.value} + {signals.STORE_ALARM.value}", "{{service}} {{store}}"),
             otherwise="No service tells",
+        ),
+        number(
+            "Breakers",
+            "Closed: everybody writes. Open: nobody does, and one record is tried again and again. Half-open: one "
+            "batch shows whether the database takes any.",
+            Query(
+                _BREAKERS,
+                "{{service}} {{store}}",
+                words={0: "closed", 1: "half-open", 2: "open"},
+                signal=signals.STORE_HELD,
+            ),
+            width=8,
+            height=8,
+            listed=True,
+            otherwise="No service tells",
+        ),
+        line(
+            "Tries at a database that is away",
+            "How many have failed since it took the last write, and the seconds to the next one, of the process with "
+            "most. The waits between them: RETRY_STRATEGY.",
+            Query("max by (service) (spindle_store_breaker_failures)", "{{service}} failed", colour="red"),
+            Query(
+                "max by (service) (spindle_store_breaker_next_trial_seconds)",
+                "{{service}} seconds to the next",
+                dashed=True,
+            ),
         ),
         line(
             "Kinds that stop over time",

@@ -70,6 +70,7 @@ async def open_store(settings: TableinatorSettings) -> AsyncIterator[TableStore]
             address=settings.postgres.address,
             errors=ERRORS,
             judge=partial(_judge, address=settings.postgres.address),
+            backoff=settings.backoff,
         )
         yield TableStore(connections, address=settings.postgres.address, writers=settings.postgres.writers)
 

@@ -10,7 +10,7 @@ from typing import Generic
 
 import structlog
 
-from common.backoff import delays
+from common.backoff import Backoff
 from common.batching.batcher import Batcher
 from common.delivery import Source
 from common.pipeline.absence import Absence
@@ -37,8 +37,9 @@ class HoldLimit(Generic[R]):
         metrics: KindMetrics,
         quarantine: Quarantine[R],
         absence: Absence,
+        backoff: Backoff,
     ) -> None:
-        self._limit = limit
+        self._limit, self._backoff = limit, backoff
         self._absence = absence
         self._source, self._breaker, self._batcher, self._writer = source, breaker, batcher, writer
         self._metrics, self._quarantine = metrics, quarantine
@@ -84,7 +85,7 @@ class HoldLimit(Generic[R]):
         """
         now = asyncio.get_running_loop().time
         patience = now() + self._limit
-        for pause in delays():
+        for pause in self._backoff.delays():
             if await self._writer.would_take(record) or now() >= patience:
                 return
             await asyncio.sleep(pause)

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Iterable
 from typing import Generic
 
-from common.backoff import Delays, delays
 from common.batching.batch import BatchLimits
 from common.batching.batch_size import LEAST, BatchSize
 from common.batching.batcher import Batcher
@@ -48,7 +47,6 @@ class Pipeline(Generic[R]):
         slots: contextlib.AbstractAsyncContextManager[None] | None = None,
         least_batch: int = LEAST,
         credit: int = CREDIT,
-        pauses: Delays = delays,
     ) -> None:
         limits = BatchLimits(
             settings.batch_size, settings.batch_max_bytes, settings.flush_interval, target=settings.batch_target
@@ -86,7 +84,7 @@ class Pipeline(Generic[R]):
             dead_letters=dead_letters,
             metrics=metrics,
             credit=Credit(most=credit, is_limited=settings.dead_letter_flood == "hold"),
-            pauses=pauses,
+            backoff=settings.backoff,
         )
         self._writers: Writers[R] = Writers(
             limits,
@@ -118,6 +116,7 @@ class Pipeline(Generic[R]):
             metrics=metrics,
             quarantine=self._quarantine,
             absence=absence,
+            backoff=settings.backoff,
         )
 
     async def run(self) -> None:

@@ -23,7 +23,7 @@ from typing import Generic, Protocol
 
 import structlog
 
-from common.backoff import Delays, delays
+from common.backoff import Backoff
 from common.batching.batch import Batch, BatchLimits, Item, Trigger, first_run
 from common.batching.batch_size import BatchSize
 from common.batching.batcher import Batcher
@@ -65,7 +65,7 @@ class Quarantine(Generic[R]):
         dead_letters: DeadLetters,
         metrics: KindMetrics,
         credit: Credit,
-        pauses: Delays = delays,
+        backoff: Backoff,
     ) -> None:
         self._limits, self._size, self._batcher, self._writer = limits, size, batcher, writer
         self._breaker, self._settle, self._dead_letters, self._metrics = breaker, settle, dead_letters, metrics
@@ -73,7 +73,7 @@ class Quarantine(Generic[R]):
         self._cases: dict[str, deque[Case[R]]] = {}
         """A queue for each id. The ids that were tried last stand last."""
         self._unreadable: deque[DeadLetter] = deque()
-        self._pauses, self._delays = pauses, pauses()
+        self._backoff, self._delays = backoff, backoff.delays()
         self._retry_at = self._round_at = 0.0
         self._episodes = 0  # outages that the suspects know of
         self._is_alarmed = self._is_holding = self._is_away = False
@@ -327,7 +327,7 @@ class Quarantine(Generic[R]):
         if not is_holding:
             log.info("Refused records are held no longer", data_type=self._metrics.kind)
             return
-        self._delays = self._pauses()
+        self._delays = self._backoff.delays()
         self._retry_at = asyncio.get_running_loop().time() + next(self._delays)
         said = [letter.refusal for letter in self._unreadable]
         said += [case.verdict.refusal for case in self._heads(Refused) if case.verdict is not None]

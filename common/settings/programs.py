@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
+from common.backoff import DEFAULT, Backoff, Jitter, Strategy
 from common.kinds import DEFAULT_PREFIX, KINDS, Names, Service
 from common.settings.environment import Settings
 from common.settings.fields import Lower, choice, seconds, secret, selection, size, split, text, whole
@@ -172,6 +173,7 @@ class ConsumerSettings:
     source_max_bytes: int
     drain_limit: float
     hold_limit: float
+    backoff: Backoff
     metrics_host: str
     metrics_port: int
     dead_letter_flood: Literal["hold", "allow"]
@@ -190,6 +192,11 @@ class ConsumerProgramSettings(ProgramSettings):
     source_max_bytes: ByteSize = size("64MiB", "1KiB", "16GiB")
     hold_limit: float = seconds(900.0, 60, 86400)
     """Well above the half minute that a suspect needs for its verdict: handed back before, it would never get one."""
+    # Less would spin, and more would miss the return of a store for longer than a person waits.
+    retry_strategy: Annotated[Strategy, Lower] = choice(DEFAULT.strategy, list(Strategy))
+    retry_jitter: Annotated[Jitter, Lower] = choice(DEFAULT.jitter, list(Jitter))
+    retry_base: float = seconds(DEFAULT.base, 0.05, 60)
+    retry_cap: float = seconds(DEFAULT.cap, 0.05, 60)
     metrics_host: str = text("0.0.0.0", "an address of this machine")  # noqa: S104 - what scrapes is outside
     metrics_port: int = whole(8000, 0, 65535)
     dead_letter_flood: Annotated[Literal["hold", "allow"], Lower] = choice("hold", ("hold", "allow"))
@@ -208,6 +215,20 @@ class ConsumerProgramSettings(ProgramSettings):
                 f"allowed is {self.batch_max_bytes:d} or more."
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_retry(self) -> Self:
+        if self.retry_base > self.retry_cap:
+            raise ValueError(
+                f"RETRY_BASE is {self.retry_base:g}, above RETRY_CAP; allowed is up to {self.retry_cap:g}, "
+                f"or a RETRY_CAP of {self.retry_base:g} or more."
+            )
+        return self
+
+    @property
+    def backoff(self) -> Backoff:
+        """How long to wait before trying again."""
+        return Backoff(self.retry_strategy, self.retry_jitter, self.retry_base, self.retry_cap)
 
     @property
     def consumer(self) -> ConsumerSettings:
@@ -228,6 +249,7 @@ class ConsumerProgramSettings(ProgramSettings):
             source_max_bytes=self.source_max_bytes,
             drain_limit=self.drain_limit,
             hold_limit=self.hold_limit,
+            backoff=self.backoff,
             metrics_host=self.metrics_host,
             metrics_port=self.metrics_port,
             dead_letter_flood=self.dead_letter_flood,

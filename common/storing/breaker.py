@@ -9,30 +9,31 @@
         its write is answered, or nobody waits         (and open to closed, if a write that began before commits)
 
 Closed, everybody writes. Open, nobody does, and one task probes: it writes the record whose write failed, and rolls it
-back, after 0.1 s, doubling to 2 s, with full jitter. Half-open, one of those who wait writes. Only a commit that
-changed something begins the delays again: a full disk lets a probe pass and still answers reads, and a bad record is
-refused by a store that takes no good one either.
+back, after each of the delays that the settings choose (0.1 s, doubling to 2 s, with full jitter). Half-open, one of
+those who wait writes. Only a commit that changed something begins the delays again: a full disk lets a probe pass and
+still answers reads, and a bad record is refused by a store that takes no good one either.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from enum import Enum, auto
+from contextlib import suppress
 from types import TracebackType
 
 import structlog
 
-from common.backoff import delays
+from common.backoff import DEFAULT, Backoff, Strategy
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
-from common.sink import StoreState
-from common.telemetry.metrics import BREAKER_OPEN, STORE_ALARM
+from common.sink import BreakerState, StoreState
+from common.telemetry.metrics import STORE_ALARM, show_breaker, watch_trial
 from common.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
 # A deadlock's loser usually wins the next time; six in a row are not bad luck but a store that can't be written to.
 CONFLICT_RETRIES = 5
-CONFLICT_PAUSE = 0.05  # seconds at the most, jittered, so that two losers do not meet again
+CONFLICTS = Backoff(Strategy.FIXED, base=0.05, cap=0.05)
+"""Between two of those tries. Always jittered, so that two losers do not meet again."""
 
 Probe = Callable[[], Awaitable[object]]
 """Writes a record and rolls it back. Raises as the sink does, and Released while the process drains."""
@@ -49,21 +50,24 @@ class _Contended(StoreUnavailable):
         super().__init__(f"conflict after conflict: {error}")
 
 
-class _Phase(Enum):
-    CLOSED = auto()
-    OPEN = auto()
-    HALF_OPEN = auto()
-
-
 class Breaker:
     """The breaker of one store."""
 
-    def __init__(self, *, service: str, store: str, address: str = "", rng: random.Random | None = None) -> None:
-        """`address`: where the store is, for the log and for readiness."""
+    def __init__(
+        self,
+        *,
+        service: str,
+        store: str,
+        address: str = "",
+        backoff: Backoff = DEFAULT,
+        rng: random.Random | None = None,
+    ) -> None:
+        """`address`: where the store is, for the log and for readiness. `backoff`: from one probe to the next."""
+        self._backoff = backoff
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._service, self._store = service, store
         self._at = {"address": address} if address else {}
-        self._phase = _Phase.CLOSED
+        self._phase = BreakerState.CLOSED
         self._trial: Attempts | None = None  # the one write of the half-open phase, while it is under way
         self._waiting = 0
         self._unheard = 0  # of those who waited when the half-open phase began
@@ -73,6 +77,7 @@ class Breaker:
         self._is_away = False  # in this trouble, something else than conflicts was the matter
         self._probe: Probe
         self._is_probe_made_up = False  # whether a writer that waits has a better one
+        self._failures = 0  # attempts that found the store away in this trouble
         self._delays: Iterator[float] | None = None  # None: a commit was the last that was heard of
         self._quiet_until = 0.0  # for as long as the store wants to be left alone
         self._is_stopping = False
@@ -82,12 +87,15 @@ class Breaker:
         """When the store last answered a write or failed to: the loop's time."""
         self.episodes = 0
         """How many outages there have been: what failed before the last one is no evidence."""
+        self.next_trial: float | None = None
+        """When the next probe begins: the loop's time; None if none is waited for."""
         self._show()
+        watch_trial(service, store, lambda: self.next_trial)
 
     @property
     def is_open(self) -> bool:
         """Whether writers hold."""
-        return self._phase is not _Phase.CLOSED
+        return self._phase is not BreakerState.CLOSED
 
     @property
     def is_stopping(self) -> bool:
@@ -97,13 +105,13 @@ class Breaker:
     async def run(self) -> None:
         """Probe while the store is away, also if nobody waits; until cancelled, or until the process drains."""
         while not self._is_stopping:
-            if self._phase is not _Phase.OPEN:
+            if self._phase is not BreakerState.OPEN:
                 await self._change()
                 continue
-            self._delays = self._delays or delays(rng=self._rng)
+            self._delays = self._delays or self._backoff.delays(self._rng)
             now = asyncio.get_running_loop().time
-            await asyncio.sleep(max(next(self._delays), self._quiet_until - now()))
-            if self._phase is _Phase.OPEN and not self._is_stopping and now() >= self._quiet_until:
+            await self._until_trial(max(now() + next(self._delays), self._quiet_until))
+            if self._phase is BreakerState.OPEN and not self._is_stopping and now() >= self._quiet_until:
                 await self._ask()
 
     def attempts(self, probe: Probe, *, gone: Callable[[], bool], proves: bool = True) -> "Attempts":
@@ -156,15 +164,15 @@ class Breaker:
         """
         self._waiting += 1
         try:
-            if self._phase is _Phase.HALF_OPEN:
+            if self._phase is BreakerState.HALF_OPEN:
                 await asyncio.sleep(0)  # those who were told before go first
-            while self._phase is _Phase.OPEN or self._trial is not None:
+            while self._phase is BreakerState.OPEN or self._trial is not None:
                 if self._is_stopping or gone():
                     raise Released
                 if self._is_probe_made_up:  # the store may be away for what was made up, and take this
                     self._probe, self._is_probe_made_up = probe, False
                 await self._change()
-            if self._phase is _Phase.HALF_OPEN:
+            if self._phase is BreakerState.HALF_OPEN:
                 self._trial = attempts
         finally:
             self._waiting -= 1
@@ -176,7 +184,7 @@ class Breaker:
 
     def failed(self, error: StoreUnavailable, probe: Probe, *, is_made_up: bool) -> None:
         """A write found the store away."""
-        if self._phase is _Phase.CLOSED:
+        if self._phase is BreakerState.CLOSED:
             self.episodes += 1
         self._probe, self._is_probe_made_up = probe, is_made_up
         self._open(error)
@@ -191,7 +199,7 @@ class Breaker:
 
     def answered(self, attempts: "Attempts") -> None:
         """A transaction is done that had nothing to write: no evidence that the store takes writes."""
-        if self._phase is _Phase.CLOSED:
+        if self._phase is BreakerState.CLOSED:
             self._is_doubted = False
             self._be_over()
         elif self._trial is attempts:
@@ -210,9 +218,18 @@ class Breaker:
 
     def conflict_pause(self) -> float:
         """Seconds to wait after a conflict."""
-        return self._rng.uniform(0, CONFLICT_PAUSE)
+        return next(CONFLICTS.delays(self._rng))
 
     # Phases
+
+    async def _until_trial(self, at: float) -> None:
+        """Wait until then, or until a commit has closed the breaker: the next outage has delays of its own."""
+        self.next_trial = at
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(at):
+                while self._phase is BreakerState.OPEN and not self._is_stopping:
+                    await self._change()
+        self.next_trial = None
 
     async def _ask(self) -> None:
         try:
@@ -231,13 +248,14 @@ class Breaker:
 
     def _open(self, error: StoreUnavailable) -> None:
         since = asyncio.get_running_loop().time() if self.state.available else self.state.since
-        self._is_doubted = self._is_doubted or self._phase is _Phase.HALF_OPEN
+        self._is_doubted = self._is_doubted or self._phase is BreakerState.HALF_OPEN
         self._complain(error)
         if error.alarm is not None and error.alarm != self.state.alarm:
             log.error("Store needs attention", store=self._store, alarm=error.alarm)
         if error.pause is not None:
             self._quiet_until = asyncio.get_running_loop().time() + self._rng.uniform(*error.pause)
-        self._phase, self._trial = _Phase.OPEN, None
+        self._failures += 1
+        self._phase, self._trial = BreakerState.OPEN, None
         detail = ": ".join((*self._at.values(), str(error)))
         self.state = StoreState(self._store, available=False, detail=detail, alarm=error.alarm, since=since)
         self._show()
@@ -251,19 +269,20 @@ class Breaker:
         self._trouble.say(in_the_way if isinstance(error, _Contended) else away, str(error))
 
     def _half_open(self) -> None:
-        if self._phase is _Phase.OPEN:
-            self._phase, self._unheard = _Phase.HALF_OPEN, self._waiting
+        if self._phase is BreakerState.OPEN:
+            self._phase, self._unheard = BreakerState.HALF_OPEN, self._waiting
+            self._show()
             self._close_if_nobody_tries()
             self._tell()
 
     def _close_if_nobody_tries(self) -> None:
-        if self._phase is _Phase.HALF_OPEN and self._trial is None and not self._waiting:
+        if self._phase is BreakerState.HALF_OPEN and self._trial is None and not self._waiting:
             self._close()
 
     def _close(self) -> None:
         if not self._is_doubted:
             self._be_over()
-        self._phase, self._trial = _Phase.CLOSED, None
+        self._phase, self._trial = BreakerState.CLOSED, None
         self.state = StoreState(self._store, available=True)
         self._show()
         self._tell()
@@ -271,6 +290,9 @@ class Breaker:
     def _be_over(self) -> None:
         self._trouble.over("Store available again" if self._is_away else "Writing again after conflicts")
         self._is_away = False
+        if self._failures:
+            self._failures = 0
+            self._show()
 
     async def _change(self) -> None:
         await self._changed.wait()
@@ -281,7 +303,7 @@ class Breaker:
         self._changed = asyncio.Event()
 
     def _show(self) -> None:
-        BREAKER_OPEN.labels(self._service, self._store).set(self.is_open)
+        show_breaker(self._service, self._store, self._phase, failures=self._failures)
         STORE_ALARM.labels(self._service, self._store).set(self.state.alarm is not None)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from common.backoff import delays
+from common.backoff import Backoff
 from common.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
@@ -28,12 +28,13 @@ async def until_ready(
     address: str,
     errors: tuple[type[Exception], ...],
     judge: Callable[[Exception], Wait],
+    backoff: Backoff,
 ) -> None:
     """Prepare a store as soon as it lets us; say why and for how long we wait.
 
     `errors` are what `prepare` raises of a store; `judge` raises StartRefused for those that no waiting would fix.
     """
-    pauses, trouble = delays(), Trouble(log.bind(store=store, address=address))
+    pauses, trouble = backoff.delays(), Trouble(log.bind(store=store, address=address))
     try:
         while True:
             try:

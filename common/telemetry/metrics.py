@@ -22,7 +22,7 @@ from common.envelope import ControlType
 from common.errors import Reason
 from common.loads import Load, State
 from common.outcomes import Outcome, Outcomes
-from common.sink import Result
+from common.sink import BreakerState, Result
 from common.telemetry.log_writer import LogWriter
 
 # With PROMETHEUS_MULTIPROC_DIR in its environment the library would keep every value in files there, which we did not
@@ -194,6 +194,24 @@ LOAD_RECORDS = Gauge(
 BREAKER_OPEN = Gauge(
     "spindle_store_breaker_open", "1 while the store is held to be unavailable", ["service", "store"], registry=REGISTRY
 )
+BREAKER_STATE = Gauge(
+    "spindle_store_breaker_state",
+    "1 for the state that the store's breaker is in, 0 for the others",
+    ["service", "store", "state"],
+    registry=REGISTRY,
+)
+BREAKER_FAILURES = Gauge(
+    "spindle_store_breaker_failures",
+    "Attempts that found the store away since it took the last write; 0 while all is well",
+    ["service", "store"],
+    registry=REGISTRY,
+)
+NEXT_TRIAL = Gauge(
+    "spindle_store_breaker_next_trial_seconds",
+    "Seconds until a store that is away is tried again; 0 while it is being tried, or there",
+    ["service", "store"],
+    registry=REGISTRY,
+)
 STORE_ALARM = Gauge(
     "spindle_store_alarm",
     "1 while the store needs a person (schema, privilege, login, disk)",
@@ -347,8 +365,22 @@ _LABELS: Sequence[tuple[Counter | Histogram, type[StrEnum]]] = (
 
 def await_store(service: str, store: str) -> None:
     """Show a store as away until its breaker says otherwise: a service waits for it from its start."""
-    BREAKER_OPEN.labels(service, store).set(1)
+    show_breaker(service, store, BreakerState.OPEN, failures=0)
+    NEXT_TRIAL.labels(service, store)
     STORE_ALARM.labels(service, store)
+
+
+def show_breaker(service: str, store: str, state: BreakerState, *, failures: int) -> None:
+    """Say what state a store's breaker is in, and how many attempts have found the store away."""
+    BREAKER_OPEN.labels(service, store).set(state is not BreakerState.CLOSED)
+    BREAKER_FAILURES.labels(service, store).set(failures)
+    for each in BreakerState:
+        BREAKER_STATE.labels(service, store, each).set(each is state)
+
+
+def watch_trial(service: str, store: str, moment: Callable[[], float | None]) -> None:
+    """Read how far away the next trial is whenever somebody scrapes; `moment`: when it begins, None for not at all."""
+    NEXT_TRIAL.labels(service, store).set_function(lambda: _until(moment()))
 
 
 class _DroppedLines(Collector):
@@ -386,6 +418,10 @@ def watch_store(service: str, *, in_use: Callable[[], int], size: int) -> None:
 
 def _seconds(moment: datetime | None) -> float:
     return moment.timestamp() if moment else 0.0
+
+
+def _until(moment: float | None) -> float:
+    return 0.0 if moment is None else max(0.0, moment - time.monotonic())
 
 
 def _age(since: float | None) -> float:

@@ -1,10 +1,9 @@
 """How long to wait before a server is asked again, and for how long at all."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from common.backoff import Delays, delays
+from common.backoff import Backoff
 from extractor.fetching.clock import Clock
 
 MOST = 900.0
@@ -13,8 +12,8 @@ MOST = 900.0
 SLOWEST = 1000.0
 """Bytes per second, over all of our patience: at less, a dump of gigabytes takes months."""
 
-_FIRST, _HIGHEST = 1.0, 60.0
-"""Seconds: below a second a server that is down is only burdened, and above a minute its return is missed."""
+BACKOFF = Backoff(base=1.0, cap=60.0)
+"""Below a second a server that is down is only burdened, and above a minute its return is missed."""
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
@@ -33,10 +32,6 @@ def retry_after(header: str | None, now: datetime) -> float | None:
     if date.tzinfo is None:  # "-0000" says that the zone is unknown; HTTP has only GMT
         date = date.replace(tzinfo=UTC)
     return min(max(0.0, (date - now).total_seconds()), MOST)
-
-
-def _backoff() -> Iterator[float]:
-    return delays(_FIRST, _HIGHEST)
 
 
 class Pace:
@@ -62,13 +57,13 @@ class Patience:
     has come.
     """
 
-    def __init__(self, clock: Clock, seconds: float, backoff: Delays = _backoff) -> None:
-        self._clock, self._seconds, self._backoff = clock, seconds, backoff
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock, self._seconds = clock, seconds
         self._begin()
 
     def _begin(self) -> None:
         self._since, self._bytes = self._clock.now(), 0
-        self._delays = self._backoff()
+        self._delays = BACKOFF.delays()
 
     @property
     def is_over(self) -> bool:

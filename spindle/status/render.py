@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from common.sink import BreakerState
 from spindle.status.assess import Verdict
 from spindle.status.quantiles import Latency
-from spindle.status.snapshot import KindState, LoadState, Picture, ServiceState
+from spindle.status.snapshot import Breaker, KindState, LoadState, Picture, ServiceState
 
 _COLOURS = {Verdict.HEALTHY: "green", Verdict.DEGRADED: "yellow", Verdict.UNREACHABLE: "bold red"}
 
@@ -85,7 +86,7 @@ def _places(picture: Picture, is_wide: bool) -> Table:
                 state.service,
                 replica.address,
                 ready if replica.answers else "[bold red]no answer[/]",
-                _store(state) if replica.answers else "",
+                _store(state, state.breakers.get(replica.address), is_wide) if replica.answers else "",
             )
     return table
 
@@ -96,12 +97,21 @@ def _broker(picture: Picture) -> str:
     return f"[red]no {' and no '.join(picture.broker.alarms)} left[/]" if picture.broker.alarms else "[green]ok[/]"
 
 
-def _store(state: ServiceState) -> str:
+def _store(state: ServiceState, breaker: Breaker | None, is_wide: bool) -> str:
+    """Whether a replica can write to its store. `breaker`: None if it does not tell of its own."""
     if not state.store:
         return "[red]no store yet[/]"
-    if not state.breaker_open:
+    is_open = state.breaker_open if breaker is None else breaker.state is not BreakerState.CLOSED
+    if not is_open:
         return f"{state.store} [green]ok[/]"
-    return f"{state.store} [red]unavailable{', needs a person' if state.alarm else ''}[/]"
+    trials = f" {_trials(breaker)}" if is_wide and breaker is not None and breaker.failures else ""
+    return f"{state.store} [red]unavailable{', needs a person' if state.alarm else ''}[/]{trials}"
+
+
+def _trials(breaker: Breaker) -> str:
+    failures = f"{breaker.failures:,} failure{'s' if breaker.failures > 1 else ''}"
+    then = f", next trial in {_short(breaker.next_trial)}" if breaker.next_trial else ""
+    return f"({breaker.state}, {failures}{then})"
 
 
 def _kinds(picture: Picture, is_wide: bool) -> Table:
@@ -218,10 +228,21 @@ def _service_as_data(state: ServiceState) -> dict[str, Any]:
                 "answers": replica.answers,
                 "ready": replica.is_ready,
                 "trouble": list(replica.trouble),
+                "breaker": _breaker_as_data(state.breakers.get(replica.address)),
             }
             for replica in state.replicas
         ],
         "kinds": {kind.kind: _kind_as_data(kind) for kind in state.kinds},
+    }
+
+
+def _breaker_as_data(breaker: Breaker | None) -> dict[str, Any] | None:
+    if breaker is None:
+        return None
+    return {
+        "state": breaker.state.value,
+        "failures": breaker.failures,
+        "next_trial_seconds": round(breaker.next_trial, 3),
     }
 
 

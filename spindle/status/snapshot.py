@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from common.kinds import Names, Service
 from common.ops.scraping import Samples
 from common.outcomes import Outcome
+from common.sink import BreakerState
 from spindle.status.broker import BrokerState, QueueState
 from spindle.status.quantiles import Buckets, Latency, latency_of
 from spindle.status.replicas import Replica
@@ -77,6 +78,17 @@ class KindState:
 
 
 @dataclass(frozen=True, slots=True)
+class Breaker:
+    """What one replica's breaker does about its store."""
+
+    state: BreakerState
+    failures: int
+    """Attempts that found the store away since it took the last write."""
+    next_trial: float
+    """Seconds until the store is tried again; 0 while it is being tried, or there."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceState:
     """One service."""
 
@@ -91,6 +103,8 @@ class ServiceState:
     """Whether the store needs a person."""
     publishing_blocked: bool
     """Whether dead letters wait for a broker that takes none."""
+    breakers: Mapping[str, Breaker]
+    """By address, of those replicas that tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +167,24 @@ def _service(service: Service, replicas: Sequence[Replica], kinds: Sequence[Kind
         breaker_open=any(each.sum("spindle_store_breaker_open") for each in said),
         alarm=any(each.sum("spindle_store_alarm") for each in said),
         publishing_blocked=any(each.sum("spindle_publishing_blocked") for each in said),
+        breakers={
+            replica.address: breaker
+            for replica in replicas
+            if replica.samples is not None and (breaker := _breaker(replica.samples)) is not None
+        },
+    )
+
+
+def _breaker(said: Samples) -> Breaker | None:
+    """What a replica tells of its breaker; None if it is of a version that does not."""
+    name = "spindle_store_breaker_state"
+    state = next((each for each in BreakerState if said.sum(name, state=each)), None)
+    if state is None:
+        return None
+    return Breaker(
+        state,
+        failures=round(said.sum("spindle_store_breaker_failures")),
+        next_trial=said.largest("spindle_store_breaker_next_trial_seconds"),
     )
 
 

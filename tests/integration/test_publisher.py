@@ -2,13 +2,12 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
-from itertools import repeat
+from collections.abc import AsyncIterator
 
 import pytest
 from structlog.testing import capture_logs
 
-from common.backoff import Delays, delays
+from common.backoff import DEFAULT, Backoff, Jitter, Strategy
 from common.kinds import Names
 from common.rabbitmq.publishing.publisher import STALLED, Outgoing, Publisher, PublishFailed
 from extractor.settings import ExtractorSettings
@@ -38,13 +37,12 @@ async def queue(peer: Peer) -> AsyncIterator[Names]:
     await peer.delete_exchange(exchange)
 
 
-def make(url: str, *, max_unconfirmed: int = 1000, patience: float = 20.0, pauses: Delays = delays) -> Publisher:
-    return Publisher(settings(url), max_unconfirmed=max_unconfirmed, name="test", patience=patience, pauses=pauses)
+def make(url: str, *, max_unconfirmed: int = 1000, patience: float = 20.0, backoff: Backoff = DEFAULT) -> Publisher:
+    return Publisher(settings(url), max_unconfirmed=max_unconfirmed, name="test", patience=patience, backoff=backoff)
 
 
-def at_once() -> Iterator[float]:
-    """Let the ten attempts follow each other."""
-    return repeat(0.01)
+AT_ONCE = Backoff(Strategy.FIXED, Jitter.NONE, base=0.01, cap=0.01)
+"""Lets the ten attempts follow each other."""
 
 
 def outgoing(count: int, size: int = 100, first: int = 0) -> list[Outgoing]:
@@ -217,7 +215,7 @@ async def test_a_message_that_no_queue_takes_is_refused_not_dropped(rabbitmq: Ra
     exchange = new_names().exchange("artists")
     await peer.declare_exchange(exchange)
 
-    async with make(rabbitmq.url, pauses=at_once) as publisher:
+    async with make(rabbitmq.url, backoff=AT_ONCE) as publisher:
         with pytest.raises(PublishFailed, match="no queue is bound"):
             await publisher.publish(exchange, outgoing(1))
             await publisher.flush()
@@ -263,7 +261,7 @@ async def test_of_messages_with_the_same_body_each_one_returned_counts(rabbitmq:
 
 
 async def test_an_exchange_that_is_not_there_is_named(rabbitmq: RabbitMQ) -> None:
-    async with make(rabbitmq.url, pauses=at_once) as publisher:
+    async with make(rabbitmq.url, backoff=AT_ONCE) as publisher:
         with pytest.raises(PublishFailed, match="no exchange 'nowhere'"):
             await publisher.publish("nowhere", outgoing(1))
             await publisher.flush()
@@ -276,7 +274,7 @@ async def test_a_full_queue_that_refuses_is_tried_again_until_it_takes(rabbitmq:
     await peer.declare_queue(exchange, {"x-max-length": 5, "x-overflow": "reject-publish"})
     await peer.bind(exchange, exchange)
 
-    async with make(rabbitmq.url, pauses=at_once) as publisher:
+    async with make(rabbitmq.url, backoff=AT_ONCE) as publisher:
         with pytest.raises(PublishFailed, match="the broker refused it"):
             await publisher.publish(exchange, outgoing(50))
             await publisher.flush()

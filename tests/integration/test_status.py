@@ -138,6 +138,8 @@ async def test_a_store_that_can_not_be_written_to_is_named_and_its_records_are_t
 
     assert seen.code == 1
     assert seen.service["breaker_open"] and seen.service["store_alarm"]
+    [replica] = seen.service["replicas"]
+    assert replica["breaker"]["state"] in ("open", "half-open") and replica["breaker"]["failures"] > 0
     assert seen.service["kinds"]["artists"]["backlog"] >= count
     assert "PostgreSQL is held to be unavailable: A table is missing" in seen.data["problems"][0]
 

@@ -1,11 +1,13 @@
 """What must hold at every step. The first thing that does not is the simulation's violation."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from common.backoff import DEFAULT, Backoff, Jitter
 from tests.simulation.messages import UNREAD, Fate, Message, Published, Record
 
 if TYPE_CHECKING:
@@ -15,9 +17,17 @@ if TYPE_CHECKING:
     from tests.simulation.story import Setup
 
 OBEDIENCE = 45.0
-"""Seconds after which a pause must be obeyed: a look comes every three, behind what hung for twenty with the store."""
+"""Seconds after which a pause must be obeyed: a look comes every three, behind what hung for twenty with the store, and
+behind the breaker's next trial, which is two seconds away by default."""
 WINDOW = 10.0
 """Seconds over which the attempts on a store that is away are counted."""
+
+
+def _trials(backoff: Backoff) -> int:
+    """How many there are in a window at the beginning of an outage, on average."""
+    share = 1.0 if backoff.jitter is Jitter.NONE else 0.5
+    ends = itertools.accumulate(share * ceiling for ceiling in backoff.ceilings())
+    return sum(1 for _ in itertools.takewhile(lambda end: end < WINDOW, ends))
 
 
 class Ledger:
@@ -51,9 +61,12 @@ class Checks:
         self._paused: dict[str, float] = {}
         """Since when each kind has been paused, and the store has been well."""
         self._resumed: dict[str, float] = {}
-        # Each process probes once a second or so. Before, each slot meets up to six conflicts, and each suspect one.
+        # Each process probes once a second or so, by default. Before, each slot meets up to six conflicts, and each
+        # suspect one.
         slots = setup.writers * setup.kinds
-        self._most_failures = setup.replicas * (40 + 10 * slots + 2 * setup.prefetch * setup.kinds)
+        trials = max(40, 3 * _trials(setup.backoff))
+        self._most_failures = setup.replicas * (trials + 10 * slots + 2 * setup.prefetch * setup.kinds)
+        self._obedience = OBEDIENCE + max(0.0, setup.longest_wait - DEFAULT.cap)
 
     def violate(self, text: str) -> None:
         """Note a violation; only the first counts."""
@@ -84,7 +97,7 @@ class Checks:
     def consumed(self, kind: str) -> None:
         """Deliveries of a kind have arrived over a channel to which nothing has happened."""
         since = self._paused.get(kind) if self.store.is_well else None
-        if since is not None and (seconds := asyncio.get_running_loop().time() - since) > OBEDIENCE:
+        if since is not None and (seconds := asyncio.get_running_loop().time() - since) > self._obedience:
             self.violate(f"{kind} has been paused for {seconds:g} s, and is consumed")
 
     def remembered(self, entries: int) -> None:
@@ -167,7 +180,7 @@ class Checks:
         """Whether a process may have read that a kind is paused, and not yet that it is no longer."""
         since = self._resumed.get(kind)
         return kind in self._paused or (
-            since is not None and asyncio.get_running_loop().time() < max(since, self._turned_at) + OBEDIENCE
+            since is not None and asyncio.get_running_loop().time() < max(since, self._turned_at) + self._obedience
         )
 
     def turned(self) -> None:

@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 
+from common.backoff import DEFAULT, Backoff, Jitter, Strategy
 from tests.simulation.drawing import PAUSES, Drawing
 from tests.simulation.queues import Version
 from tests.simulation.story import KINDS, Setup, Step, Story
@@ -27,7 +28,7 @@ def draw(seed: int) -> Story:
     rng = random.Random(f"story {seed}")
     names = list(SCENARIOS)
     scenario = names[seed % len(names)]
-    setup = _setup(rng, scenario)
+    setup = replace(_setup(rng, scenario), backoff=_backoff(seed))
     drawing = Drawing(
         rng,
         setup,
@@ -37,6 +38,16 @@ def draw(seed: int) -> Story:
     )
     steps = _steps(drawing, scenario)
     return Story(seed, scenario, setup, tuple(_with_a_pause(steps, seed, setup)))
+
+
+def _backoff(seed: int) -> Backoff:
+    """Half of all stories have the default. By dice of its own: the story stays the same."""
+    rng = random.Random(f"backoff {seed}")
+    if rng.random() < 0.5:
+        return DEFAULT
+    base = rng.choice((0.05, 0.1, 0.5, 2.0))
+    cap = max(base, rng.choice((0.5, 2.0, 10.0, 60.0)))
+    return Backoff(rng.choice(list(Strategy)), rng.choice(list(Jitter)), base, cap)
 
 
 def _with_a_pause(steps: list[Step], seed: int, setup: Setup) -> list[Step]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from common.backoff import DEFAULT
 from tests.simulation.messages import Message
 from tests.simulation.story import Setup, Step, Story
 
@@ -15,6 +16,7 @@ SIMPLER: tuple[dict[str, object], ...] = (
     {"is_fast": False},
     {"share_slots": False},
     {"target": None},
+    {"backoff": DEFAULT},
     {"writers": 1},
     {"max_bytes": 8 << 20, "source_max_bytes": 64 << 20},
 )

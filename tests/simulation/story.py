@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from common.backoff import DEFAULT, Backoff, Strategy
 from tests.simulation.messages import Fate, Message
 from tests.simulation.queues import Version
 
@@ -30,6 +31,13 @@ class Setup:
     """Whether kinds take turns, as they do where more transactions at a time would only get in each other's way."""
     target: float | None
     """Seconds that writing a batch may take, where the size adapts."""
+    backoff: Backoff = DEFAULT
+    """How long the runtime waits before it tries again."""
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds from one try to the next, at the most."""
+        return self.backoff.base if self.backoff.strategy is Strategy.FIXED else self.backoff.cap
 
     @property
     def is_ordered(self) -> bool:

@@ -1,6 +1,7 @@
 """A simulator that finds nothing proves nothing: bugs are planted in the runtime, and each must be found soon."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -9,9 +10,8 @@ from typing import Any
 
 import pytest
 
-import common.backoff
 import common.batching.batch
-import common.storing.breaker
+from common.backoff import Backoff, Strategy
 from common.batching.batch import Batch, deliveries
 from common.batching.stream import Stream
 from common.dead_letters import DeadLetter
@@ -140,7 +140,17 @@ def letter_taken_for_confirmed(patch: pytest.MonkeyPatch) -> None:
 
 def spins_in_outage(patch: pytest.MonkeyPatch) -> None:
     """Waits a hundredth of a second between two tries, forever."""
-    patch.setattr(common.storing.breaker, "delays", lambda rng=None: iter(lambda: 0.01, None))
+    real = Breaker.__init__
+
+    def init(self: Any, **given: Any) -> None:
+        real(self, **(given | {"backoff": Backoff(Strategy.FIXED, base=0.02, cap=0.02)}))
+
+    patch.setattr(Breaker, "__init__", init)
+
+
+def waits_without_end(patch: pytest.MonkeyPatch) -> None:
+    """Doubles the wait between two tries, whatever the cap."""
+    patch.setattr(Backoff, "ceilings", lambda self: (self.base * 2**times for times in itertools.count()))
 
 
 def batch_too_long(patch: pytest.MonkeyPatch) -> None:
@@ -212,6 +222,7 @@ def header_no_larger_than_a_frame(patch: pytest.MonkeyPatch) -> None:
         (stale_version_wins, "acknowledged, and neither stored nor set aside"),
         (letter_taken_for_confirmed, "acknowledged, and neither stored nor set aside"),
         (spins_in_outage, "it spins"),
+        (waits_without_end, "the store is held to be away"),
         (batch_too_long, "are allowed"),
         (default_delivery_limit, "dropped by the broker's delivery limit"),
         (narrow_forever, "after all was well the prefetch is"),

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from common.backoff import DEFAULT, Jitter, Strategy
 from tests.simulation.scenarios import SCENARIOS, draw
 from tests.simulation.simulate import simulate
 
@@ -45,6 +46,13 @@ def test_every_sort_of_fault_is_drawn() -> None:
     faults = {fault for seed in range(1000) for step in draw(seed).steps for fault in step.faults}
 
     assert faults == FAULTS
+
+
+def test_every_way_to_wait_is_drawn_and_the_default_in_half_of_all_stories() -> None:
+    drawn = [draw(seed).setup.backoff for seed in range(1000)]
+
+    assert {(each.strategy, each.jitter) for each in drawn} == {(one, other) for one in Strategy for other in Jitter}
+    assert 450 < drawn.count(DEFAULT) < 550
 
 
 FAULTS = {

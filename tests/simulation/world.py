@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
+from common.backoff import DEFAULT
 from common.rabbitmq.consuming.prefetch import LONGEST_WAIT
 from common.settings.environment import load
 from common.settings.programs import ConsumerSettings
@@ -19,10 +20,11 @@ from tests.simulation.process import Life, Process
 from tests.simulation.store import ModelStore, Mood
 from tests.simulation.story import KINDS, Setup, Story
 
-PATIENCE = 600.0
-"""Seconds within which all is settled once all is well: a suspect needs half a minute, one after the other."""
-RECOVERY = 5.0
-"""Seconds after which a store that is back is known to be back."""
+PATIENCE = 300
+"""Of the longest waits, within how many all is settled once all is well: by default in ten minutes, because a suspect
+needs half of one, and they may come one after the other."""
+RECOVERY = 10
+"""Of the longest waits between two tries, after how many a store that is back is known to be back."""
 EVERY = 5.0
 """Seconds from one record to the next, of those that show in the end that the store takes writes."""
 
@@ -42,6 +44,7 @@ def settings_of(setup: Setup) -> ConsumerSettings:
         prefetch=setup.prefetch,
         hold_limit=setup.hold_limit,
         batch_target=setup.target,
+        backoff=setup.backoff,
     )
 
 
@@ -134,17 +137,17 @@ class World:
 
     async def _settle(self, faults: Faults) -> None:
         """Publish what proves that the store takes writes for as long as there is anything left."""
-        until = self.loop.time() + PATIENCE
-        began = self.loop.time()
+        began, longest = self.loop.time(), max(self.story.setup.longest_wait, DEFAULT.cap)
+        patience, recovery = PATIENCE * longest, RECOVERY * longest
         while self.checks.violation is None:
             await self._publish_more(faults, 1)
             await self._until_settled(within=EVERY, must=False)
             if self._is_settled:
                 return
-            if self.loop.time() > until:
-                self.checks.violate(f"{PATIENCE:g} s after all was well again not everything is settled")
-            elif self.loop.time() > began + 4 * RECOVERY and not all(map(_is_available, self.processes)):
-                self.checks.violate(f"{4 * RECOVERY:g} s after all was well again the store is held to be away")
+            if self.loop.time() > began + patience:
+                self.checks.violate(f"{patience:g} s after all was well again not everything is settled")
+            elif self.loop.time() > began + recovery and not all(map(_is_available, self.processes)):
+                self.checks.violate(f"{recovery:g} s after all was well again the store is held to be away")
 
     @property
     def _is_settled(self) -> bool:

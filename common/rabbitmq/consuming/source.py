@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from common.backoff import DEFAULT, Backoff
 from common.delivery import Delivery, Epoch
 from common.errors import BrokerUnavailable, StartRefused
 from common.kinds import Names, Service
@@ -41,6 +42,8 @@ class Waits:
     """For which a narrow prefetch lasts at least."""
     steady: float = STEADY
     """That a connection must have lasted for the next one to be tried at once."""
+    backoff: Backoff = DEFAULT
+    """Before another connection is tried."""
 
 
 _WAITS = Waits()
@@ -80,7 +83,7 @@ class RabbitSource:
         self._epochs = 0
         self._was_usable = False
         self._lost = False
-        self._reconnecting = Reconnecting(steady=waits.steady)
+        self._reconnecting = Reconnecting(steady=waits.steady, backoff=waits.backoff)
         self._trouble = Trouble(self._log)
         self._differences: list[str] = []
         self._is_away = False

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from common.backoff import delays
+from common.backoff import DEFAULT, Backoff
 from common.dead_letters import DeadLetter
 from common.errors import BrokerUnavailable, StartRefused
 from common.kinds import Names, Service
@@ -45,6 +45,7 @@ class DeadLetterPublisher:
         *,
         on_confirmed: Callable[[DeadLetter], None],
         steady: float = STEADY,
+        backoff: Backoff = DEFAULT,
     ) -> None:
         """`on_confirmed` settles the original, or counts it if its delivery expired before the confirm."""
         self._broker, self._names, self._service = broker, names, service
@@ -55,7 +56,8 @@ class DeadLetterPublisher:
         self._channel: ConfirmedChannel | None = None
         self._condition = Condition()
         self._refused = False
-        self._reconnecting = Reconnecting(steady=steady)
+        self._backoff = backoff
+        self._reconnecting = Reconnecting(steady=steady, backoff=backoff)
         self._reason = ""  # what the broker's last refusal, or the last channel's end, was for
         self._trouble = Trouble(log, lambda: {"unconfirmed": self.unconfirmed})
         DEAD_LETTERS_UNCONFIRMED.labels(service).set_function(lambda: self.unconfirmed)
@@ -122,7 +124,7 @@ class DeadLetterPublisher:
 
         Raises: BrokerUnavailable, StartRefused.
         """
-        waits = delays()
+        waits = self._backoff.delays()
         while True:
             await self._condition.until(lambda: self._backlog or channel.is_over)
             if self._refused:
@@ -130,7 +132,7 @@ class DeadLetterPublisher:
                 await self._declare_again(channel.connection)
                 self._refused = False
             else:
-                waits = delays()
+                waits = self._backoff.delays()
             if not channel.connection.unblocked.is_set():
                 self._complain("the broker blocks publishing (memory or disk alarm)")
             await channel.connection.unblocked.wait()

@@ -14,7 +14,7 @@ from typing import Any, Self
 import msgspec
 import structlog
 
-from common.backoff import Delays, delays
+from common.backoff import DEFAULT, Backoff
 from common.delivery import Properties
 from common.errors import BrokerUnavailable, SpindleError, StartRefused
 from common.rabbitmq.condition import Condition
@@ -70,7 +70,7 @@ class Publisher:
         name: str,
         patience: float = 300.0,
         stalled: float = STALLED,
-        pauses: Delays = delays,
+        backoff: Backoff = DEFAULT,
     ) -> None:
         """`patience`: seconds without a single confirm, or without a broker, after which it gives up; `stalled`: after
         which it connects again, to another node if it can. While the broker blocks publishing they do not count."""
@@ -84,7 +84,7 @@ class Publisher:
         self._condition = Condition()
         self._working = asyncio.Lock()
         self._connection = AsyncExitStack()
-        self._pauses, self._waits = pauses, pauses()
+        self._backoff, self._waits = backoff, backoff.delays()
         self._refused: deque[Message] = deque()  # beside the outbox: they wait before they are written again
         self._trouble = Trouble(log, lambda: {"unconfirmed": self.unconfirmed})
 
@@ -232,7 +232,7 @@ class Publisher:
         await self._connection.aclose()
         connection = await self._connection.enter_async_context(connected(self._broker, name=self._name))
         self._channel = await open_confirmed(connection, on_verdict=self._judge, on_end=self._lose)
-        self._waits = self._pauses()
+        self._waits = self._backoff.delays()
         self._trouble.over("Connected again")
 
     def _judge(self, message: Message, taken: bool) -> None:

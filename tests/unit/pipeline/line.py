@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from common.backoff import Delays, delays
+from common.backoff import DEFAULT, Backoff
 from common.pipeline.pipeline import Pipeline
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import REGISTRY, KindMetrics
@@ -27,7 +27,7 @@ class Line:
         allow_flood: bool = False,
         target: float | None = None,
         slots: asyncio.Semaphore | None = None,
-        pauses: Delays = delays,
+        backoff: Backoff = DEFAULT,
     ) -> None:
         Line.count += 1
         self.kind = f"kind{Line.count}"
@@ -42,6 +42,7 @@ class Line:
                 writers=writers,
                 hold_limit=hold_limit,
                 dead_letter_flood="allow" if allow_flood else "hold",
+                backoff=backoff,
             ),
             source=self.source,
             project=project,
@@ -50,7 +51,6 @@ class Line:
             dead_letters=self.letters,
             metrics=KindMetrics("test", self.kind),
             slots=slots,
-            pauses=pauses,
         )
         self.letters.on_confirmed = self.pipeline.confirmed
 

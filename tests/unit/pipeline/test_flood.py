@@ -4,8 +4,8 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
-from itertools import repeat
 
+from common.backoff import Backoff, Jitter, Strategy
 from common.errors import Reason, RecordsRefused, Refusal, SinkError
 from tests.fakes import FakeRecord, body, refuse
 from tests.unit.pipeline.line import WITHOUT_PROOF, Line, bodies
@@ -155,7 +155,9 @@ async def test_of_ids_with_many_bad_versions_each_record_that_is_stored_frees_so
 
 @in_virtual_time
 async def test_ids_with_many_bad_versions_are_given_out_also_while_more_bad_records_come() -> None:
-    line = Line(size=500, pauses=lambda: repeat(1.0))  # never between a good one and the bad ones
+    line = Line(
+        size=500, backoff=Backoff(Strategy.FIXED, Jitter.NONE, base=1.0, cap=1.0)
+    )  # never between a good one and the bad ones
     held = [*[1] * 150, *[number for number in range(2, 27) for _ in range(6)]]
     line.sink.fail = lambda records: refuse(*(one.id for one in records if not 1000 <= int(one.id) < 2000))(records)
     line.source.put(*bodies(*held))

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from common.backoff import Backoff, Jitter, Strategy
 from common.rabbitmq.reconnecting import Reconnecting
 from tests.virtual_time import in_virtual_time
 
@@ -17,3 +18,15 @@ async def test_after_a_connection_that_lasted_the_next_is_tried_at_once_again() 
     await asyncio.sleep(10.0)
 
     assert reconnecting.delay() <= 0.1
+
+
+@in_virtual_time
+async def test_the_next_is_tried_as_the_settings_say() -> None:
+    reconnecting = Reconnecting(backoff=Backoff(Strategy.LINEAR, Jitter.NONE, base=1.0, cap=3.0))
+    waits = []
+
+    for _ in range(5):
+        reconnecting.begin()
+        waits.append(reconnecting.delay())
+
+    assert waits == [1.0, 2.0, 3.0, 3.0, 3.0]

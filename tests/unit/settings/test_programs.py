@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 from yarl import URL
 
+from common.backoff import DEFAULT, Backoff, Jitter, Strategy
 from common.errors import SettingsError
 from common.kinds import Service
 from common.settings.environment import Settings, load, misspelt, variables
@@ -161,6 +162,33 @@ def test_less_in_memory_than_in_a_batch_is_refused() -> None:
     [sentence] = sentences(TableinatorSettings, {"SOURCE_MAX_BYTES": "1MiB"})
 
     assert sentence == "SOURCE_MAX_BYTES is 1048576, below BATCH_MAX_BYTES; allowed is 8388608 or more."
+
+
+def test_how_long_to_wait_before_trying_again_is_chosen_by_name() -> None:
+    chosen = {"RETRY_STRATEGY": "Linear", "RETRY_JITTER": "none", "RETRY_BASE": "0.5", "RETRY_CAP": "30"}
+
+    assert load(TableinatorSettings, {}).consumer.backoff == DEFAULT
+    assert load(GraphinatorSettings, chosen).consumer.backoff == Backoff(Strategy.LINEAR, Jitter.NONE, 0.5, 30.0)
+
+
+@pytest.mark.parametrize("environ", [{"RETRY_BASE": "3"}, {"RETRY_BASE": "3", "RETRY_STRATEGY": "fixed"}])
+def test_a_first_wait_that_is_longer_than_the_longest_is_refused(environ: dict[str, str]) -> None:
+    [sentence] = sentences(TableinatorSettings, environ)
+
+    assert sentence == "RETRY_BASE is 3, above RETRY_CAP; allowed is up to 2, or a RETRY_CAP of 3 or more."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("RETRY_STRATEGY", "random", "one of exponential, linear, fixed"),
+        ("RETRY_JITTER", "half", "one of full, none"),
+        ("RETRY_BASE", "0", "a number of seconds from 0.05 to 60"),
+        ("RETRY_CAP", "61", "a number of seconds from 0.05 to 60"),
+    ],
+)
+def test_a_wait_that_spins_or_never_ends_is_refused(name: str, value: str, allowed: str) -> None:
+    assert sentences(TableinatorSettings, {name: value}) == [f"{name} is '{value}'; allowed is {allowed}."]
 
 
 def test_kinds_are_a_selection_in_any_case_and_each_once() -> None:

@@ -18,7 +18,7 @@ from common.kinds import KINDS, Names, Service
 from common.loads import Pause
 from common.ops.scraping import Samples
 from common.settings.environment import load
-from common.sink import StoreState
+from common.sink import BreakerState, StoreState
 from common.telemetry.health import Health
 from common.telemetry.metrics import REGISTRY
 from spindle.settings import OperatorSettings
@@ -368,6 +368,53 @@ def test_every_metric_that_is_read_is_exported() -> None:
 
     assert len(read) >= 10
     assert {name.removesuffix("_total").removesuffix("_count").removesuffix("_bucket") for name in read} <= exported
+
+
+def with_breaker(state: str, *, failures: int = 0, next_trial: float = 0.0) -> Replica:
+    """A replica that tells of its breaker."""
+    of = 'service="tableinator",store="A store"'
+    lines = [f'spindle_store_breaker_state{{{of},state="{each}"}} {each == state:d}' for each in BreakerState]
+    lines += [f"spindle_store_breaker_open{{{of}}} {state != 'closed':d}"]
+    lines += [f"spindle_store_breaker_failures{{{of}}} {failures}"]
+    lines += [f"spindle_store_breaker_next_trial_seconds{{{of}}} {next_trial}"]
+    return Replica(TABLE, ADDRESS, Samples.parse("\n".join(lines) + "\n"))
+
+
+@pytest.mark.parametrize(
+    ("replica", "shown", "told"),
+    [
+        (with_breaker("closed"), "A store ok", ("closed", 0, 0.0)),
+        (
+            with_breaker("open", failures=1200, next_trial=1.4),
+            "A store unavailable (open, 1,200 failures, next trial in 1.4 s)",
+            ("open", 1200, 1.4),
+        ),
+        (with_breaker("open", failures=1), "A store unavailable (open, 1 failure)", ("open", 1, 0.0)),
+        (
+            with_breaker("half-open", failures=3),
+            "A store unavailable (half-open, 3 failures)",
+            ("half-open", 3, 0.0),
+        ),
+        (with_breaker("open"), "A store unavailable", ("open", 0, 0.0)),
+    ],
+)
+def test_what_a_replicas_breaker_does_is_shown_and_told(
+    replica: Replica, shown: str, told: tuple[str, int, float]
+) -> None:
+    painted = picture(replica)
+
+    [line] = [line for line in on_screen(painted).splitlines() if ADDRESS in line]
+    [data] = as_data(painted, *judged(painted))["services"]["tableinator"]["replicas"]
+    assert line.endswith(shown)
+    assert tuple(data["breaker"].values()) == told
+
+
+def test_a_replica_of_a_version_without_states_is_shown_by_whether_its_breaker_is_open() -> None:
+    painted = picture(replica(breaker=1.0))
+
+    [data] = as_data(painted, *judged(painted))["services"]["tableinator"]["replicas"]
+    assert "A store unavailable" in on_screen(painted)
+    assert data["breaker"] is None
 
 
 def test_what_is_shown_and_what_a_program_gets_agree() -> None:

@@ -10,8 +10,10 @@ from typing import TypeVar
 import pytest
 from structlog.testing import capture_logs
 
+from common.backoff import DEFAULT, Backoff, Jitter, Strategy
 from common.errors import RecordsRefused, Refusal, SinkError, StoreUnavailable, WriteConflict
 from common.storing.breaker import CONFLICT_RETRIES, Breaker, Released
+from common.telemetry.metrics import REGISTRY
 from tests.virtual_time import in_virtual_time
 
 T = TypeVar("T")
@@ -54,9 +56,9 @@ class Store:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[tuple[Breaker, Store]]:
+async def running(backoff: Backoff = DEFAULT, *, service: str = "tableinator") -> AsyncIterator[tuple[Breaker, Store]]:
     """A breaker that probes."""
-    breaker = Breaker(service="tableinator", store="PostgreSQL", rng=random.Random(1))
+    breaker = Breaker(service=service, store="PostgreSQL", backoff=backoff, rng=random.Random(1))
     async with asyncio.TaskGroup() as around:
         probing = around.create_task(breaker.run())
         yield breaker, Store()
@@ -133,6 +135,70 @@ async def test_a_store_that_wants_to_be_left_alone_is_asked_no_sooner() -> None:
     pauses = [after - before for before, after in pairwise(asked)]
     assert len(pauses) >= 9
     assert all(30.0 <= pause <= 60.1 for pause in pauses)
+
+
+@in_virtual_time
+async def test_a_store_that_is_away_is_asked_as_the_settings_say() -> None:
+    asked, now = list[float](), asyncio.get_running_loop().time
+
+    async with running(Backoff(Strategy.LINEAR, Jitter.NONE, base=1.0, cap=3.0)) as (breaker, store):
+
+        async def refuse() -> None:
+            asked.append(now())
+            raise StoreUnavailable("away")
+
+        store.probe = refuse  # type: ignore[method-assign]
+        task = asyncio.create_task(attempt(breaker, store, refuse))
+        await asyncio.sleep(13)
+        task.cancel()
+
+    assert [after - before for before, after in pairwise(asked)] == pytest.approx([1.0, 2.0, 3.0, 3.0, 3.0])
+
+
+@in_virtual_time
+async def test_an_outage_right_behind_another_waits_for_none_of_the_delays_of_that() -> None:
+    """A write that began before the outage commits in the middle of a long wait, and the next one fails."""
+    async with running(Backoff(Strategy.EXPONENTIAL, Jitter.NONE, base=0.1, cap=60.0)) as (breaker, store):
+        slow = asyncio.get_running_loop().create_future()
+        before = asyncio.create_task(attempt(breaker, store, lambda: slow))
+        await asyncio.sleep(0.01)
+        task = writing(breaker, store, "a")
+        await asyncio.sleep(60)  # the next probe is the one after 102.3 s
+        assert breaker.next_trial is not None and breaker.next_trial > asyncio.get_running_loop().time() + 30
+
+        store.asked.clear()
+        slow.set_result(None)
+        await asyncio.sleep(0.2)
+
+        assert "probe" in store.asked
+        store.error = None
+        await asyncio.gather(task, before)
+
+
+@in_virtual_time
+async def test_what_state_it_is_in_is_shown_with_its_failures_and_the_next_trial() -> None:
+    def shown(name: str, **labels: str) -> float | None:
+        return REGISTRY.get_sample_value(f"spindle_store_breaker_{name}", {**of, **labels})
+
+    def states() -> list[str]:
+        return [state for state in ("closed", "open", "half-open") if shown("state", state=state)]
+
+    of = {"service": "shown", "store": "PostgreSQL"}
+    async with running(Backoff(Strategy.FIXED, Jitter.NONE, base=5.0, cap=5.0), service="shown") as (breaker, store):
+        assert (states(), shown("open"), shown("failures"), breaker.next_trial) == (["closed"], 0, 0, None)
+
+        task = writing(breaker, store, "a")
+        await asyncio.sleep(6.02)  # the write, and a probe
+        assert (states(), shown("open"), shown("failures")) == (["open"], 1, 2)
+        assert breaker.next_trial == pytest.approx(asyncio.get_running_loop().time() + 4.0, abs=0.01)
+
+        store.error = None
+        while not store.asked_by_writers()[1:]:  # until the one write is under way
+            await asyncio.sleep(0.001)
+        assert (states(), shown("open"), shown("failures"), breaker.next_trial) == (["half-open"], 1, 2, None)
+
+        await task
+        assert (states(), shown("open"), shown("failures"), breaker.next_trial) == (["closed"], 0, 0, None)
 
 
 @in_virtual_time

@@ -5,12 +5,13 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from common.backoff import DEFAULT, Backoff, Jitter, Strategy
 from common.errors import StartRefused
 from common.storing.waiting import Wait, until_ready
 from tests.virtual_time import in_virtual_time
 
 
-async def wait_for(*failures: OSError, pause: float | None = None) -> int:
+async def wait_for(*failures: OSError, pause: float | None = None, backoff: Backoff = DEFAULT) -> int:
     """Wait for a store that fails so often, and then is ready. Returns: how often it was tried."""
     left, tries = list(failures), 0
 
@@ -25,7 +26,7 @@ async def wait_for(*failures: OSError, pause: float | None = None) -> int:
             raise StartRefused("hopeless") from error
         return Wait(str(error), pause)
 
-    await until_ready(prepare, store="fake", address="there:1", errors=(OSError,), judge=judge)
+    await until_ready(prepare, store="fake", address="there:1", errors=(OSError,), judge=judge, backoff=backoff)
     return tries
 
 
@@ -40,6 +41,16 @@ async def test_a_store_is_tried_until_it_is_ready_and_the_reason_is_said_at_once
         ("refused", 30),
         (None, 40),
     ]
+
+
+@in_virtual_time
+async def test_a_store_is_tried_again_as_the_settings_say() -> None:
+    now = asyncio.get_running_loop().time
+
+    began = now()
+    await wait_for(*[OSError("refused")] * 4, backoff=Backoff(Strategy.LINEAR, Jitter.NONE, base=1.0, cap=3.0))
+
+    assert now() - began == pytest.approx(1.0 + 2.0 + 3.0 + 3.0)
 
 
 @in_virtual_time
