@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import SecretStr
 
@@ -15,6 +15,7 @@ from extractor.control import headers
 from extractor.message import Message
 
 NAMES = Names("bench")
+MoreHeaders = Callable[[int], Mapping[str, object]]
 _CHUNK = 500
 _LIMIT = 30.0
 
@@ -37,13 +38,18 @@ class Queue:
             await channel.queue_delete(NAMES.dead_letter_queue(self.service, self.kind))
             await declare(connection, NAMES, self.service, self.kind)
 
-    async def fill(self, messages: Sequence[Message], *, load: str) -> None:
-        """Publish records, `load` being their version, and wait until every one is safe."""
+    async def fill(self, messages: Sequence[Message], *, load: str, more: MoreHeaders = lambda _: {}) -> None:
+        """Publish records, `load` being their version, and wait until every one is safe. `more`: headers that a message
+        has besides, by its number."""
         async with Publisher(self.broker, max_unconfirmed=4000, name="bench") as publisher:
             for start in range(0, len(messages), _CHUNK):
                 shared = headers(load, time.time_ns() // 1_000_000)
                 chunk = messages[start : start + _CHUNK]
-                await publisher.publish(self.exchange, [Outgoing(each.body, each.message_id, shared) for each in chunk])
+                outgoing = [
+                    Outgoing(each.body, each.message_id, {**more(number), **shared})
+                    for number, each in enumerate(chunk, start=start)
+                ]
+                await publisher.publish(self.exchange, outgoing)
             await publisher.flush()
 
     async def waiting(self) -> int:

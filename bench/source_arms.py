@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import random
 import sys
 from collections.abc import Mapping
+from uuid import UUID
 
 from bench.arms import Arm, Run, Watch, WrongStore
-from bench.queues import Queue
+from bench.queues import MoreHeaders, Queue
 from bench.stage import Stage
 from common.kinds import Service
 
@@ -16,16 +18,16 @@ _LIMIT = 120.0
 class Source:
     """One of them, in a process of its own."""
 
-    def __init__(self, stage: Stage, source: str) -> None:
-        self.name = f"source_{source.replace('-', '_')}"
-        self._stage, self._source = stage, source
+    def __init__(self, stage: Stage, source: str, *, name: str = "", more: MoreHeaders = lambda _: {}) -> None:
+        self.name = f"source_{name or source.replace('-', '_')}"
+        self._stage, self._source, self._more = stage, source, more
         self._queue = Queue(stage.rabbitmq_url, Service.TABLEINATOR)
         self._process: asyncio.subprocess.Process | None = None
 
     async def prepare(self) -> None:
         """Have the queue full."""
         await self._queue.make()
-        await self._queue.fill(self._stage.releases, load=self._stage.load.date)
+        await self._queue.fill(self._stage.releases, load=self._stage.load.date, more=self._more)
 
     async def run(self, watch: Watch) -> Run:
         """Drain it."""
@@ -63,8 +65,23 @@ class Source:
 
 
 def arms(stage: Stage) -> list[Arm]:
-    """Both sources."""
-    return [Source(stage, "fast"), Source(stage, "aio-pika")]
+    """Both sources, and the fast one with what a foreign producer sends."""
+    return [
+        Source(stage, "fast"),
+        Source(stage, "aio-pika"),
+        Source(stage, "fast", name="foreign_headers", more=foreign_headers),
+    ]
+
+
+def foreign_headers(number: int) -> Mapping[str, object]:
+    """Headers that differ from message to message: a trace (W3C Trace Context), an event's id, a sequence number."""
+    rng = random.Random(number)  # the same in every run
+    trace, span = rng.getrandbits(128), rng.getrandbits(64)
+    return {
+        "traceparent": f"00-{trace:032x}-{span:016x}-01",
+        "event-id": str(UUID(int=rng.getrandbits(128), version=4)),
+        "sequence": number,
+    }
 
 
 async def _line(process: asyncio.subprocess.Process, word: str) -> list[float]:

@@ -7,6 +7,7 @@ needs, is kept as the bytes that it came as, so that a copy of the message has i
 
 import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -43,6 +44,30 @@ class _Fixed(NamedTuple):
 def read_table(data: bytes, at: int, end: int) -> dict[str, Any]:
     """Read the entries of a table between two places, its length not included."""
     return _Reading(data).table(at, min(end, len(data)), DEPTH)
+
+
+class Entry(NamedTuple):
+    """Where an entry of a table stands."""
+
+    key: bytes
+    kind: int
+    """The type of its value."""
+    at: int
+    """Where the value's content begins: behind its type, and behind its length if it has one."""
+    stop: int
+
+
+def entries(data: bytes, at: int, end: int) -> list[Entry]:
+    """Where the entries of a table stand, up to one that can't be read; those of inner tables are not looked at."""
+    reading, found = _Reading(data), list[Entry]()
+    with suppress(_Unreadable):
+        while at < end:
+            key_at = at + 1
+            value_at = key_at + data[at]
+            content_at, stop = reading.bounds(value_at, end)
+            found.append(Entry(data[key_at:value_at], data[value_at], content_at, stop))
+            at = stop
+    return found
 
 
 def time_of(seconds: int) -> datetime | None:
@@ -129,6 +154,17 @@ class _Reading:
             return self._long(kind, at + _LENGTH.size, stop, depth - 1), stop
         except _Unreadable:
             return Raw(self._data[at - 1 : stop]), stop
+
+    def bounds(self, at: int, end: int) -> tuple[int, int]:
+        """From where to where the content of a value stands, however deep it is. Raises: _Unreadable."""
+        if at >= end:
+            raise _Unreadable
+        fixed = _FIXED.get(self._data[at])
+        content_at = at + 1 if fixed else at + 1 + _LENGTH.size
+        stop = content_at + fixed.format.size if fixed else self._stop(at + 1, end)
+        if stop > end:
+            raise _Unreadable
+        return content_at, stop
 
     def _stop(self, at: int, end: int) -> int:
         """Where a value ends that begins with its length."""

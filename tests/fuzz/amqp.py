@@ -107,6 +107,7 @@ def _seeds() -> Iterator[bytes]:
     properties = [
         Properties(headers={"load": "20260301", "timestamp_in_ms": 1_772_323_200_123}, content_type="application/json"),
         Properties(headers={"x-delivery-count": 3, "own": ["x", 1, None, {"deep": 1.5}]}, message_id="artists:1"),
+        Properties(headers={"traceparent": "00-1f-2e-01", "sequence": 7, "load": "20260301", "timestamp_in_ms": 5}),
         Properties(),
     ]
     whole = b""

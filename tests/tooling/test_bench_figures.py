@@ -41,6 +41,7 @@ def test_the_figures_are_those_of_the_targets() -> None:
         "tables_ledger_unchanged",
         "tables_cpu_us",
         "source_cpu_us",
+        "source_foreign_cpu_us",
         "graph_new_over_load_csv",
         "graph_new_over_bento",
         "graph_new_over_per_record",

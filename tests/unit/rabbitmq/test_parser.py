@@ -1,8 +1,9 @@
 """The fast reader's parser: any bytes, cut anywhere, against the client library's own decoder and against itself."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import pamqp.frame
 import pytest
@@ -27,13 +28,20 @@ from tests.unit.rabbitmq.test_frames import properties
 CHANNEL, FRAME_MAX = 1, 4096
 lenient_pamqp.install()  # as connecting does
 
+foreign = st.builds(
+    Properties,
+    headers=st.fixed_dictionaries(
+        {"trace": st.text("0f", min_size=9, max_size=9), "n": st.integers(0, 2**40), "load": st.just("20260301")}
+    ),
+    message_id=st.text(max_size=9),
+)
 alike = st.builds(
     Properties,
     content_type=st.just("application/json"),
     headers=st.fixed_dictionaries({"load": st.just("20260301"), "timestamp_in_ms": st.integers(0, 2**62)}),
     message_id=st.text(max_size=9),
 )
-messages = st.tuples(st.one_of(alike, properties), st.one_of(st.binary(max_size=40), st.binary(max_size=9000)))
+messages = st.tuples(st.one_of(alike, foreign, properties), st.one_of(st.binary(max_size=40), st.binary(max_size=9000)))
 others: st.SearchStrategy[tuple[int, Any]] = st.sampled_from(
     [(0, Heartbeat()), (0, Connection.Blocked("low on memory")), (CHANNEL, Channel.Flow(active=True))]
 )
@@ -168,10 +176,11 @@ def test_reading_lookalikes_at_once_changes_nothing(stream: bytes, cuts: Sequenc
 
 
 STAMPED = [{"load": "20260301", "timestamp_in_ms": at} for at in (1, 2, 3)]
+FOREIGN = [{"trace": f"{at:04x}", "at": at, "inner": {"load": at}, **STAMPED[at - 1]} for at in (1, 2, 3)]
 RETURNED = [{**each, "x-delivery-count": 1} for each in STAMPED]
 
 
-@pytest.mark.parametrize("headers", [STAMPED, RETURNED, [{}] * 3, [STAMPED[0], RETURNED[0], STAMPED[1]]])
+@pytest.mark.parametrize("headers", [STAMPED, RETURNED, FOREIGN, [{}] * 3, [STAMPED[0], RETURNED[0], STAMPED[1]]])
 def test_no_byte_is_overlooked_in_messages_that_look_alike(headers: list[dict[str, Any]]) -> None:
     written = [Properties(headers=each, content_type="a/b") for each in headers]
     stream = b"".join(delivered(tag, (each, b"xyz"), again=tag % 2 == 0) for tag, each in enumerate(written, start=1))
@@ -240,8 +249,11 @@ def test_a_delivery_before_anybody_consumes_is_refused() -> None:
         Parser().feed(delivered(1, (Properties(), b"x")), 1.0)
 
 
-def test_messages_that_look_alike_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    stamped = [Properties(headers={"load": "20260301", "timestamp_in_ms": at}) for at in range(100)]
+@pytest.mark.parametrize("more", [lambda _: {}, lambda at: {"trace": f"{at:055x}", "id": str(UUID(int=at)), "n": at}])
+def test_messages_that_look_alike_are_read_at_once(
+    more: Callable[[int], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamped = [Properties(headers={**more(at), "load": "20260301", "timestamp_in_ms": at}) for at in range(100)]
     stream = b"".join(delivered(tag, (each, b"x")) for tag, each in enumerate(stamped, start=1))
     singly = 0
     finish = Parser._finish

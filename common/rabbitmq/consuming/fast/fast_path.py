@@ -70,10 +70,9 @@ class Lookalikes:
         # Local names, and a loop that calls no function of ours: most of the speed is that.
         (format_, prefix, suffix, channel), largest, epoch, tag = self.look, self.largest, self.epoch, self.tag
         unpack, size, before_body, end = format_.unpack_from, format_.size, _BEFORE_BODY.unpack_from, len(data)
-        flags, fixed, fixed_behind, least, is_stamped, (load, published, count) = self.shapes.latest
+        flags, fixed_of, fixed, least, stamp_at, (load, published, count) = self.shapes.latest
         least += PROPERTIES_AT
-        behind_at = least - len(fixed_behind)
-        stamp_at, stamp_of, read = behind_at - STAMP.size, STAMP.unpack_from, read_properties
+        stamp_of, read = STAMP.unpack_from, read_properties
         while at + size <= end:
             its_prefix, its_tag, redelivered, its_suffix, header_size, kind, body_size, its_flags = unpack(data, at)
             header_at = at + size - PROPERTIES_AT
@@ -94,9 +93,9 @@ class Lookalikes:
             ):
                 break
             header = data[header_at:header_end]
-            if not header.startswith(fixed, PROPERTIES_AT) or not header.startswith(fixed_behind, behind_at):
+            if fixed_of(header, PROPERTIES_AT) != fixed:
                 break
-            if is_stamped:
+            if stamp_at:
                 (published,) = stamp_of(header, stamp_at)
             body = data[body_at:stop]
             # Of the octet one bit is meant. Without it the count is of a former life, in another queue.

@@ -25,7 +25,8 @@ MORE_FLAGS = 0x0001
 
 _FLAGS_AT, _FLAGS = 12, struct.Struct(">H")
 _CONTENT_TYPE, _CONTENT_ENCODING = 0x8000, 0x4000
-_LENGTH = struct.Struct(">I")
+LENGTH = struct.Struct(">I")
+"""Of a table, in front of its entries."""
 
 
 class Facts(NamedTuple):
@@ -41,7 +42,7 @@ def facts_of(payload: bytes) -> Facts:
     start, end = table_of(payload)
     if start == end:
         return Facts()
-    headers = read_table(payload, start + _LENGTH.size, end)
+    headers = read_table(payload, start + LENGTH.size, end)
     published, count = headers.get("timestamp_in_ms"), headers.get("x-delivery-count")
     return Facts(
         load_of(headers.get("load")), published if is_number(published) else None, count if is_number(count) else 0
@@ -71,7 +72,7 @@ def table_of(payload: bytes) -> tuple[int, int]:
     for flag in (_CONTENT_TYPE, _CONTENT_ENCODING):
         if flags & flag and at < len(payload):
             at += 1 + payload[at]
-    if len(payload) < at + _LENGTH.size:
+    if len(payload) < at + LENGTH.size:
         return at, at
-    end = at + _LENGTH.size + int(_LENGTH.unpack_from(payload, at)[0])
+    end = at + LENGTH.size + int(LENGTH.unpack_from(payload, at)[0])
     return (at, end) if end <= len(payload) else (at, at)
