@@ -22,7 +22,7 @@ FOLDERS = ["2020-08-stratified", "2025-11", "2015-01", "2017-04", "2025-09-inden
 pytestmark = pytest.mark.skipif(not FRAGMENTS.is_dir(), reason=f"no real fragments at {FRAGMENTS.name}")
 
 
-def projected(load: loads.DumpLoad, kind: str) -> Iterator[GraphRecord]:
+def projected(load: loads.Load, kind: str) -> Iterator[GraphRecord]:
     for message in loads.messages(load, kind):
         yield project(kind, message.body, message.id, sha256=message.sha256, load=load.date)
 

@@ -1,4 +1,4 @@
-"""The queries of docs/queries.md: each runs, and its plan uses the index that it names."""
+"""The SQL of docs/queries.md: each query runs, and its plan uses the indexes that it names."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -35,7 +35,7 @@ class Query:
 
 def queries() -> Iterator[Query]:
     """Every query of the page."""
-    for title, text in re.findall(r"^## (.+?)\n.*?```sql\n(.+?)```", PAGE.read_text(), re.DOTALL | re.MULTILINE):
+    for title, text in re.findall(r"^### (.+?)\n.*?```sql\n(.+?)```", PAGE.read_text(), re.DOTALL | re.MULTILINE):
         yield Query(title, text, tuple(re.findall(r"^-- (\w+)$", text, re.MULTILINE)))
 
 
