@@ -33,7 +33,7 @@ class Logins:
 
     def renamed_logins(self, text: str) -> str:
         """A shipped text in which the logins alone have these names: the ledger's tables begin as they do."""
-        return re.sub(r"\bspindle_(setup|tableinator|operator|graphinator)\b", self.prefix + r"\1", text)
+        return re.sub(r"\bspindle_(setup|tableinator|operator|graphinator|refiner)\b", self.prefix + r"\1", text)
 
     def url(self, broker: RabbitMQ, role: str) -> str:
         """The broker's URL with a role's login."""
@@ -87,6 +87,12 @@ def postgresql_of_made_tables(logins: Logins) -> list[str]:
 def ledger(logins: Logins) -> list[str]:
     """The statements that make the ledger and grant what an operator writes of it."""
     return _statements(logins.renamed_logins((FOLDER / "ledger.sql").read_text()), "--")
+
+
+def refinement(logins: Logins, database: str) -> list[str]:
+    """The statements that make the login that refines, and its schema."""
+    text = logins.renamed_logins((FOLDER / "refinement.sql").read_text())
+    return _statements(text.replace("DATABASE spindle", f"DATABASE {database}"), "--")
 
 
 def neo4j(logins: Logins) -> list[str]:
