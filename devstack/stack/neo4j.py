@@ -86,15 +86,7 @@ class Neo4j:
         # In a file, because everybody on the machine can read a command line.
         argument = place.folder / "password"
         write_private(argument, place.password)
-        argv = [find_java(), "-cp", _classpath(place), f"-Dbasedir={place.folder}", "org.neo4j.cli.AdminTool"]
-        command = Command(
-            name="set-initial-password",
-            argv=[*argv, "dbms", "set-initial-password", f"@{argument}"],
-            folder=place.folder,
-            log=place.log("neo4j"),
-            environment={"NEO4J_HOME": str(place.folder), "NEO4J_CONF": str(place.folder / "conf")},
-        )
-        done = run_once(command)
+        done = run_once(administration(place, "dbms", "set-initial-password", f"@{argument}"))
         argument.unlink()
         if done.returncode != 0:
             raise StackFailed(f"neo4j: setting the password failed:\n{done.stdout}{done.stderr}")
@@ -103,6 +95,19 @@ class Neo4j:
 def uri(place: Place) -> str:
     """Return the address for clients."""
     return f"bolt://{LOOPBACK}:{place.ports['bolt']}"
+
+
+def administration(place: Place, *arguments: str) -> Command:
+    """Return what `neo4j-admin` is here, with these arguments; what it does to a database, it does to a stopped one."""
+    opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
+    argv = [find_java(), *opened, "-cp", _classpath(place), f"-Dbasedir={place.folder}", "org.neo4j.cli.AdminTool"]
+    return Command(
+        name="neo4j-admin",
+        argv=[*argv, *arguments],
+        folder=place.folder,
+        log=place.log("neo4j"),
+        environment={"NEO4J_HOME": str(place.folder), "NEO4J_CONF": str(place.folder / "conf")},
+    )
 
 
 def class_archive() -> Path:

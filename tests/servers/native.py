@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from devstack.stack import neo4j, postgres, rabbitmq
+from devstack.stack import launching, neo4j, postgres, rabbitmq
 from devstack.stack.installing import missing_packages, reason_against
 from devstack.stack.member import Member
 from devstack.stack.native import NativeStack
@@ -72,6 +72,17 @@ class OwnNeo4j(OwnServer):
         self.username = server.username
         self.password = server.password
         self.database = server.database
+
+    @property
+    def data(self) -> Path:
+        """Where its data lies."""
+        return self.member.place.folder / "data"
+
+    async def administer(self, *arguments: str) -> None:
+        """Run `neo4j-admin`, which takes a stopped server."""
+        command = neo4j.administration(self.member.place, *arguments)
+        done = await asyncio.to_thread(launching.run_once, command)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 class NativeRun:
