@@ -15,7 +15,7 @@ FROM ${PYTHON_IMAGE} AS dependencies
 ARG PIP_INDEX_URL
 COPY requirements.hashes.txt .
 RUN python -m venv --without-pip /opt/spindle \
- && grep -viE '^(lxml|markdown-it-py|mdurl|psutil|pygments|rich|urllib3)==' requirements.hashes.txt >services.txt \
+ && grep -viE '^(lxml|markdown-it-py|mdurl|psutil|pygments|rich|shtab|urllib3)==' requirements.hashes.txt >services.txt \
  && python -m pip --python /opt/spindle install --no-cache-dir --disable-pip-version-check \
       --no-deps --no-compile --only-binary :all: --require-hashes --requirement services.txt \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/spindle/lib

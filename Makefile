@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-neo4j-2026 simulate fuzz chaos endurance bench bench-quick bench-compare dashboards hashes docs demo up down stack-up stack-down
+.PHONY: help setup check test test-neo4j-2026 simulate fuzz chaos endurance bench bench-quick bench-compare dashboards hashes digest docs demo up down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,7 @@ check: $(VENV)/.ready ## ruff, mypy --strict, import-linter, dashboards and the 
 	$(BIN)/python -m monitoring --check
 	$(BIN)/python -m spindle.reference --check
 	$(BIN)/python -m spindle.refinement.reference --check
+	$(BIN)/python -m spindle.usage --check
 
 # Files in their order, in which the long ones come first: by number of tests the demo would begin as the last.
 # Without the servers (no root, no apt-get) the tests that need them say so, unless the environment names others.
@@ -59,7 +60,15 @@ hashes: $(VENV)/.ready ## write requirements.hashes.txt, from which the images a
 	{ head -1 requirements.hashes.txt && sed -e ':a' -e '/\\$$/N; s/ *\\\n */ /; ta' build/hashes.txt; } >build/hashes.new
 	mv build/hashes.new requirements.hashes.txt
 
-docs: $(VENV)/.ready ## write docs/configuration.md and docs/refined-tables.md from what they describe
+# A release does this. Not checked in: a digest is of one registry, and an image that was built or mirrored has another.
+digest: ## write the base image's digest of today into the Dockerfile, so that every build starts from the same bytes
+	@image=$$(sed -n 's/^ARG PYTHON_IMAGE=\([^@]*\).*/\1/p' Dockerfile); \
+	digest=$$(docker buildx imagetools inspect "$$image" --format '{{.Manifest.Digest}}') && \
+	[[ $$digest =~ ^sha256:[0-9a-f]{64}$$ ]] || { echo "no registry tells the digest of $$image" >&2; exit 1; }; \
+	sed -i "s|^ARG PYTHON_IMAGE=.*|ARG PYTHON_IMAGE=$$image@$$digest|" Dockerfile && echo "$$image@$$digest"
+
+docs: $(VENV)/.ready ## write the pages of docs/ that are made from code: commands, configuration, refined tables
+	$(BIN)/python -m spindle.usage >docs/commands.md.new && mv docs/commands.md.new docs/commands.md
 	$(BIN)/python -m spindle.reference >docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
 	$(BIN)/python -m spindle.refinement.reference >docs/refined-tables.md.new && mv docs/refined-tables.md.new docs/refined-tables.md
 

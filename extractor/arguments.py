@@ -18,6 +18,17 @@ _PROPORTIONS = ", ".join(f"{share * 100:g} %% {kind}" for kind, share in SHARES.
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line; ends the program with exit code 2 if it can't be understood."""
+    parser = whole_parser()
+    arguments = parser.parse_args(argv)
+    if sum((bool(arguments.files), arguments.dumps is not None, arguments.synthetic is not None)) != 1:
+        parser.error("exactly one of FILE, --dumps and --synthetic is needed")
+    if arguments.synthetic is None and arguments.month:
+        parser.error("--month is for --synthetic")
+    return arguments
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """What reads the command line."""
     parser = argparse.ArgumentParser(
         prog="extractor",
         description="Publish Discogs dumps, or synthetic records, to RabbitMQ. Settings come from the environment. "
@@ -60,12 +71,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only-check", action="store_true", help="read everything, publish nothing; needs no broker")
     parser.add_argument("--json", action="store_true", help="write the report to standard output as JSON")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report to a file as JSON")
-    arguments = parser.parse_args(argv)
-    if sum((bool(arguments.files), arguments.dumps is not None, arguments.synthetic is not None)) != 1:
-        parser.error("exactly one of FILE, --dumps and --synthetic is needed")
-    if arguments.synthetic is None and arguments.month:
-        parser.error("--month is for --synthetic")
-    return arguments
+    return parser
 
 
 def open_load(arguments: argparse.Namespace, kinds: tuple[str, ...]) -> Load:

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from common import VERSION
 from common.errors import SettingsError, SpindleError, StartRefused
-from spindle import lint, manifest
+from spindle import completion, lint, manifest
 from spindle.advice import command as advising
 from spindle.checking import command as checking
 from spindle.dead_letters import command as dead_letters
@@ -38,6 +38,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     manifest,
     reprocessing,
     pausing,
+    completion,
 )
 
 _ABOUT = "Carry records from RabbitMQ into Neo4j and PostgreSQL: watch it, and see that all has arrived."
@@ -46,12 +47,17 @@ _MORE = "`spindle COMMAND --help` tells what a command does, which options it ta
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 2 for what the caller can fix, 1 for what failed."""
+    return _told(lambda: _run(_parsed(whole_parser(), argv)))
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """What reads the command line: every command, with its options."""
     parser = argparse.ArgumentParser(prog="spindle", description=_ABOUT, epilog=_MORE)
     parser.add_argument("--version", action="version", version=f"spindle {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:
         command.register(commands)
-    return _told(lambda: _run(_parsed(parser, argv)))
+    return parser
 
 
 def ended(arguments: argparse.Namespace) -> int:

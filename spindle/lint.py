@@ -11,11 +11,10 @@ from dotenv import dotenv_values
 
 from common.errors import SettingsError
 from common.ops.checks import State
-from common.settings.environment import variables
 from spindle.doctor.command import as_data, as_table, verdict
 from spindle.doctor.configuration import settings_checks
 from spindle.output import readers_may_leave, wide_console
-from spindle.reference import PROGRAMS
+from spindle.schema import schema
 
 _ABOUT = """\
 Check settings without any server: every wrong value at once, with what is allowed, and names that look like settings
@@ -57,25 +56,6 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             wide_console().print(as_table([check for check in checks if check.state is not State.OK] or checks))
     return verdict(checks)
-
-
-def schema() -> dict[str, object]:
-    """A JSON schema of an object whose members are the variables: each a text, because that is what a variable is."""
-    known = {name: field for model in PROGRAMS.values() for name, field in variables(model)}
-    members = {
-        spelling: {"type": "string", "description": description}
-        for name, field in sorted(known.items())
-        for spelling, description in (
-            (name, field.description or ""),
-            (f"{name}_FILE", f"a file that holds the value of {name}"),
-        )
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Spindle's settings",
-        "type": "object",
-        "properties": members,
-    }
 
 
 def _environment(files: list[Path] | None) -> Mapping[str, str]:

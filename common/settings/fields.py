@@ -45,7 +45,7 @@ def size(default: str, at_least: str, at_most: str) -> Any:
 
 def choice(default: Any, allowed: Sequence[str]) -> Any:
     """A field that holds one word of several."""
-    return Field(default, description=f"one of {', '.join(allowed)}")
+    return Field(default, description=f"one of {', '.join(allowed)}", examples=list(allowed))
 
 
 def selection(default: Sequence[str], allowed: Sequence[str], otherwise: str = "") -> Any:

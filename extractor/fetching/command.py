@@ -28,6 +28,11 @@ next month is complete or 45 days have passed since its first day
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line behind `fetch`."""
+    return whole_parser().parse_args(argv)
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """What reads it."""
     parser = argparse.ArgumentParser(
         prog="extractor fetch", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,7 +40,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--watch", action="store_true", help="wait until it is published, for 45 days at most")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where to (default: EXTRACTOR_FETCH_FOLDER)")
     parser.add_argument("--json", action="store_true", help="write the report to standard output as JSON")
-    return parser.parse_args(argv)
+    return parser
 
 
 def calendar_month(text: str) -> str:

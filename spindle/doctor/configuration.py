@@ -32,7 +32,18 @@ def settings_checks(environ: Mapping[str, str]) -> Iterator[Check]:
         yield found.ok(
             _NAME, f"It pauses while {extractor.extractor_max_backlog:,} messages wait in all queues together."
         )
+    yield from _operator(environ)
     yield from _misspelt(environ)
+
+
+def _operator(environ: Mapping[str, str]) -> Iterator[Check]:
+    try:
+        asked = load(OperatorSettings, environ).places
+    except SettingsError as error:
+        yield from _refused("spindle", error)
+        return
+    places = ", ".join(place for each in asked.values() for place in each) or "no service"
+    yield Findings("spindle").ok(_NAME, f"Status asks {places}.")
 
 
 def _consumer(program: str, model: type[ConsumerProgramSettings], environ: Mapping[str, str]) -> Iterator[Check]:

@@ -162,7 +162,12 @@ def test_defaults_are_in_order() -> None:
         ({"POSTGRES_PREFETCH": "100"}, [("tableinator", State.FAILED)]),
         ({"NEO4J_BATCH_SIZE": "none"}, [("graphinator", State.FAILED)]),
         ({"EXTRACTOR_MAX_BACKLOG": "0"}, [("extractor", State.FAILED)]),
-        ({"KINDS": "songs"}, [(program, State.FAILED) for program in ("graphinator", "tableinator", "extractor")]),
+        (
+            {"KINDS": "songs"},
+            [(program, State.FAILED) for program in ("graphinator", "tableinator", "extractor", "spindle")],
+        ),
+        ({"CHECK_RATE": "0"}, [("spindle", State.FAILED)]),
+        ({"STATUS_TABLEINATOR": "nowhere"}, [("spindle", State.FAILED)]),
         ({"POSTGRES_PREFETCH": "1600"}, [("tableinator", State.WARNING)]),
         ({"NEO4J_BATCH_MODE": "false"}, [("graphinator", State.WARNING)]),
         ({"NEO4J_BATCHSIZE": "100"}, [("environment", State.WARNING)]),
