@@ -124,6 +124,45 @@ def test_what_a_cluster_lacks_can_be_switched_off(helm: str) -> None:
     assert made["Deployment", "tableinator"]["spec"]["replicas"] == 3
 
 
+SWITCHES = {
+    "graphinator": {"Deployment", "Service", "PodDisruptionBudget", "ConfigMap", "ScaledObject"},
+    "tableinator": {"Deployment", "Service", "PodDisruptionBudget", "ConfigMap", "ScaledObject"},
+    "keda": {"ScaledObject", "TriggerAuthentication"},
+    "networkPolicy": {"NetworkPolicy"},
+    "rules": {"PrometheusRule"},
+    "serviceMonitor": {"ServiceMonitor"},
+    "state": {"PersistentVolumeClaim"},
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_each_switch_takes_out_its_own_and_nothing_else(helm: str, switch: str) -> None:
+    made, whole = rendered(helm, "--set", f"{switch}.enabled=false"), base()
+
+    gone = whole.keys() - made.keys()
+    assert made.keys() < whole.keys()
+    assert {kind for kind, _ in gone} == SWITCHES[switch]
+    if switch in ("graphinator", "tableinator"):
+        assert {name for _, name in gone} == {switch, f"{switch}-settings"}
+    for (kind, _), manifest in made.items():
+        if kind not in CUSTOM:
+            kubernetes_validate.validate(manifest, "1.37", strict=True)
+
+
+def test_a_number_of_a_file_is_written_as_it_stands(helm: str, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(
+        "settings: { SOURCE_MAX_BYTES: 67108864, HOLD_LIMIT: 450.5, POSTGRES_TLS: true, LOG_LEVEL: debug }\n"
+    )
+
+    data = rendered(helm, "--values", values)["ConfigMap", "spindle-settings"]["data"]
+
+    assert data["SOURCE_MAX_BYTES"] == "67108864"
+    assert data["HOLD_LIMIT"] == "450.5"
+    assert data["POSTGRES_TLS"] == "true"
+    assert data["LOG_LEVEL"] == "debug"
+
+
 def test_alerts_lead_to_the_runbook_that_is_named(helm: str) -> None:
     page = "https://example.org/spindle/runbook.html"
 
@@ -143,6 +182,8 @@ def test_alerts_lead_to_the_runbook_that_is_named(helm: str) -> None:
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("tableinator.scaling.min=0", "min"),
         ("tabelinator.enabled=false", "tabelinator"),
+        ("terminationGracePeriodSeconds=12", "terminationGracePeriodSeconds is 12 and DRAIN_LIMIT of graphinator 8"),
+        ("tableinator.settings.DRAIN_LIMIT=16", "DRAIN_LIMIT of tableinator 16"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(helm: str, wrong: str, named: str) -> None:

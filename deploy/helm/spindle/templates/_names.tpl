@@ -18,3 +18,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - name: {{ .prefix }}_PASSWORD
   valueFrom: { secretKeyRef: { name: {{ .secret.name }}, key: {{ .secret.key }} } }
 {{- end }}
+
+{{- /* A variable's text. A file's numbers are floats here, and a large one would be written as 6.7108864e+07. */ -}}
+{{- define "spindle.text" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) }}{{ int64 . | quote }}{{ else }}{{ quote . }}{{ end }}
+{{- end }}
