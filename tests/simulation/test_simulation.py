@@ -10,7 +10,7 @@ from common.backoff import DEFAULT, Jitter, Strategy
 from tests.simulation.scenarios import SCENARIOS, draw
 from tests.simulation.simulate import simulate
 
-SEEDS = 5000
+SEEDS = 2000
 SEEDS_PER_TEST = 100
 
 
