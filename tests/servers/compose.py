@@ -56,6 +56,9 @@ _REPLICAS = 6
 _BUILT = ("--profile", "load", "--profile", "tools")  # (the images of other profiles can't be had everywhere)
 
 
+# A Neo4j that lives for a test compiles nothing to the utmost, as everywhere in the tests.
+_OVERRIDE = "services: { neo4j: { environment: { JDK_JAVA_OPTIONS: } } }\n"
+
 _VARIABLES = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text()))
 _IMAGES = {name: os.environ[name] for name in _VARIABLES if name.endswith("_IMAGE") and os.environ.get(name)}
 
@@ -121,6 +124,7 @@ class ComposeStack:
     def __init__(self, name: str, checkout: Path) -> None:
         self.name = name
         self.checkout = checkout
+        (checkout / "docker-compose.override.yml").write_text(_OVERRIDE)
         self.ports = ports.choose(PORTS, {})
         self.environ = {
             **{name: str(port) for name, port in self.ports.items()},

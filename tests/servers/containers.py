@@ -85,6 +85,7 @@ def neo4j_container() -> Iterator[Neo4j]:
     container = Neo4jContainer(image("neo4j"), username="neo4j", password=PASSWORD)
     container.with_env("NEO4J_server_memory_heap_max__size", "1G")
     container.with_env("NEO4J_server_memory_pagecache_size", "256M")
+    container.with_env("JDK_JAVA_OPTIONS", os.environ.get("JDK_JAVA_OPTIONS", ""))
     with _owned(container):
         yield Neo4j(container.get_connection_url(), "neo4j", PASSWORD)
 
