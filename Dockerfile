@@ -20,12 +20,14 @@ RUN python -m venv --without-pip /opt/spindle \
       --no-deps --no-compile --only-binary :all: --require-hashes --requirement services.txt \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/spindle/lib
 
-# What is written for a person, reads XML, or fetches it.
+# What is written for a person, reads XML, or fetches it: the rest. What is compiled already is left as it is.
 FROM dependencies AS all-dependencies
 ARG PIP_INDEX_URL
-RUN python -m pip --python /opt/spindle install --no-cache-dir --disable-pip-version-check \
-      --no-deps --no-compile --only-binary :all: --require-hashes --requirement requirements.hashes.txt \
- && python -m compileall -q --invalidation-mode unchecked-hash /opt/spindle/lib
+RUN grep -vxFf services.txt requirements.hashes.txt >rest.txt \
+ && python -m pip --python /opt/spindle install --no-cache-dir --disable-pip-version-check \
+      --no-deps --no-compile --only-binary :all: --require-hashes --requirement rest.txt \
+ && find /opt/spindle/lib -name '*.py' -newer rest.txt \
+  | python -m compileall -q --invalidation-mode unchecked-hash -i -
 
 FROM ${PYTHON_IMAGE} AS sources
 WORKDIR /app
