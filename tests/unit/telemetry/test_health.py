@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, ProcessCollector
 from structlog.testing import capture_logs
 
 from common.errors import StartRefused
@@ -335,6 +336,15 @@ _ACCEPT = st.lists(
 ).map("".join)
 
 
+@pytest.fixture
+def few_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those of all tests before, of which writing and sending the form takes a third of a second."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    monkeypatch.setattr("common.telemetry.health.REGISTRY", registry)
+
+
+@pytest.mark.usefixtures("few_metrics")
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example("application/openmetrics-text; version=abc")
 @example("text/plain; version=1.x")
