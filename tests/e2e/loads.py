@@ -11,8 +11,10 @@ from spindle.verification.expectation import Expectation
 LOADS = {
     # Large enough that a service is still in the middle of it when a test has seen it begin.
     Service.TABLEINATOR: SyntheticLoad(40_000, seed=4),
-    Service.GRAPHINATOR: SyntheticLoad(10_000, seed=4),
+    Service.GRAPHINATOR: SyntheticLoad(6_000, seed=4),
 }
+SMALL = SyntheticLoad(2_000, seed=4)
+"""Where nothing has to happen in the middle of it."""
 
 
 @cache

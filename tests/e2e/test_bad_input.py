@@ -5,10 +5,9 @@ from collections import Counter
 from aiormq.abc import DeliveredMessage
 
 from common.kinds import KINDS
-from extractor.synthetic.synthetic import SyntheticLoad
 from tests.e2e.bad_input import Odd, odd_messages
 from tests.e2e.broker import Broker
-from tests.e2e.loads import LOADS
+from tests.e2e.loads import SMALL
 from tests.e2e.services import Services, in_words
 from tests.e2e.sides import Side, problems
 
@@ -21,14 +20,13 @@ async def test_exactly_the_20_bad_messages_are_dead_lettered_as_they_came(
     broker: Broker, services: Services, side: Side
 ) -> None:
     """Faults 5, 7, 8 and 25."""
-    load: SyntheticLoad = LOADS[side.service]
     odd = odd_messages()
     bad = [each for each in odd if side.service in each.reasons]
     good = [each for each in odd if side.service not in each.reasons]
     assert len(bad) == BAD
     await broker.declare(side.service)
     published = await broker.publish(
-        load, extra={kind: [each.body for each in odd if each.kind == kind] for kind in KINDS}
+        SMALL, extra={kind: [each.body for each in odd if each.kind == kind] for kind in KINDS}
     )
 
     service = await services.start(side.service, broker.environment | side.environment)
@@ -45,7 +43,7 @@ async def test_exactly_the_20_bad_messages_are_dead_lettered_as_they_came(
     assert Counter(_letter(each) for each in found) == Counter(_expected(each, side) for each in bad)
     assert all(_header(each, "error-class") and _header(each, "text") and _header(each, "time") for each in found)
     assert outcomes == {"new": published + len(good), "dead_lettered": BAD}
-    assert await problems(side, load) == {}
+    assert await problems(side, SMALL) == {}
     assert await side.stored() == published + len(good)
     assert [each.what for each in good if not await side.has(each.kind, each.record_id)] == []
 

@@ -14,7 +14,7 @@ from extractor.loads import Load, open_files
 from extractor.synthetic.synthetic import SyntheticLoad
 from spindle.verification.verifying import verify
 from tests.e2e.broker import Broker
-from tests.e2e.loads import LOADS, messages_of
+from tests.e2e.loads import SMALL, messages_of
 from tests.e2e.scene import Scene
 from tests.e2e.services import Running, Services, in_words
 from tests.e2e.sides import Graph, Tables
@@ -33,11 +33,10 @@ Edges = Counter[tuple[str, str, str]]
 async def test_of_a_synthetic_next_month_only_new_and_changed_records_are_written(
     broker: Broker, services: Services, tables: Tables, graph: Graph
 ) -> None:
-    first = LOADS[Service.GRAPHINATOR]
-    second = SyntheticLoad(first.count, first.seed, month=first.month + 1)
-    changed, new, unchanged = _differences(_hashes(first), _hashes(second))
+    second = SyntheticLoad(SMALL.count, SMALL.seed, month=SMALL.month + 1)
+    changed, new, unchanged = _differences(_hashes(SMALL), _hashes(second))
 
-    outcomes = await _publish_both(broker, services, tables, graph, first, second)
+    outcomes = await _publish_both(broker, services, tables, graph, SMALL, second)
 
     print(f"{len(changed):,} changed, {len(new):,} new, {len(unchanged):,} unchanged: {_in_words(outcomes)}")
     assert all((changed, new, unchanged))
