@@ -2,44 +2,33 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 
 from common import VERSION
 from common.errors import SettingsError, SpindleError, StartRefused
-from spindle import completion, lint, manifest
-from spindle.advice import command as advising
-from spindle.checking import command as checking
-from spindle.dead_letters import command as dead_letters
-from spindle.doctor import command as doctor
-from spindle.ledger import loads, pausing
-from spindle.loading import command as loading
 from spindle.output import NOBODY_READS, silence, write_any_text
-from spindle.refinement import command as refinement
-from spindle.removal import command as removal
-from spindle.reprocessing import command as reprocessing
-from spindle.show import command as show
-from spindle.status import command as status
-from spindle.verification import command as verification
 
-COMMANDS: tuple[ModuleType, ...] = (
-    status,
-    advising,
-    loads,
-    doctor,
-    lint,
-    dead_letters,
-    loading,
-    checking,
-    removal,
-    refinement,
-    show,
-    verification,
-    manifest,
-    reprocessing,
-    pausing,
-    completion,
-)
+COMMANDS = {
+    "status": "spindle.status.command",
+    "advise": "spindle.advice.command",
+    "loads": "spindle.ledger.loads",
+    "doctor": "spindle.doctor.command",
+    "lint": "spindle.lint",
+    "dead-letters": "spindle.dead_letters.command",
+    "load": "spindle.loading.command",
+    "check": "spindle.checking.command",
+    "remove": "spindle.removal.command",
+    "refine": "spindle.refinement.command",
+    "show": "spindle.show.command",
+    "verify": "spindle.verification.command",
+    "manifest": "spindle.manifest",
+    "reprocess": "spindle.reprocessing.command",
+    "pause": "spindle.ledger.pausing",
+    "resume": "spindle.ledger.pausing",
+    "completion": "spindle.completion",
+}
+"""Each command's module, in the order of the help."""
 
 _ABOUT = "Carry records from RabbitMQ into Neo4j and PostgreSQL: watch it, and see that all has arrived."
 _MORE = "`spindle COMMAND --help` tells what a command does, which options it takes, and what its exit codes mean."
@@ -47,17 +36,30 @@ _MORE = "`spindle COMMAND --help` tells what a command does, which options it ta
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 2 for what the caller can fix, 1 for what failed."""
-    return _told(lambda: _run(_parsed(whole_parser(), argv)))
+    argv = sys.argv[1:] if argv is None else argv
+    return _told(lambda: _run(_parsed(_parser(_modules(argv)), argv)))
 
 
 def whole_parser() -> argparse.ArgumentParser:
     """What reads the command line: every command, with its options."""
+    return _parser(dict.fromkeys(COMMANDS.values()))
+
+
+def _parser(modules: Iterable[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="spindle", description=_ABOUT, epilog=_MORE)
     parser.add_argument("--version", action="version", version=f"spindle {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in COMMANDS:
-        command.register(commands)
+    for module in modules:
+        import_module(module).register(commands)
     return parser
+
+
+def _modules(argv: Sequence[str]) -> Iterable[str]:
+    """The module of the command that is asked for, else all: what a command does not need is not imported."""
+    first = argv[0] if argv else ""
+    if first == "--version":
+        return ()
+    return [COMMANDS[first]] if first in COMMANDS else dict.fromkeys(COMMANDS.values())
 
 
 def ended(arguments: argparse.Namespace) -> int:
@@ -88,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return 130
 
 
-def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
     try:
         return parser.parse_args(argv)
     except SystemExit:  # of --help

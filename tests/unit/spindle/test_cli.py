@@ -1,13 +1,14 @@
 """`spindle` itself: what it says of itself, what it says of wrong arguments, and what it does when nobody reads."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from spindle.cli import main
+from spindle.cli import COMMANDS, main
 from spindle.output import readers_may_leave, wide_console
 
 
@@ -28,6 +29,23 @@ def test_exit_codes_are_in_the_help(command: str, capsys: pytest.CaptureFixture[
         main([command, "--help"])
 
     assert "exit codes: 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_found_by_its_name(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: spindle {command} ")
+
+
+def test_the_help_has_every_command_that_a_name_leads_to(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    listed = re.findall(r"^    ([a-z-]+)(?: |$)", capsys.readouterr().out, re.MULTILINE)
+    assert listed == list(COMMANDS)
 
 
 WRITER = """
