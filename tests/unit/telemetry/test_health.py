@@ -4,10 +4,13 @@ import asyncio
 import http.client
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +25,8 @@ from common.sink import StoreState
 from common.telemetry.health import STUCK_AFTER, Health
 from common.telemetry.loop_lag import Rates, watch_loop
 from common.telemetry.metrics import LOOP_LAG, RECORDS_PER_SECOND, REGISTRY, KindMetrics
+
+ROOT = Path(__file__).parents[3]
 
 
 class Service:
@@ -119,6 +124,24 @@ def test_ready_names_the_store_that_is_away(service: Service) -> None:
         "status": "unavailable",
         "detail": "held for 4 s: connection refused",
     }
+
+
+def test_the_containers_own_check_says_what_is_answered_and_fails_where_that_is_red(service: Service) -> None:
+    green = check(service, "ready")
+    service.store = StoreState("PostgreSQL", available=False)
+    red = check(service, "ready")
+    service.health.stop()
+    gone = check(service, "live")
+
+    assert (green.returncode, json.loads(green.stdout)["status"]) == (0, "ok")
+    assert (red.returncode, json.loads(red.stdout)["store"]["status"]) == (1, "unavailable")
+    assert (gone.returncode, gone.stdout.startswith(f"no answer from 127.0.0.1:{service.port}: ")) == (1, True)
+
+
+def check(service: Service, what: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-IS", ROOT / "deploy/healthcheck.py", what]
+    environ = {"METRICS_PORT": f"{service.port}"}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_ready_names_the_kinds_that_are_away(service: Service) -> None:
