@@ -5,11 +5,7 @@ from collections.abc import Mapping, Sequence
 from common.errors import SpindleError
 from common.kinds import Service
 from common.settings.environment import load as load_settings
-from graphinator.ops.newest_load import newest_load as newest_in_graph
-from graphinator.settings import Neo4jSettings
 from spindle.dead_letters.choosing import Choice
-from tableinator.ops.newest_load import newest_load as newest_in_tables
-from tableinator.settings import PostgresSettings
 
 
 async def newest_in_stores(environ: Mapping[str, str], choice: Choice) -> tuple[str | None, list[str]]:
@@ -27,6 +23,13 @@ async def newest_in_stores(environ: Mapping[str, str], choice: Choice) -> tuple[
 
 
 async def _newest(service: Service, environ: Mapping[str, str], kinds: Sequence[str]) -> str | None:
+    # Imported here: a store's driver takes longer than the rest of a command that asks no store, or the other.
     if service is Service.TABLEINATOR:
+        from tableinator.ops.newest_load import newest_load as newest_in_tables
+        from tableinator.settings import PostgresSettings
+
         return await newest_in_tables(load_settings(PostgresSettings, environ), kinds)
+    from graphinator.ops.newest_load import newest_load as newest_in_graph
+    from graphinator.settings import Neo4jSettings
+
     return await newest_in_graph(load_settings(Neo4jSettings, environ), kinds)
