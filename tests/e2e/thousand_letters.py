@@ -22,6 +22,7 @@ from tests.e2e.broker import Broker
 from tests.e2e.sides import Graph, Tables
 from tests.integration import graphs, tables
 from tests.servers.amqp import settings
+from tests.told import told
 
 LOAD = "20260301"
 KINDS = ("artists", "labels")
@@ -137,10 +138,10 @@ class Actions:
 
     async def run(self, *arguments: str) -> Any:
         """Run a command to its end. Returns: what it says to a program."""
-        async with self.typed(*arguments, "--json") as process, asyncio.timeout(60.0):
-            out, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
-        return json.loads(out)
+        async with asyncio.timeout(60.0):
+            said = await told(["dead-letters", *arguments, "--json"], self.environment)
+        assert said.code == 0, said.err
+        return json.loads(said.out)
 
     async def count(self, *filters: str) -> int:
         """How many letters these filters choose."""
