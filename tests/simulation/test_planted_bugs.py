@@ -209,7 +209,12 @@ def header_no_larger_than_a_frame(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(parser, "HEADER_MAX", FRAME_MAX - parser.OVERHEAD)
 
 
-RARE = {default_delivery_limit: 400, narrow_forever: 200, widened_at_once: 200, acknowledged_remembered: 350}
+RARE: dict[Plant, int] = {
+    default_delivery_limit: 400,
+    narrow_forever: 200,
+    widened_at_once: 200,
+    acknowledged_remembered: 350,
+}
 """Where the search begins for what few stories have in them: a message that is given out 20 times is first in 455, an
 outage that lasts until a prefetch is narrowed in 249, so many records behind a gap in 386."""
 

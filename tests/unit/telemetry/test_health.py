@@ -139,7 +139,7 @@ def test_the_containers_own_check_says_what_is_answered_and_fails_where_that_is_
 
 
 def check(service: Service, what: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-IS", ROOT / "deploy/healthcheck.py", what]
+    command = [sys.executable, "-IS", f"{ROOT}/deploy/healthcheck.py", what]
     environ = {"METRICS_PORT": f"{service.port}"}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
