@@ -165,7 +165,7 @@ TARGETS: Mapping[str, Target] = {
         "extractor, releases per second of one process (XML to confirmed)", measured("extractor", "rate"), 2500, 5000
     ),
     "extractor_parsers": Target(
-        "extractor with two parsers / one process (needs three free cores, and one for the broker)",
+        "extractor with two parsers / one process (on four cores: the broker needs one)",
         ratio_of("extractor_parsers", "extractor", "rate"),
         1.6,
         2,

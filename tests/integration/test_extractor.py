@@ -23,13 +23,18 @@ from pydantic import SecretStr
 
 from common.kinds import KINDS, Names, Service
 from common.rabbitmq.topology import declare
+from common.settings.environment import load as load_settings
 from common.settings.programs import BrokerSettings
-from extractor.loads import SyntheticLoad, messages
+from extractor.loads import SyntheticLoad, messages, open_files
 from extractor.manifest.format import HEADER_BYTES, ROW
 from extractor.manifest.reader import Manifest
 from extractor.message import canonical_json
+from extractor.publishing import Job, publish_kind
 from extractor.queues import Backlog, QueueGone
-from extractor.reading import TAGS
+from extractor.reading import TAGS, SkipReason
+from extractor.run import plan_of
+from extractor.settings import ExtractorSettings
+from extractor.tally import Tally
 from tests.servers.amqp import Peer, memory_alarm, new_names, peer_of
 from tests.servers.native import OwnRabbitMQ
 from tests.servers.servers import RabbitMQ
@@ -473,60 +478,54 @@ async def test_a_worker_that_dies_fails_the_run_and_the_load_is_not_announced(si
     ]
 
 
-def odd_dumps(folder: Path, count: int) -> list[Path]:
-    """A file of each kind: records of several sizes, some unreadable, some with tags in comments and CDATA."""
-    odd = {
-        7: "<!-- </{tag}> -->",
-        11: "<![CDATA[</{tag}>]]>",
-        13: "\x01",
-        17: "<id>1</id><id>2</id>",
-        19: "&undeclared;",
-    }
-    for kind in KINDS:
-        tag = TAGS[kind]
-        records = []
-        for number in range(1, count + 1):
-            inside = "".join(text.format(tag=tag) for each, text in odd.items() if number % each == 0)
-            attribute, child = (
-                (f' id="{number}"', "") if kind in ("masters", "releases") else ("", f"<id>{number}</id>")
-            )
-            urls = "".join(f"<url>http://example.org/{url}</url>" for url in range(number % 40))
-            records.append(f"<{tag}{attribute}>{child}<name>{inside}</name><urls>{urls}</urls></{tag}>\n")
-        document = f"<{kind}>{''.join(records)}</{kind}>".encode()
-        (folder / f"discogs_20260301_{kind}.xml.gz").write_bytes(
-            gzip.compress(document[:9999]) + gzip.compress(document[9999:])
-        )
-    return [folder / f"discogs_20260301_{kind}.xml.gz" for kind in KINDS]
+def odd_dump(folder: Path, kind: str, count: int) -> Path:
+    """Records of several sizes, some unreadable, some with tags in comments and CDATA; and two gzip members."""
+    odd = {7: "<!-- </{tag}> -->", 11: "<![CDATA[</{tag}>]]>", 13: "\x01", 17: "</name><name>", 19: "&undeclared;"}
+    tag = TAGS[kind]
+    records = []
+    for number in range(1, count + 1):
+        inside = "".join(text.format(tag=tag) for each, text in odd.items() if number % each == 0)
+        urls = "".join(f"<url>http://example.org/{url}</url>" for url in range(number % 40))
+        start = f"<{tag}><id>{number}</id>" if kind in ("artists", "labels") else f'<{tag} id="{number}">'
+        records.append(f"{start}<name>{inside}</name><urls>{urls}</urls></{tag}>\n")
+    document = f"<{kind}>{''.join(records)}</{kind}>".encode()
+    path = folder / f"discogs_20260301_{kind}.xml.gz"
+    path.write_bytes(gzip.compress(document[:9999]) + gzip.compress(document[9999:]))
+    return path
 
 
 def without_times(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in body.items() if key not in ("timestamp", "started_at")} for body in bodies]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 async def test_with_parsers_arrives_what_arrives_without_and_the_manifests_are_equal(
-    site: Site, tmp_path: Path
+    site: Site, tmp_path: Path, kind: str
 ) -> None:
-    await site.declare()
-    files = odd_dumps(tmp_path, 900)
-    arrived, listed, reports = [], [], []
+    await site.declare([kind])
+    load = open_files([odd_dump(tmp_path, kind, 900)])
+    arrived, listed, skipped = [], [], []
 
     for parsers in ("1", "2"):
-        state = tmp_path / parsers
-        code, out, err = await site.run(
-            *files, "--json", EXTRACTOR_PARSERS=parsers, SPINDLE_STATE=str(state), EXTRACTOR_MAX_SKIPPED_PERCENT="50"
-        )
-        assert code == 0, err
-        arrived.append({kind: without_times(await site.bodies(kind)) for kind in KINDS})
-        listed.append({path.name: path.read_bytes() for path in state.iterdir()})
-        kinds = json.loads(out)["kinds"]
-        reports.append({kind: (each["skipped"], each["skipped_examples"]) for kind, each in kinds.items()})
-        assert all((each["parsers_cpu_seconds"] > 0) == (parsers == "2") for each in kinds.values())
+        variables = {
+            "RABBITMQ_URL": site.url,
+            "DISCOGS_EXCHANGE_PREFIX": site.names.prefix,
+            "SPINDLE_STATE": str(tmp_path / parsers),
+            "EXTRACTOR_MAX_SKIPPED_PERCENT": "50",
+            "EXTRACTOR_PARSERS": parsers,
+        }
+        settings, tally = load_settings(ExtractorSettings, variables), Tally()
+        await publish_kind(Job(kind, load, settings, plan=plan_of(settings, None)), tally, lambda _: None)
+        arrived.append(without_times(await site.bodies(kind)))
+        listed.append({path.name: path.read_bytes() for path in (tmp_path / parsers).iterdir()})
+        skipped.append((tally.skipped, tally.examples))
 
     assert arrived[0] == arrived[1]
     assert listed[0] == listed[1]
-    assert reports[0] == reports[1]
-    assert {len(bodies) for bodies in arrived[0].values()} == {900 - sum(reports[0]["labels"][0].values()) + 2}
-    assert set(listed[0]) == {f"20260301.{kind}.manifest" for kind in KINDS}
+    assert skipped[0] == skipped[1]
+    assert len(arrived[0]) == 900 - skipped[0][0].total() + 1
+    assert set(skipped[0][0]) == {SkipReason.CONTROL_CHARACTER, SkipReason.NOT_WELL_FORMED}
+    assert list(listed[0]) == [f"20260301.{kind}.manifest"]
 
 
 def parsers_of(process: Process) -> list[psutil.Process]:
