@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 import structlog
 
 from common.errors import SpindleError, StartRefused
+from common.settings.servers import split_url
 from extractor.control import extraction_complete, timestamp
 from extractor.loads import Load
 from extractor.manifest.format import ManifestRefused, path_of
@@ -89,7 +89,7 @@ def plan_of(settings: ExtractorSettings, since: str | None, *, from_start: bool 
         return None
     # With whose queues: what was confirmed when only one was there has not reached the other.
     services = ",".join(sorted(settings.extractor_require)) or "none"
-    vhost = urlsplit(settings.broker.url.get_secret_value()).path
+    vhost = split_url(settings.broker.url.get_secret_value()).path
     target = f"{settings.broker.address}{vhost} {settings.discogs_exchange_prefix} {services}"
     return Plan(settings.state, since=since or "", from_start=from_start, target=target)
 

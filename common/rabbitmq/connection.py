@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 import aiormq.connection
 import pamqp.frame
@@ -28,7 +28,7 @@ from common.network.reaching import addresses_of, try_each
 from common.rabbitmq import lenient_pamqp, tls
 from common.rabbitmq.frames import FRAME_MAX
 from common.settings.programs import BrokerSettings
-from common.settings.servers import address_of, places_of
+from common.settings.servers import address_of, places_of, split_url
 
 log = structlog.get_logger()
 
@@ -239,7 +239,7 @@ def addresses(url: SecretStr) -> list[SecretStr]:
 
     At random, so that the replicas that lose one node don't all go to the same other one.
     """
-    parts = urlsplit(url.get_secret_value())
+    parts = split_url(url.get_secret_value())
     login, at, _ = parts.netloc.rpartition("@")
     urls = [urlunsplit(parts._replace(netloc=f"{login}{at}{place}")) for place in places_of(parts.netloc)]
     return [SecretStr(each) for each in random.sample(urls, len(urls))]
@@ -251,7 +251,7 @@ async def _connect_to_host(
     now = asyncio.get_running_loop().time
     end = now() + seconds
     port = 5671 if broker.has_tls else 5672
-    parts = urlsplit(url.get_secret_value())
+    parts = split_url(url.get_secret_value())
     address = address_of(url, port)
     with broker_errors(address):
         places = await addresses_of(parts.hostname or "", parts.port or port, timeout=seconds)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
@@ -25,7 +25,7 @@ from common.kinds import DEFAULT_PREFIX, KINDS, Names, Service
 from common.settings.environment import Settings
 from common.settings.fields import Lower, choice, seconds, secret, selection, size, split, text, whole
 from common.settings.secret_files import DerivedSecret
-from common.settings.servers import address_of, check_url, netloc
+from common.settings.servers import address_of, check_url, netloc, split_url
 from common.settings.stores import StoreSettings
 from common.settings.tls import TlsSettings
 
@@ -104,7 +104,7 @@ class BrokerSettings(TlsSettings):
     @property
     def has_tls(self) -> bool:
         """Whether connections are encrypted."""
-        return urlsplit(self.url.get_secret_value()).scheme == "amqps"
+        return split_url(self.url.get_secret_value()).scheme == "amqps"
 
     @model_validator(mode="after")
     def _check_auth(self) -> Self:

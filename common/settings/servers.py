@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import SecretStr, field_validator, model_validator
 
@@ -22,6 +22,7 @@ class Endpoint(NamedTuple):
     port: int | None
 
 
+_NETLOC = re.compile(r"(?<=://)[^/?#]*")
 _ENDPOINT = re.compile(r"(?:([a-z0-9+]+)://)?([\w.-]+|\[[\da-fA-F:.]+\])(?::(\d{1,5}))?/?")
 
 
@@ -89,8 +90,17 @@ def check_url(url: SecretStr, schemes: Sequence[str]) -> SecretStr:
     return url
 
 
+def split_url(url: str) -> SplitResult:
+    """Split a URL, of which the host may be a list of hosts. Raises: ValueError."""
+    found = _NETLOC.search(url)
+    if found is None or "," not in found[0]:
+        return urlsplit(url)
+    # From Python 3.14 on urlsplit takes no brackets behind another host.
+    return urlsplit(f"{url[: found.start()]}hosts{url[found.end() :]}")._replace(netloc=found[0])
+
+
 def _check_parts(url: str, *, schemes: Sequence[str]) -> None:
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.scheme.startswith("amqp"):
         for place in places_of(parts.netloc):
             _check_place(place)
@@ -111,7 +121,7 @@ def places_of(netloc: str) -> list[str]:
 
 def address_of(url: SecretStr, default_port: int) -> str:
     """A URL's hosts and ports without the login, for logs; empty if it names no host."""
-    places = places_of(urlsplit(url.get_secret_value()).netloc)
+    places = places_of(split_url(url.get_secret_value()).netloc)
     return ",".join(_with_port(place, default_port) for place in places)
 
 

@@ -32,7 +32,7 @@ async def test_one_refused_record_of_five_hundred_is_set_aside_alone() -> None:
         (b"\xff\xfe", Reason.NOT_JSON),
         (b"[1]", Reason.NOT_JSON),
         (b"[" * 100_000, Reason.NOT_JSON),
-        (b'{"type":"data","id":"3","a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", Reason.TOO_DEEP),
+        (b'{"type":"data","id":"3","a":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}", Reason.TOO_DEEP),
         (b'{"type":"data","id":"3","a":"' + b"x" * 16 * 2**20 + b'"}', Reason.TOO_LARGE),
         (b'{"type":"data"}', Reason.NO_USABLE_ID),
         (b'{"type":"data","id":null}', Reason.NO_USABLE_ID),

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,7 @@ from common.errors import SettingsError
 from common.kinds import Service
 from common.settings.environment import Settings, load, misspelt, variables
 from common.settings.programs import BrokerSettings
+from common.settings.servers import split_url
 from common.settings.stores import MOST_PREFETCH
 from extractor.settings import ExtractorSettings
 from graphinator.settings import GraphinatorSettings
@@ -358,6 +359,24 @@ def test_a_url_replaces_the_parts_and_its_address_has_no_login(url: str, address
     broker = load(ExtractorSettings, {"RABBITMQ_URL": url, "RABBITMQ_HOST": "elsewhere"}).broker
 
     assert (broker.url.get_secret_value(), broker.address) == (url, address)
+
+
+def test_a_list_of_hosts_is_split_where_python_takes_no_brackets_behind_another_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As from Python 3.14 on."""
+
+    def split(url: str) -> SplitResult:
+        if "[" in url.partition("@")[2].removeprefix("["):
+            raise ValueError("Invalid IPv6 URL")
+        return urlsplit(url)
+
+    monkeypatch.setattr("common.settings.servers.urlsplit", split)
+
+    parts = split_url("amqp://u:p@one,[::1]:2/v?x=1")
+
+    assert (parts.scheme, parts.netloc, parts.path, parts.query) == ("amqp", "u:p@one,[::1]:2", "/v", "x=1")
+    assert split_url("amqp://u:p@[::1]:2/v") == urlsplit("amqp://u:p@[::1]:2/v")
 
 
 def test_a_dsn_may_name_several_hosts_or_a_socket() -> None:
