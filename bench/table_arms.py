@@ -9,7 +9,7 @@ from extractor.message import Message
 
 def arms(stage: Stage) -> list[Arm]:
     """Ours, and PostgreSQL's own."""
-    new = Task(stage.releases, start=len(stage.releases) // 20)
+    new = new_ones(stage)
     return [
         PsqlText(stage),
         PsqlBinary(stage),
@@ -17,19 +17,26 @@ def arms(stage: Stage) -> list[Arm]:
         Tableinator("tables_without_ledger", stage, new, has_ledger=False),
         Tableinator("tables_aio_pika", stage, new, source="aio-pika"),
         Tableinator("tables_two_replicas", stage, new, replicas=2),
-        Tableinator("tables_unchanged", stage, _unchanged(stage)),
-        Tableinator("tables_unchanged_without_ledger", stage, _unchanged(stage), has_ledger=False),
-        Tableinator("tables_changed", stage, _changed(stage)),
+        Tableinator("tables_unchanged", stage, unchanged(stage)),
+        Tableinator("tables_unchanged_without_ledger", stage, unchanged(stage), has_ledger=False),
+        Tableinator("tables_changed", stage, changed(stage)),
     ]
 
 
-def _unchanged(stage: Stage) -> Task:
+def new_ones(stage: Stage) -> Task:
+    """Nothing of it is stored."""
+    return Task(stage.releases, start=len(stage.releases) // 20)
+
+
+def unchanged(stage: Stage) -> Task:
+    """All of it is stored already."""
     messages = stage.releases
     start = _end_of_a_batch(len(messages) // 20)
     return Task(messages, messages, (messages[start], messages[-1]), start)
 
 
-def _changed(stage: Stage) -> Task:
+def changed(stage: Stage) -> Task:
+    """All of it is stored already, one record in twenty with other content."""
     messages = stage.changed
     differing = [position for position, both in enumerate(zip(messages, stage.releases, strict=True)) if _differ(*both)]
     start = next(position for position in differing if position >= _end_of_a_batch(len(messages) // 20))

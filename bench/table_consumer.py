@@ -39,9 +39,11 @@ class Tableinator:
         source: str = "fast",
         replicas: int = 1,
         has_ledger: bool = True,
+        parts: int | None = None,
         **settings: str,
     ) -> None:
-        self.name = name
+        """`parts`: of how many the table is to consist, 0 for one piece; None: as tableinator makes it."""
+        self.name, self._parts = name, parts
         self._program = () if has_ledger else (WITHOUT_LEDGER, Service.TABLEINATOR)
         self._stage, self._task, self._replicas = stage, task, replicas
         self._settings = {"POSTGRES_DSN": stage.postgres_dsn, "RABBITMQ_SOURCE": source, **settings}
@@ -53,7 +55,7 @@ class Tableinator:
         """Have the queue full and the table as the task wants it."""
         stage, task = self._stage, self._task
         self._tables = tables = await Tables.connect(stage.postgres_dsn)
-        await tables.make()
+        await (tables.make() if self._parts is None else tables.make_in_parts(self._parts))
         if task.stored:
             file = stage.folder / "stored.copy"
             if not file.exists():

@@ -42,6 +42,22 @@ class Tables:
             await self._connection.execute(creation(kind, lz4=True) if lz4 else _PLAIN)
         await self.settle()
 
+    async def make_in_parts(self, parts: int) -> None:
+        """Have the one table empty, in so many parts by the hash of the id; none: in one piece.
+
+        Without lz4, which not every build of PostgreSQL 18 has.
+        """
+        whole = creation(TABLE, lz4=False)
+        columns = whole.partition(" WITH ")[0]
+        await self._connection.execute(f"DROP TABLE IF EXISTS {TABLE}")
+        await self._connection.execute(f"{columns} PARTITION BY HASH (data_id)" if parts else whole)
+        for number in range(parts):
+            await self._connection.execute(
+                f"CREATE TABLE {TABLE}_{number} PARTITION OF {TABLE} FOR VALUES WITH (MODULUS {parts}, "
+                f"REMAINDER {number}) WITH (toast_tuple_target = 8160)"
+            )
+        await self.settle()
+
     async def fill(self, binary: Path, *, without: Iterable[Message] = ()) -> None:
         """Copy a file of `write_binary` into the table, except for these."""
         await self._connection.copy_to_table(TABLE, source=binary, columns=COLUMNS, format="binary")
