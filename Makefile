@@ -12,15 +12,15 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-# Everything Python, once; again when a pin changes. What is imported is compiled then: half of it never is. Debian has the module that makes environments in a package apart.
+# Everything Python, once; again when a pin changes. Debian has the module that makes environments in a package apart.
 $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Spindle needs Python 3.11 or newer; set PYTHON=python3.x")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -q && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends python3-venv; } </dev/null || \
 	  { echo "$(PYTHON) can't make virtual environments, and python3-venv could not be installed: install it and try again" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --no-compile -r requirements-dev.txt
-	$(BIN)/python -m pip install -q --no-compile --no-deps -e .
+	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	$(BIN)/python -m pip install -q --no-deps -e .
 	@touch $@
 
 setup: $(VENV)/.ready ## create the virtual environment

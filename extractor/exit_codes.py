@@ -11,5 +11,5 @@ def how_it_ended(exit_code: int | None) -> str:
         name = signal.Signals(-exit_code).name
     except ValueError:
         name = f"signal {-exit_code}"
-    hint = " (as the kernel does where memory runs out)" if name == "SIGKILL" else ""
+    hint = " (as the kernel does if memory runs out)" if name == "SIGKILL" else ""
     return f"its process was killed by {name}{hint}"

@@ -12,7 +12,7 @@ Print what a shell needs to complete commands, options and files of `spindle`. I
   bash   eval "$(spindle completion bash)"
   zsh    eval "$(spindle completion zsh)"      (behind compinit)
 
-With containers, name the command first: alias spindle='docker compose run --rm spindle'.
+With containers, write it into a file once, and name the command: spindle() { docker compose run --rm spindle "$@"; }
 """
 
 

@@ -18,10 +18,15 @@ def schema() -> dict[str, object]:
     Bounds hold for numbers. A text is taken as it is: what is allowed of texts (`8MiB`, any case) only the programs can
     tell, which `spindle lint` asks. None and an empty text are an unset variable.
     """
-    known = {name: field for model in PROGRAMS.values() for name, field in variables(model)}
+    known: dict[str, list[FieldInfo]] = {}
+    for model in PROGRAMS.values():
+        for name, field in variables(model):
+            known.setdefault(name, []).append(field)
     members: dict[str, object] = {}
-    for name, field in sorted(known.items()):
-        members[name] = _member(field)
+    for name, fields in sorted(known.items()):
+        members[name] = member = _member(fields[0])
+        if any(_member(each).get("default") != member.get("default") for each in fields):
+            del member["default"]  # each program has its own
         members[f"{name}_FILE"] = {"type": ["string", "null"], "description": f"a file that holds the value of {name}"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -31,6 +31,7 @@ async def told(arguments: Sequence[str], environ: Mapping[str, str]) -> Told:
     with pytest.MonkeyPatch.context() as environment, redirect_stdout(out), redirect_stderr(err):
         for name, value in environ.items():
             environment.setenv(name, value)
+        environment.setattr("sys.stdin", io.StringIO())
         logs.configure("spindle", level="warning")
         code = await asyncio.to_thread(_run, arguments)
     return Told(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))

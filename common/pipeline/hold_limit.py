@@ -88,4 +88,4 @@ class HoldLimit(Generic[R]):
         for pause in self._backoff.delays():
             if await self._writer.would_take(record) or now() >= patience:
                 return
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(pause, patience - now()))

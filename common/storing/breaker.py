@@ -224,10 +224,10 @@ class Breaker:
 
     async def _until_trial(self, at: float) -> None:
         """Wait until then, or until a commit has closed the breaker: the next outage has delays of its own."""
-        self.next_trial = at
+        self.next_trial, delays = at, self._delays
         with suppress(TimeoutError):
             async with asyncio.timeout_at(at):
-                while self._phase is BreakerState.OPEN and not self._is_stopping:
+                while self._delays is delays and self._phase is BreakerState.OPEN and not self._is_stopping:
                     await self._change()
         self.next_trial = None
 
@@ -254,6 +254,8 @@ class Breaker:
             log.error("Store needs attention", store=self._store, alarm=error.alarm)
         if error.pause is not None:
             self._quiet_until = asyncio.get_running_loop().time() + self._rng.uniform(*error.pause)
+            if self.next_trial is not None:
+                self.next_trial = max(self.next_trial, self._quiet_until)
         self._failures += 1
         self._phase, self._trial = BreakerState.OPEN, None
         detail = ": ".join((*self._at.values(), str(error)))

@@ -202,7 +202,7 @@ BREAKER_STATE = Gauge(
 )
 BREAKER_FAILURES = Gauge(
     "spindle_store_breaker_failures",
-    "Attempts that found the store away since it took the last write; 0 while all is well",
+    "Attempts that wrote nothing since the store took the last write, away or in conflict after conflict",
     ["service", "store"],
     registry=REGISTRY,
 )

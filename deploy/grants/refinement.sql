@@ -12,6 +12,7 @@ GRANT SELECT ON artists, labels, masters, releases TO spindle_refiner;
 GRANT SELECT, INSERT ON spindle_events TO spindle_refiner; -- a plan reads how fast earlier runs were
 
 CREATE SCHEMA discogs AUTHORIZATION spindle_refiner;
+-- If another login has refined already, instead: ALTER SCHEMA discogs OWNER TO spindle_refiner, and each of its tables likewise.
 
 -- Titles and names are searched by trigrams if the database has the extension, else by words. Where the server has it:
 -- CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;

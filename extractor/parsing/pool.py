@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self, cast
 
@@ -128,14 +129,13 @@ class _Parser(asyncio.Protocol):
 
 async def _connected(name: str, kind: str) -> _Parser:
     ours, theirs = socket.socketpair()
-    with theirs:
-        parser = _Parser(name, _started(theirs, kind))
-    try:
+    with ExitStack() as failed:
+        failed.callback(ours.close)
+        with theirs:
+            parser = _Parser(name, _started(theirs, kind))
+        failed.callback(parser.end)
         await asyncio.get_running_loop().create_unix_connection(lambda: parser, sock=ours)
-    except BaseException:
-        parser.end()
-        ours.close()
-        raise
+        failed.pop_all()
     return parser
 
 

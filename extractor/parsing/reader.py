@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
 
+import structlog
+
 from extractor.message import Message, to_message
 from extractor.parsing.parser import Parsed
 from extractor.parsing.pool import Answer, ParserPool
@@ -22,6 +24,9 @@ from extractor.streams import Truncated
 _CHUNK_BYTES = 128 * 1024
 """Of a chunk: some 50 releases, 5 ms of parsing. It has room in a socket, and its overhead is 1% of its parsing."""
 _CHUNK_PIECES = 256
+_SILENCE = 30.0  # seconds without an answer, which takes milliseconds
+
+log = structlog.get_logger()
 
 
 class Pending(Enum):
@@ -67,14 +72,15 @@ class DirectReader:
 class PooledReader:
     """Has parsers read ahead, as long as most of what they read is asked for.
 
-    Of a load that goes on behind what was confirmed, or of which only what has changed is published, little is: then
+    Little is asked for if a load goes on behind what was confirmed, or if only what has changed is published. Then
     parsers rest, and what is asked for is read on the spot.
     """
 
     def __init__(self, kind: str, pool: ParserPool, *, chunk_bytes: int = _CHUNK_BYTES) -> None:
         self._kind, self._pool, self._chunk_bytes = kind, pool, chunk_bytes
         self._awaited: Answer | None = None
-        self._parsed: Parsed | None = None
+        self._piece: Piece | Skip | None = None  # that was drawn last
+        self._parsed: Parsed | None = None  # what a parser has made of it
         self._asked = 0  # of the pieces of the chunk that is drawn from
         self._is_ahead = True
 
@@ -96,7 +102,7 @@ class PooledReader:
     def read(self, piece: Piece) -> Message:
         """Give what a parser has made of it, or read it."""
         self._asked += 1
-        parsed = self._parsed
+        parsed = self._parsed if piece is self._piece else None
         if parsed is None or not (parsed.id or parsed.reason):
             return to_message(self._kind, read_record(piece.raw))  # no deeper in the stack than without parsers
         if parsed.reason is not None:
@@ -106,7 +112,9 @@ class PooledReader:
     async def wait(self) -> None:
         """Wait for the parser of the next chunk, also if it has ended: who draws on is told."""
         if self._awaited is not None:
-            await asyncio.wait([self._awaited])
+            done, _ = await asyncio.wait([self._awaited], timeout=_SILENCE)
+            if not done:
+                log.warning("A parser has not answered for a while", data_type=self._kind, seconds=_SILENCE)
 
     def _has_room(self, under_way: deque["_Chunk"]) -> bool:
         if not self._is_ahead:
@@ -121,7 +129,7 @@ class PooledReader:
         parsed = iter(answer.result() if answer is not None else ())
         self._asked = 0
         for piece in chunk.pieces:
-            self._parsed = None if isinstance(piece, Skip) else next(parsed, None)
+            self._piece, self._parsed = piece, None if isinstance(piece, Skip) else next(parsed, None)
             yield piece
         self._is_ahead = 2 * self._asked >= len(chunk.raws)
 

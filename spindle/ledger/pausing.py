@@ -32,9 +32,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         parser.add_argument("kind", metavar="KIND", nargs="?", choices=KINDS, help=f"{', '.join(KINDS)}; default: all")
         if does_pause:
             parser.add_argument("--reason", default="", metavar="TEXT", help="why, for whoever looks at the status")
-        parser.add_argument(
-            "--by", default=_who(), metavar="NAME", help="who you are, if the user (%(default)s) does not say"
-        )
+        parser.add_argument("--by", default="", metavar="NAME", help="who you are, if your user name does not say")
         add_stack_argument(parser)
         parser.set_defaults(run=run, does_pause=does_pause)
 
@@ -45,7 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     kinds = [arguments.kind] if arguments.kind else list(KINDS)
     reason = arguments.reason if arguments.does_pause else ""
     ledgers = ledgers_of(environment_of(arguments))
-    asyncio.run(ledgers.set_pause(service, kinds, by=arguments.by, reason=reason, paused=arguments.does_pause))
+    asyncio.run(
+        ledgers.set_pause(service, kinds, by=arguments.by or _who(), reason=reason, paused=arguments.does_pause)
+    )
     done = "paused: its replicas hand their deliveries back" if arguments.does_pause else "resumed: it consumes again"
     print(f"{service}, {', '.join(kinds)}: {done} within seconds")
     return 0

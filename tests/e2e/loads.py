@@ -10,7 +10,7 @@ from spindle.verification.expectation import Expectation
 
 LOADS = {
     # Large enough that a service is still in the middle of it when a test has seen it begin.
-    Service.TABLEINATOR: SyntheticLoad(24_000, seed=4),
+    Service.TABLEINATOR: SyntheticLoad(40_000, seed=4),
     Service.GRAPHINATOR: SyntheticLoad(6_000, seed=4),
 }
 SMALL = SyntheticLoad(2_000, seed=4)

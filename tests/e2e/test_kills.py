@@ -3,17 +3,17 @@
 from common.kinds import Service
 from extractor.synthetic.synthetic import SyntheticLoad
 from tests.e2e.broker import Broker
+from tests.e2e.loads import LOADS
 from tests.e2e.services import Services, in_words
 from tests.e2e.sides import Side, problems
 
 KILLS = 3
-LOADS = {Service.TABLEINATOR: SyntheticLoad(40_000, seed=4), Service.GRAPHINATOR: SyntheticLoad(10_000, seed=4)}
-"""Each has three middles: until a kill that has been decided on comes, some thousand more are stored."""
+THREE_MIDDLES = LOADS | {Service.GRAPHINATOR: SyntheticLoad(10_000, seed=4)}
 
 
 async def test_kill_9_three_times_in_mid_load_loses_nothing(broker: Broker, services: Services, side: Side) -> None:
     """Fault 27b."""
-    load = LOADS[side.service]
+    load = THREE_MIDDLES[side.service]
     await broker.declare(side.service)
     published = await broker.publish(load)
     stored: list[int] = []

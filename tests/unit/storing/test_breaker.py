@@ -176,6 +176,26 @@ async def test_an_outage_right_behind_another_waits_for_none_of_the_delays_of_th
 
 
 @in_virtual_time
+async def test_an_outage_in_the_moment_of_a_commit_has_delays_of_its_own() -> None:
+    async with running(Backoff(Strategy.EXPONENTIAL, Jitter.NONE, base=0.1, cap=60.0)) as (breaker, store):
+        loop = asyncio.get_running_loop()
+        slow, failing = loop.create_future(), loop.create_future()
+        begun = [asyncio.create_task(attempt(breaker, store, answer)) for answer in (lambda: slow, lambda: failing)]
+        await asyncio.sleep(0.01)
+        begun.append(writing(breaker, store, "a"))
+        await asyncio.sleep(60)
+
+        store.asked.clear()
+        slow.set_result(None)
+        failing.set_exception(StoreUnavailable("away again"))
+        await asyncio.sleep(0.2)
+
+        assert "probe" in store.asked
+        for task in begun:
+            task.cancel()
+
+
+@in_virtual_time
 async def test_what_state_it_is_in_is_shown_with_its_failures_and_the_next_trial() -> None:
     def shown(name: str, **labels: str) -> float | None:
         return REGISTRY.get_sample_value(f"spindle_store_breaker_{name}", {**of, **labels})

@@ -75,7 +75,9 @@ class Shapes:
         for shape in self._known:
             facts = shape.read(payload)
             if facts is not None:
-                self.latest, self._patience = shape, min(self._patience + 1, _PATIENCE)
+                self.latest = shape
+                if self._patience >= 0:  # below, it counts down to the next try
+                    self._patience = min(self._patience + 1, _PATIENCE)
                 return facts
         # Headers of another length each time teach little: after a while only now and then one is tried. It costs as
         # much as to decode six.

@@ -215,7 +215,7 @@ async def test_a_parser_that_is_killed_ends_the_file_with_a_sentence_that_names_
 
         assert str(ended.value) == (
             "parser 2 of 2 has ended, and the file was not read to its end: its process was killed by SIGKILL (as the "
-            "kernel does where memory runs out)"
+            "kernel does if memory runs out)"
         )
         assert first.is_running()
 
