@@ -126,8 +126,10 @@ async def fill(site: Site) -> None:
     await site.run("GRANT SELECT ON artists, discogs.release TO pg_monitor")
 
 
+# The oldest, which any pg_dump can read.
+@pytest.mark.parametrize("each_postgres", ["15"], indirect=True)
 async def test_a_database_that_was_dumped_during_a_load_is_restored_and_fills_an_empty_graph(
-    postgres: servers.Postgres,
+    each_postgres: servers.Postgres,
     graph: Graph,
     broker: Broker,
     services: Services,
@@ -135,7 +137,7 @@ async def test_a_database_that_was_dumped_during_a_load_is_restored_and_fills_an
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tool = Tool(tmp_path / "spindle.dump")
-    with servers.database_of_this_run(postgres) as lost:
+    with servers.database_of_this_run(each_postgres) as lost:
         before = Site(plain(lost.dsn), SCHEMA)
         await fill(before)
         dumping = asyncio.ensure_future(tool.dump(lost.dsn))
@@ -143,7 +145,7 @@ async def test_a_database_that_was_dumped_during_a_load_is_restored_and_fills_an
         await dumping
         known = await objects(lost.dsn), await contents(lost.dsn)
 
-    with servers.database_of_this_run(postgres) as restored:
+    with servers.database_of_this_run(each_postgres) as restored:
         await tool.restore(restored.dsn)
         assert (await objects(restored.dsn), await contents(restored.dsn)) == known
         [[stored, counted, second, written]] = await tables.fetch(restored.dsn, _AGREE, SECOND.date)

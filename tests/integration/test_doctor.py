@@ -525,7 +525,7 @@ def test_the_command_looks_at_everything_and_its_exit_code_says_what_it_found(
     assert (well, slow, failing) == (0, 1, 2), said
     assert (untold, unanswered["verdict"], meant) == (2, "unknown", 0)
     assert {check["server"] for check in said["checks"]} == {
-        *("graphinator", "tableinator", "extractor", "RabbitMQ", "PostgreSQL", "Neo4j"),
+        *("graphinator", "tableinator", "extractor", "spindle", "RabbitMQ", "PostgreSQL", "Neo4j"),
     }
     assert ("servers", "disk", "failed") in {(check["server"], check["name"], check["state"]) for check in shared}
     assert "One record per transaction" in capsys.readouterr().out
