@@ -36,19 +36,13 @@ def decode(delivery: Delivery, project: Projection[R], *, max_bytes: int = MESSA
 
 
 def _read(delivery: Delivery, project: Projection[R]) -> R | Control:
-    unread: Exception | None = None
     try:
         envelope = project.read(delivery.body)
     except (*_UNREADABLE, RecursionError) as error:
-        # The service's fields may be the reason, and a control message has none of them.
-        envelope, unread = _envelope_alone(delivery.body), error
+        return _without_fields(delivery, error)
     if envelope.type != "data":
         return _control(delivery, envelope)
     record_id = usable_id(envelope.id)
-    if isinstance(unread, RecursionError):
-        raise unread
-    if unread is not None:
-        raise _not_projected(unread, record_id) from unread
     try:
         return project.make(envelope, delivery, record_id)
     except RecursionError:
@@ -57,11 +51,18 @@ def _read(delivery: Delivery, project: Projection[R]) -> R | Control:
         raise _not_projected(error, record_id) from error
 
 
-def _envelope_alone(body: bytes) -> Envelope:
+def _without_fields(delivery: Delivery, unread: Exception) -> Control:
+    """Read the envelope alone: the service's fields may be unreadable, and a control message has none of them."""
     try:
-        return _ENVELOPE.decode(body)
+        envelope = _ENVELOPE.decode(delivery.body)
     except _UNREADABLE as error:
         raise DecodeError(Reason.NOT_JSON, str(error), error_class=type(error).__name__) from error
+    if envelope.type != "data":
+        return _control(delivery, envelope)
+    record_id = usable_id(envelope.id)
+    if isinstance(unread, RecursionError):
+        raise unread
+    raise _not_projected(unread, record_id) from unread
 
 
 def _not_projected(error: Exception, record_id: str) -> DecodeError:

@@ -156,3 +156,19 @@ def test_headers_that_always_differ_do_not_push_out_what_was_learned_for_ever() 
 
     assert {shapes.read(stamped) for _ in range(20)} == {Facts("20260301", 5, 0)}
     assert shapes.latest.stamp_at
+
+
+def test_what_is_recognised_meanwhile_does_not_keep_a_stranger_from_being_learned() -> None:
+    shapes = Shapes()
+    known = payload_of(Properties(headers={"load": "20260301", "timestamp_in_ms": 5}))
+    for at in range(20):
+        shapes.read(payload_of(Properties(headers={"trace": "x" * at})))  # until only one in so many is learned
+    shapes.read(known)
+    shapes._known.appendleft(shape_of(known))  # type: ignore[arg-type]
+    stranger = payload_of(Properties(headers={"load": "20260401", "timestamp_in_ms": 6}))
+
+    for _ in range(40):
+        shapes.read(known)
+        shapes.read(stranger)
+
+    assert any(shape.read(stranger) for shape in shapes._known)

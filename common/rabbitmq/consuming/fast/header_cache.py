@@ -29,7 +29,7 @@ _STAMP_NAME, _STAMP_TYPES = b"timestamp_in_ms", b"lL"
 _READ = (b"load", _STAMP_NAME, b"x-delivery-count")
 _PROOFS = (0x0123456789ABCDEF, -2)
 _SHAPES = 4  # fresh and returned messages of two loads
-_PATIENCE = 16  # messages more that teach nothing of use than are recognised, and from then on from one try to the next
+_PATIENCE = 16  # strangers, above the number recognised, that are learned; from then on one in so many is
 _LARGEST = 4096  # bytes; comparing more than this costs more than it saves
 
 Unpack = Callable[[bytes, int], tuple[Any, ...]]
