@@ -8,10 +8,12 @@ import argparse
 import asyncio
 import os
 import signal
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self, TypeVar
 
 import structlog
@@ -105,43 +107,42 @@ def serve(run: Callable[[Shutdown], Awaitable[int | None]], *, drain_limit: floa
 
 
 class _Ending:
-    """What signals do to a run: a soft stop, then the deadline, then the hard end."""
+    """What signals do to a run: a soft stop, then the deadline, then the hard end.
+
+    A thread hears them, by the interpreter's wake-up descriptor (`signal.set_wakeup_fd`). The main thread may hang, or
+    wait in a call that the signal came an instant too early to interrupt: it would hear of the signal after that call.
+    """
 
     def __init__(self, drain_limit: float) -> None:
         self._drain_limit = drain_limit
         self._shutdown = Shutdown()
-        self._signalled = False
         self._cancelled_with: int | None = None
         self._task: asyncio.Task[int] | None = None
-        self._previous: dict[signal.Signals, signal._HANDLER] = {}
-        self._signal_came, self._is_over = threading.Event(), threading.Event()
+        self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._heard, self._wakeup = socket.socketpair()
+        self._wakeup.setblocking(False)  # what an interpreter's handler writes to must not block
 
     def __enter__(self) -> Self:
-        # A thread, because what hangs may be the loop itself; begun before any signal, because what hangs may have hung
-        # before it.
-        threading.Thread(target=self._end_hard, name="hard end", daemon=True).start()
+        threading.Thread(target=self._obey, name="signals", daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for number, previous in self._previous.items():
             signal.signal(number, previous)
-        # Not before: an event can't be set by a handler in the middle of being set here.
-        self._is_over.set()
-        self._signal_came.set()
+        signal.set_wakeup_fd(-1)
+        self._wakeup.close()
 
     def run(self, runner: asyncio.Runner, run: Callable[[Shutdown], Awaitable[int | None]]) -> int:
         """Run in this runner's loop, listening to signals."""
         self._loop = runner.get_loop()
-        # Not the loop's own handlers: these are called, and the second signal obeyed, while the loop is stuck.
-        self._previous = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         return runner.run(self._supervise(run))
 
     async def _supervise(self, run: Callable[[Shutdown], Awaitable[int | None]]) -> int:
+        self._listen()
         self._task = asyncio.current_task()
         code: int | None = 0
         try:
-            # A signal that came before this line has had nobody to cancel.
-            code = 0 if self._shutdown.begun else await run(self._shutdown)
+            code = await run(self._shutdown)
         except asyncio.CancelledError:
             if self._cancelled_with is None:
                 raise
@@ -149,17 +150,36 @@ class _Ending:
         log.info("Stopped", exit_code=code)
         return code
 
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self._signalled:
-            os._exit(128 + number)
-        self._signalled = True
-        self._signal_came.set()
-        self._loop.call_soon_threadsafe(self._drain, signal.Signals(number).name)
+    def _listen(self) -> None:
+        # In the running loop: uvloop takes the descriptor as it begins to run.
+        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: None)  # only a signal with a handler is written to the descriptor
 
-    def _end_hard(self) -> None:
-        self._signal_came.wait()
-        if not self._is_over.wait(self._drain_limit + _GRACE):
-            os._exit(1)
+    def _obey(self) -> None:
+        with self._heard:
+            first = self._next_signal()
+            if first is None:
+                return
+            with suppress(RuntimeError):  # the loop is closed already: it is about to end
+                self._loop.call_soon_threadsafe(self._drain, first.name)
+            self._heard.settimeout(self._drain_limit + _GRACE)
+            try:
+                second = self._next_signal()
+            except TimeoutError:
+                os._exit(1)
+            if second is not None:
+                os._exit(128 + second)
+
+    def _next_signal(self) -> signal.Signals | None:
+        """Wait for the next of ours. None: the run is over.
+
+        Raises: TimeoutError.
+        """
+        while number := self._heard.recv(1):
+            if number[0] in _SIGNALS:
+                return signal.Signals(number[0])
+        return None
 
     def _drain(self, name: str) -> None:
         log.info("Draining", signal=name, drain_limit=self._drain_limit)

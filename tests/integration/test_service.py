@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 PREAMBLE = """
-import asyncio, sys, time, os
+import asyncio, os, signal, sys, threading, time
 from common.telemetry import logs
 from common.errors import SettingsError, StartRefused
 from common.service import serve, start
@@ -203,12 +203,15 @@ def test_a_loop_that_was_stuck_before_the_signal_is_ended_too(start: Start) -> N
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_at_once(start: Start, second: signal.Signals) -> None:
-    program = start("""
+    program = start(
+        """
         async def run(shutdown):
             shutdown.on_stop(ready)
             ready()
             await asyncio.sleep(3600)
-    """)
+        """,
+        drain_limit=60.0,
+    )
     program.wait_until_ready()
     program.signal()
     program.wait_until_ready()  # again: it drains
@@ -219,7 +222,8 @@ def test_a_second_signal_ends_at_once(start: Start, second: signal.Signals) -> N
 
 
 def test_a_second_signal_ends_also_what_is_stuck(start: Start) -> None:
-    program = start("""
+    program = start(
+        """
         async def run(shutdown):
             def block():
                 ready()
@@ -227,12 +231,36 @@ def test_a_second_signal_ends_also_what_is_stuck(start: Start) -> None:
             shutdown.on_stop(block)
             ready()
             await asyncio.sleep(3600)
-    """)
+        """,
+        drain_limit=60.0,
+    )
     program.wait_until_ready()
     program.signal()
     program.wait_until_ready()
 
     program.signal()
+
+    assert program.end()[0] == 128 + signal.SIGTERM
+
+
+def test_signals_that_interrupt_nothing_are_obeyed(start: Start) -> None:
+    """A signal that comes right before a call interrupts it as little as one that another thread receives."""
+    program = start(
+        """
+        def signalled():
+            time.sleep(0.2)  # by now the main thread waits
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+        async def run(shutdown):
+            def block():
+                threading.Thread(target=signalled).start()
+                time.sleep(3600)
+            shutdown.on_stop(block)
+            threading.Thread(target=signalled).start()
+            await asyncio.sleep(3600)
+        """,
+        drain_limit=60.0,
+    )
 
     assert program.end()[0] == 128 + signal.SIGTERM
 
