@@ -23,7 +23,9 @@ _LIMIT = 30.0
 class Queue:
     """One service's queue of one kind, as the wire format has it: a quorum queue behind a fanout exchange."""
 
-    def __init__(self, url: str, service: Service, kind: str = "releases") -> None:
+    def __init__(self, url: str, service: Service, kind: str = "releases", *, is_plain: bool = False) -> None:
+        """`is_plain`: without any argument, for who can't take another: a classic queue, and no dead letters."""
+        self._is_plain = is_plain
         self.service, self.kind = service, kind
         self.name, self.exchange = NAMES.queue(service, kind), NAMES.exchange(kind)
         self.broker = BrokerSettings(url=SecretStr(url))
@@ -37,6 +39,10 @@ class Queue:
             await channel.queue_delete(self.name)  # cheaper than to purge one with its log
             await channel.queue_delete(NAMES.dead_letter_queue(self.service, self.kind))
             await declare(connection, NAMES, self.service, self.kind)
+            if self._is_plain:
+                await channel.queue_delete(self.name)
+                await channel.queue_declare(self.name, durable=True)
+                await channel.queue_bind(self.name, self.exchange)
 
     async def fill(self, messages: Sequence[Message], *, load: str, more: MoreHeaders = lambda _: {}) -> None:
         """Publish records, `load` being their version, and wait until every one is safe. `more`: headers that a message

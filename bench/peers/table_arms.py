@@ -1,4 +1,6 @@
-"""Others into PostgreSQL, from the same queue into the same table: the per-message consumer, its batches, Bento."""
+"""Others into PostgreSQL, from the same queue into the same table: the per-message consumer, its batches, Bento,
+mq-bridge.
+"""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from bench.arms import Arm, Run, Watch
 from bench.consumers import Process
-from bench.peers import bento_program
+from bench.peers import bento_program, mq_bridge_program
 from bench.peers.per_message import BATCH_PREFETCH
 from bench.queues import Queue
 from bench.race import race
@@ -26,10 +28,19 @@ Launch = Callable[[Mapping[str, str], Path], Process]
 class Peer:
     """A consumer that is not ours; `launch` starts it with the addresses in its environment."""
 
-    def __init__(self, name: str, stage: Stage, messages: Sequence[Message], *, start: int, launch: Launch) -> None:
+    def __init__(
+        self,
+        name: str,
+        stage: Stage,
+        messages: Sequence[Message],
+        *,
+        start: int,
+        launch: Launch,
+        has_plain_queue: bool = False,
+    ) -> None:
         self.name = name
         self._stage, self._messages, self._start, self._launch = stage, messages, start, launch
-        self._queue = Queue(stage.rabbitmq_url, Service.TABLEINATOR)
+        self._queue = Queue(stage.rabbitmq_url, Service.TABLEINATOR, is_plain=has_plain_queue)
         self._process: Process | None = None
         self._tables: Tables | None = None
 
@@ -47,6 +58,7 @@ class Peer:
             "AMQP_URL": self._stage.rabbitmq_url,
             "QUEUE": self._queue.name,
             "DSN": without_tls(self._stage.postgres_dsn),
+            "LOAD": self._stage.load.date,
         }
         self._process = self._launch(environment, self._stage.folder / f"{self.name}.log")
         course = TableCourse(self._tables, self._messages, start=self._start)
@@ -83,9 +95,12 @@ def arms(stage: Stage) -> list[Arm]:
         Peer("tables_per_message", stage, few, start=len(few) // 20, launch=_per_message("rows")),
         Peer("tables_per_message_batches", stage, fewest, start=BATCH_PREFETCH - 1, launch=_per_message("batches")),
     ]
+    start = len(stage.releases) // 20
     if bento_program.is_here():
-        start = len(stage.releases) // 20
         every.append(Peer("tables_bento", stage, stage.releases, start=start, launch=_bento))
+    if mq_bridge_program.is_here():
+        launch = mq_bridge_program.start
+        every.append(Peer("tables_mq_bridge", stage, stage.releases, start=start, launch=launch, has_plain_queue=True))
     return every
 
 

@@ -13,7 +13,7 @@ from bench.graph_arms import cold_arms as graph_arms
 from bench.graph_direct import LoadCsv, LoadCsvFiles, Merging
 from bench.graph_records import Carried
 from bench.graph_store import Graph, GraphCourse
-from bench.peers import bento_program
+from bench.peers import bento_program, mq_bridge_program
 from bench.peers.table_arms import arms as peer_arms
 from bench.records import load_of, releases, with_changes
 from bench.stage import Stage
@@ -146,6 +146,7 @@ async def test_a_race_in_the_graph_ends_with_the_last_record(stage: Stage) -> No
 def no_bento_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two cores take four minutes for it: tests take the one that is there."""
     monkeypatch.setattr(bento_program, "is_here", lambda: bento_program.program().exists())
+    monkeypatch.setattr(mq_bridge_program, "is_here", lambda: mq_bridge_program.folder().exists())
 
 
 @pytest.mark.parametrize("name", ["graph_new", "graph_unchanged", "graph_changed", "graph_bento"])
@@ -160,12 +161,14 @@ async def test_a_consumer_brings_the_graph_to_what_was_published(
     assert 0 < await carry(arm) < brought
 
 
-@pytest.mark.parametrize("name", ["tables_per_message", "tables_bento"])
+@pytest.mark.parametrize("name", ["tables_per_message", "tables_bento", "tables_mq_bridge"])
 async def test_a_peer_fills_the_table_with_what_was_published(
     make_stage: MakeStage, postgres: Postgres, rabbitmq: RabbitMQ, name: str
 ) -> None:
     if name == "tables_bento" and not bento_program.program().exists():
         pytest.skip("no Bento has been built on this machine: make bench does, in four minutes")
+    if name == "tables_mq_bridge" and not mq_bridge_program.folder().exists():
+        pytest.skip("no mq-bridge has been installed on this machine: make bench does")
     arm = next(arm for arm in peer_arms(make_stage(None, rabbitmq, postgres)) if arm.name == name)
 
     async with asyncio.timeout(60.0):
