@@ -51,6 +51,13 @@ def restored_logging() -> Iterator[None]:
     root.handlers[:] = [*pytests, *(each for each in handlers if not type(each).__module__.startswith("_pytest"))]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_queue_left_behind() -> Iterator[None]:
+    """What a file's tests have declared on the shared brokers goes with its last test."""
+    yield
+    servers.remove_queues()
+
+
 @pytest.fixture(scope="session")
 def native_run() -> Iterator[NativeRun]:
     """The folder for this run's native servers."""
