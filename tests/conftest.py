@@ -7,6 +7,7 @@ stopped, killed and frozen by the test that has them; `private_stack` is an empt
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -29,8 +30,11 @@ def pytest_configure() -> None:
     """End as on Ctrl-C when told to end, so that the servers end too. Judge no example by the machine's speed.
 
     A JVM that lives for a test takes half of the CPU time if it compiles nothing to the utmost (measured: 13 to 6 s for
-    the first start of a Neo4j, 10 to 5 s for its first 20,000 records).
+    the first start of a Neo4j, 10 to 5 s for its first 20,000 records). And what one process has compiled of our
+    modules the hundreds after it find, also where the environment forbids to keep it.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     hypothesis_settings.register_profile("spindle", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis_settings.load_profile("spindle")
