@@ -112,7 +112,7 @@ def administration(place: Place, *arguments: str) -> Command:
 
 def class_archive() -> Path:
     """Return where the archive of Neo4j's classes is, or will be, for the Java that runs it. Raises: StartRefused."""
-    return jars_folder() / f"java-{_version(find_java())}.jsa"  # beside the jars, because it holds for these alone
+    return jars_folder() / f"classes-{_version(find_java())}.jsa"  # beside the jars, because it holds for these alone
 
 
 def find_java() -> str:
