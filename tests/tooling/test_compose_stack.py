@@ -42,6 +42,7 @@ WAVE = max(RECORDS, 6000)
 OUTAGE = float(os.environ.get("SPINDLE_OUTAGE_SECONDS", "1"))
 UP = ("up", "--detach", "--wait", "--wait-timeout", "300")
 STORE_ALERT = "SpindleStoreUnavailable"
+GRAPH_FILES = ("databases", "transactions")
 WITH_PASSWORDS = ("rabbitmq", "postgres", "neo4j", "grafana")
 
 # Each changes every record of the one before, except the last, which is the same a month later.
@@ -178,6 +179,31 @@ def test_a_demo_after_down_and_up_writes_nothing_twice_and_goes_on_with_the_mont
     assert all(sum(part[name] for part in later["parts"]) for name in ("new", "changed", "unchanged", "removed"))
 
 
+def test_both_stores_are_dumped_lost_and_restored_with_their_ledgers_by_the_documents_commands(
+    stack: ComposeStack, measured: dict[str, Any]
+) -> None:
+    [dump_tables, restore_tables], [dump_graph, restore_graph, _] = documented("PostgreSQL"), documented("Neo4j")
+    began, ledgers = time.monotonic(), _ledgers(stack)
+    _type(stack, dump_graph)
+    _type(stack, dump_tables)
+    # The other database needs no loss: it is put aside, and a fresh one is restored into.
+    stack.compose("kill", "neo4j")
+    stack.compose("run", "--rm", "--no-deps", "neo4j", "rm", "-rf", *(f"/data/{each}/neo4j" for each in GRAPH_FILES))
+    stack.compose("start", "neo4j")
+
+    _type(stack, restore_graph)
+    _type(stack, restore_tables)
+    until(lambda: all(_statuses(replicas(stack, service)) == {200} for service in Service), "ready")
+
+    restored, found = _ledgers(stack), verify(stack, *FIRST, "--month", "1")
+    measured["restored_seconds"] = _since(began)
+    assert restored == ledgers
+    assert {(each["service"], each["state"]) for each in ledgers if each["load"] == ledgers[0]["load"]} == {
+        (service, "complete") for service in Service
+    }
+    assert found["verified"], found
+
+
 def test_prometheus_finds_the_broker_and_every_replica(stack: ComposeStack) -> None:
     stack.compose(*UP, "--scale", "tableinator=3", "--scale", "graphinator=2", timeout=400.0)
 
@@ -275,6 +301,24 @@ def test_no_password_is_in_a_containers_description_or_log(stack: ComposeStack) 
 
     for server in WITH_PASSWORDS:
         assert stack.password(server) not in said, server
+
+
+def documented(section: str) -> list[str]:
+    """Each block of commands in a section of docs/backup.md."""
+    _, _, text = (ROOT / "docs/backup.md").read_text().partition(f"\n## {section}\n")
+    return re.findall(r"^```\n(.+?)^```$", text.partition("\n## ")[0], re.DOTALL | re.MULTILINE)
+
+
+def _type(stack: ComposeStack, commands: str) -> None:
+    """Do what somebody does who copies these into a shell, and looks after each whether it went well."""
+    stack.run("sh", "-ec", commands, timeout=300.0)
+
+
+def _ledgers(stack: ComposeStack) -> list[dict[str, Any]]:
+    said: dict[str, Any] = json.loads(stack.compose("run", "--rm", "-T", "spindle", "loads", "--json"))
+    assert not said["troubles"], said
+    loads: list[dict[str, Any]] = said["loads"]
+    return loads
 
 
 def _is_back(stack: ComposeStack, victim: Replica) -> bool:
