@@ -19,7 +19,7 @@ from extractor.queues import Backlog, QueueGone, required_queues, share_of_backl
 from extractor.settings import ExtractorSettings
 from extractor.skip_limit import check_skipped
 from extractor.streams import Truncated
-from extractor.tally import Tally
+from extractor.tally import Awaited, Tally
 
 _CHUNK_RECORDS = 128
 _CHUNK_BYTES = 512 * 1024
@@ -58,7 +58,7 @@ async def check_kind(job: Job, tally: Tally, tell: Tell) -> None:
 
     Raises: Truncated, TooManySkipped, ManifestRefused, ChecksumDiffers, ParserEnded.
     """
-    async with _reader(job) as reader:
+    async with reader_for(job.load, job.kind, job.settings, tally) as reader:
         with recording_of(job.load, job.kind, tally, job.plan, reader) as recording:
             for chunk in _chunks(recording):
                 recording.confirm(chunk.rows)
@@ -66,7 +66,8 @@ async def check_kind(job: Job, tally: Tally, tell: Tell) -> None:
                 tell("reading")
                 await asyncio.sleep(0)  # a signal is heard
                 if chunk.is_short:
-                    await recording.wait()
+                    with tally.waiting(Awaited.PARSERS):
+                        await recording.wait()
             check_skipped(tally, max_percent=job.settings.extractor_max_skipped_percent)
             recording.finish()
             recording.keep()
@@ -79,7 +80,7 @@ async def publish_kind(job: Job, tally: Tally, tell: Tell) -> None:
     Raises: Truncated, TooManySkipped or ChecksumDiffers after what could be read is safe; PublishFailed, QueueGone,
     StartRefused, ManifestRefused, ParserEnded.
     """
-    async with _reader(job) as reader:
+    async with reader_for(job.load, job.kind, job.settings, tally) as reader:
         with recording_of(job.load, job.kind, tally, job.plan, reader) as recording:
             try:
                 await _publish_recorded(job, recording, tally, tell)
@@ -89,9 +90,10 @@ async def publish_kind(job: Job, tally: Tally, tell: Tell) -> None:
             tally.refusal = recording.refusal
 
 
-def _reader(job: Job) -> AbstractAsyncContextManager[Reader]:
-    """Parsers are for XML alone."""
-    return reader_of(job.kind, job.settings.extractor_parsers if isinstance(job.load, DumpLoad) else 1)
+def reader_for(load: Load, kind: str, settings: ExtractorSettings, tally: Tally) -> AbstractAsyncContextManager[Reader]:
+    """What reads a kind as these settings say, with parsers for XML alone; the tally knows how many."""
+    tally.parsers = settings.extractor_parsers if isinstance(load, DumpLoad) else 0
+    return reader_of(kind, max(1, tally.parsers))
 
 
 async def _publish_recorded(job: Job, recording: Recording, tally: Tally, tell: Tell) -> None:
@@ -144,19 +146,24 @@ async def _publish_records(
     unsafe = deque[tuple[Portion, bytes]]()  # in the order of the load, in which rows are written too
     try:
         for chunk in _chunks(recording):
-            await backlog.wait_for_room(lambda: tell("paused"))
+            with tally.waiting(Awaited.ROOM):
+                await backlog.wait_for_room(lambda: tell("paused"))
             await asyncio.sleep(0)  # millions of records may need no message, and heartbeats go on
-            unsafe.append((await publisher.publish(exchange, _outgoing(chunk.messages, job.load.date)), chunk.rows))
+            with tally.waiting(Awaited.BROKER):
+                portion = await publisher.publish(exchange, _outgoing(chunk.messages, job.load.date))
+            unsafe.append((portion, chunk.rows))
             _confirm(unsafe, recording)
             tally.published = tally.resumed + publisher.confirmed
             tell("publishing")
             if chunk.is_short:
-                await recording.wait()
+                with tally.waiting(Awaited.PARSERS):
+                    await recording.wait()
     except Truncated:
         await publisher.flush()
         raise
     else:
-        await publisher.flush()
+        with tally.waiting(Awaited.BROKER):
+            await publisher.flush()
     finally:
         _confirm(unsafe, recording)
 

@@ -49,6 +49,14 @@ class KindReport:
     """Of its own process, which cuts a dump and publishes."""
     parsers_cpu_seconds: float = 0.0
     """Of the parsers beside it, all together."""
+    read: int = 0
+    """Records that were come by, whether or not they were published."""
+    parsed: int = 0
+    """Of these: whose content was read, or made up."""
+    parsers: int = 0
+    """Processes that parsed; 1: its own; 0: the records were made up, or it can't be told."""
+    waited: Mapping[str, float] = field(default_factory=dict)
+    """Seconds in which its own process only waited, by what for (`Awaited`)."""
 
     @property
     def rate(self) -> float:
@@ -129,6 +137,10 @@ def _kind_to_json(kind: KindReport) -> dict[str, Any]:
         "seconds": round(kind.seconds, 3),
         "cpu_seconds": round(kind.cpu_seconds, 3),
         "parsers_cpu_seconds": round(kind.parsers_cpu_seconds, 3),
+        "waited_seconds": {what: round(seconds, 3) for what, seconds in kind.waited.items()},
+        "read": kind.read,
+        "parsed": kind.parsed,
+        "parsers": kind.parsers,
         "rate": round(kind.rate, 1),
         "bytes": kind.body_bytes,
     }

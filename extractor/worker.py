@@ -147,6 +147,10 @@ class _Worker:
             sent=tally.sent,
             cpu_seconds=time.process_time() - self._cpu_begun,
             parsers_cpu_seconds=parsers.ru_utime + parsers.ru_stime,
+            read=tally.records,
+            parsed=tally.records - tally.unchanged - tally.resumed - tally.known,
+            parsers=tally.parsers,
+            waited=tally.waited,
         )
 
 

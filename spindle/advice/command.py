@@ -3,8 +3,9 @@
 import argparse
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from spindle.advice.findings import Advice
 from spindle.advice.limits import Finding
 from spindle.advice.page import page_of
 from spindle.advice.prometheus import Prometheus, is_match
+from spindle.advice.publishing import read_published
 from spindle.advice.report import COMPARED, Report, compared, judged, read_report, report_of
 from spindle.advice.watching import watch
 from spindle.advice.window import Window
@@ -33,7 +35,8 @@ SECONDS = 30.0
 _ABOUT = """\
 Watch the services for a while, and say what limits each: the one thing, what shows it, what was looked at besides, and
 one change. It reads what `spindle status` reads, and what transactions wait for in the stores; it changes nothing.
-With --prometheus it looks at a window of the past instead, in which it can't see into the stores.
+With --prometheus it looks at a window of the past instead, in which it can't see into the stores. What limited
+publishing it can say from the extractor's own report (--extractor).
 
 exit codes: 0 nothing limits them: they keep up, or have nothing to do; 1 something does; 2 it can't be judged
 """
@@ -65,6 +68,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--from", dest="begin", type=_moment, metavar="TIME", help="of --prometheus: 2026-09-01T20:00, or 90m ago"
     )
     parser.add_argument("--to", dest="end", type=_moment, metavar="TIME", help="of --prometheus (default: now)")
+    parser.add_argument(
+        "--extractor", type=Path, metavar="FILE", help="also judge what the extractor reported (its --report or --json)"
+    )
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with an earlier report (of --json)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write one page with plots, for a browser")
     add_stack_argument(parser)
@@ -75,7 +81,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def run(arguments: argparse.Namespace) -> int:
     """Watch, judge and show; return the exit code."""
     earlier = read_report(arguments.against) if arguments.against else None
-    window = _window(arguments)
+    published = read_published(arguments.extractor) if arguments.extractor else ()
+    window = replace(_window(arguments), published=published)
     found = judged(window)
     report = dict(report_of(window, found))
     if earlier is not None:
@@ -127,6 +134,8 @@ def show(found: Sequence[Advice], report: Report, console: Console) -> None:
     def say(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, highlight=False)
 
+    if "publishing" in report:
+        _show_publishing(report["publishing"], say)
     for advice in found:
         say(f"{advice.service}, {report['seconds']:.0f} s: {advice.verdict}", "yellow" if advice.findings else "bold")
         for finding in advice.findings:
@@ -149,6 +158,19 @@ def show(found: Sequence[Advice], report: Report, console: Console) -> None:
     for service, difference in report.get("against", {}).get("services", {}).items():
         say(f"{service} against {report['against']['began']}:", "bold")
         console.print(_table(difference))
+
+
+def _show_publishing(publishing: Mapping[str, Any], say: Callable[..., None]) -> None:
+    about = f"publishing {publishing['kind']}, {publishing['seconds']:.0f} s, {publishing['rate']:,.0f} messages/s"
+    say(f"{about}: {publishing['sentence']}", "bold")
+    for heading, text in (
+        ("shown by", _listed([Evidence(**each) for each in publishing["evidence"]])),
+        ("looked at", _listed([Evidence(**each) for each in publishing["against"]])),
+        ("change", publishing["change"]),
+        ("can't see", publishing["unseen"]),
+    ):
+        if text:
+            say(f"    {heading:<12}{text}")
 
 
 def _table(difference: Mapping[str, Any]) -> Table:

@@ -72,7 +72,8 @@ def page_of(report: Report) -> str:
     """The whole page."""
     title = f"Spindle: {report['title']}" if report["title"] else "Spindle: what limits it"
     began = datetime.fromisoformat(report["began"])
-    body = "".join(_service(name, each, report) for name, each in report["services"].items())
+    body = _publishing(report.get("publishing"))
+    body += "".join(_service(name, each, report) for name, each in report["services"].items())
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -85,6 +86,25 @@ def page_of(report: Report) -> str:
 
 def _style() -> str:
     return files("spindle.advice").joinpath("page.css").read_text(encoding="utf-8")
+
+
+def _publishing(publishing: Mapping[str, Any] | None) -> str:
+    """What limited those who published, if that is known."""
+    if publishing is None:
+        return ""
+    about = f"{publishing['kind']}, {clock(publishing['seconds'])}, {publishing['rate']:,.0f} messages/s"
+    limit = (publishing["limit"] or "not judged").replace("_", " ")
+    rows = [
+        ("change", escape(_sentence(publishing["change"]))),
+        ("shown by", _evidence(publishing["evidence"])),
+        ("looked at", _evidence(publishing["against"])),
+        ("can't see", escape(_sentence(publishing["unseen"]))),
+    ]
+    return (
+        f'<section><h2>publishing <span class="badge unknown">{escape(limit)}</span></h2>'
+        f'<p class="verdict">{escape(_sentence(publishing["sentence"]))}</p>'
+        f'<article class="plain"><h3>{escape(about)}</h3>{_listed(rows)}</article></section>'
+    )
 
 
 def _service(name: str, service: Mapping[str, Any], report: Report) -> str:
@@ -158,11 +178,15 @@ def _finding(finding: Mapping[str, Any]) -> str:
         ("looked at", _evidence(finding["against"])),
         ("can't see", escape(_sentence(finding["unseen"]))),
     ]
-    listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in rows if text)
     return (
         f"<article><h3>{escape(_sentence(finding['sentence']))}</h3>"
-        f'<p class="share">{finding["limit"].replace("_", " ")}</p><dl>{listed}</dl></article>'
+        f'<p class="share">{finding["limit"].replace("_", " ")}</p>{_listed(rows)}</article>'
     )
+
+
+def _listed(rows: Sequence[tuple[str, str]]) -> str:
+    listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in rows if text)
+    return f"<dl>{listed}</dl>"
 
 
 def _evidence(evidence: Sequence[Mapping[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from common.kinds import Service
 from common.ops.waits import Wait
 from common.outcomes import Outcome
+from extractor.report import KindReport
 from spindle.advice.meters import Look, Meters, meters_of
 
 POINTS = 120
@@ -27,6 +28,8 @@ class Window:
     source: str
     unseen: Mapping[Service, str] = field(default_factory=dict)
     """What could not be seen in a service's store, or why."""
+    published: Sequence[KindReport] = ()
+    """What those who published meanwhile report of themselves, if it is known."""
 
     @property
     def seconds(self) -> float:

@@ -16,12 +16,13 @@ from common.rabbitmq.publishing.publisher import Outgoing
 from extractor.control import headers
 from extractor.loads import DumpLoad, Load, messages
 from extractor.manifest.format import Header
-from extractor.message import Message, to_message
+from extractor.message import Message
+from extractor.parsing.reader import PENDING, DirectReader, Pending, Reader
 from extractor.publishing import publisher_of
 from extractor.queues import Backlog
-from extractor.reading import BrokenRecord, Skip, guess_id, read_record
+from extractor.reading import BrokenRecord, Skip, guess_id
 from extractor.settings import ExtractorSettings
-from extractor.splitting import split
+from extractor.splitting import Piece, split
 from extractor.streams import DumpStream, Truncated
 from spindle.checking.classes import NO_HASH, Class, number_of
 from spindle.checking.dead import SERVICES
@@ -104,14 +105,19 @@ async def repair(result: Result, source: ManifestSource, load: Load, settings: E
     return repaired
 
 
-def as_listed(
-    drawn: Iterator[Message | None], prefix_of: Callable[[int], str | None], found: IdSet
-) -> Iterator[Message | None]:
+Drawn = Message | Pending | None
+"""What comes of one record: its message, or None if it is not wanted. Or PENDING: wait for the parsers, and draw on."""
+
+
+def as_listed(drawn: Iterator[Drawn], prefix_of: Callable[[int], str | None], found: IdSet) -> Iterator[Drawn]:
     """Those messages whose content is what the manifest lists, None for each other record; `found`: their ids.
 
     A manifest of ids only lists no content: then every message passes.
     """
     for message in drawn:
+        if message is PENDING:
+            yield message
+            continue
         number = None if message is None else number_of(message.id)
         if message is None or number is None:
             yield None
@@ -122,33 +128,38 @@ def as_listed(
         yield message if is_listed else None
 
 
-def wanted_messages(load: Load, kind: str, wanted: Container[int]) -> Iterator[Message | None]:
-    """The messages of these ids, in the load's order, None for each other record; of a dump only those are parsed.
+def wanted_messages(load: Load, kind: str, wanted: Container[int], reader: Reader | None = None) -> Iterator[Drawn]:
+    """The messages of these ids, in the load's order, None for each other record. Of a dump this process parses only
+    those; a `reader` with parsers has them read ahead while most are wanted.
 
-    Raises: Truncated, after the last whole record.
+    Raises: Truncated, after the last whole record; ParserEnded.
     """
     if not isinstance(load, DumpLoad):
         for message in messages(load, kind):
             yield message if _is_wanted(message, wanted) else None
         return
+    reader = reader or DirectReader(kind)
     with DumpStream(load.file(kind).path) as stream:
-        for piece in split(stream, kind):
-            yield None if isinstance(piece, Skip) else _wanted(piece.raw, kind, wanted)
+        for piece in reader.draw(split(stream, kind)):
+            if piece is PENDING:
+                yield piece
+            else:
+                yield None if isinstance(piece, Skip) else _wanted(piece, reader, wanted)
 
 
-def chunks(drawn: Iterator[Message | None]) -> Iterator[list[Message]]:
+def chunks(drawn: Iterator[Drawn]) -> Iterator[list[Message]]:
     """Messages a few at a time, none where many records were passed over; the last ones also if it ends in an error.
 
-    Between two chunks whoever reads them lets others go on: heartbeats, and what ends a command.
+    Between two chunks whoever reads them lets others go on: heartbeats, parsers, and what ends a command.
     """
     chunk: list[Message] = []
     records = 0
     try:
         for message in drawn:
             records += 1
-            if message is not None:
+            if isinstance(message, Message):
                 chunk.append(message)
-            if len(chunk) == CHUNK or records == _CHUNK_DRAWN:
+            if message is PENDING or len(chunk) == CHUNK or records == _CHUNK_DRAWN:
                 yield chunk
                 chunk, records = [], 0
     except Truncated:
@@ -158,11 +169,11 @@ def chunks(drawn: Iterator[Message | None]) -> Iterator[list[Message]]:
         yield chunk
 
 
-def _wanted(raw: bytes, kind: str, wanted: Container[int]) -> Message | None:
-    if not _may_be(raw, wanted):
+def _wanted(piece: Piece, reader: Reader, wanted: Container[int]) -> Message | None:
+    if not _may_be(piece.raw, wanted):
         return None
     try:
-        message = to_message(kind, read_record(raw))
+        message = reader.read(piece)
     except BrokenRecord:
         return None
     return message if _is_wanted(message, wanted) else None

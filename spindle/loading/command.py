@@ -222,6 +222,8 @@ class Loading:
     removed: dict[tuple[str, str], int] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
     """Why nothing was removed, if it was asked for."""
+    published: list[KindReport] = field(default_factory=list)
+    """What each kind's process said of itself at its end, in every round."""
     stuck: Mapping[str, int] = field(default_factory=dict)
     """Queues that nobody empties, and what waits in them: no further round would help."""
     held: Mapping[str, int] = field(default_factory=dict)
@@ -305,6 +307,7 @@ class Loading:
 
     def _note(self, report: KindReport) -> list[str]:
         """Count what a kind was sent. Returns: why not all of it, at most one sentence, which is logged at once."""
+        self.published.append(report)
         for store, service in SERVICES.items():
             key = (report.kind, store)
             self.written[key] = self.written.get(key, 0) + report.sent.get(service, 0)
@@ -484,7 +487,7 @@ def _keep(loading: Loading, recorder: Recorder | None) -> None:
         _say_unreported("watched to the end", recorder.trouble)
     window = recorder.window
     if window is not None and loading.settings.state is not None and any(loading.written.values()):
-        page = keep(window, loading.settings.state, loading.load.date)
+        page = keep(window, loading.settings.state, loading.load.date, loading.published)
         print(f"How it went, and what limited it: {page}", file=sys.stderr)
 
 

@@ -11,10 +11,10 @@ from common.rabbitmq.topology import queue_lengths
 from extractor.control import headers
 from extractor.loads import Load
 from extractor.message import Message
-from extractor.publishing import publisher_of
+from extractor.publishing import publisher_of, reader_for
 from extractor.queues import Backlog, share_of_backlog
 from extractor.settings import ExtractorSettings
-from extractor.tally import Tally
+from extractor.tally import Awaited, Tally
 from spindle.checking.classes import Class, number_of
 from spindle.checking.dead import SERVICES
 from spindle.checking.diff import Result
@@ -83,7 +83,7 @@ async def publish_wanted(
 ) -> None:
     """Publish to each service's queue what its store lacks, in the load's order; what was `sent` is in the tally.
 
-    Raises: PublishFailed, QueueGone, StartRefused, Truncated.
+    Raises: PublishFailed, QueueGone, StartRefused, Truncated, ParserEnded.
     """
     kind = source.kind
     check_source(load, source.header)
@@ -95,20 +95,29 @@ async def publish_wanted(
         Backlog(
             settings.broker, list(queues.values()), limit=share_of_backlog(settings, load.kinds), name=f"{name} backlog"
         ) as backlog,
+        reader_for(load, kind, settings, tally) as reader,
     ):
         await backlog.length()  # raises if a queue is missing
-        for chunk in chunks(as_listed(wanted_messages(load, kind, wanted), source.prefix_of(), wanted.found)):
-            await backlog.wait_for_room(lambda: tell("paused"))
-            await asyncio.sleep(0)
+        drawn = wanted_messages(load, kind, wanted, reader)
+        for chunk in chunks(as_listed(drawn, source.prefix_of(), wanted.found)):
+            with tally.waiting(Awaited.ROOM):
+                await backlog.wait_for_room(lambda: tell("paused"))
             shared = headers(load.date, time.time_ns() // 1_000_000)
             for service, queue in queues.items():
-                mine = [message for message in chunk if service in wanted.services(message)]
-                await publisher.publish("", [Outgoing(m.body, m.message_id, shared) for m in mine], key=queue)
+                mine = [Outgoing(m.body, m.message_id, shared) for m in chunk if service in wanted.services(m)]
+                with tally.waiting(Awaited.BROKER):
+                    await publisher.publish("", mine, key=queue)
                 tally.sent[service] = tally.sent.get(service, 0) + len(mine)
             tally.done, tally.published = sum(tally.sent.values()), publisher.confirmed
             tell("publishing")
-        await publisher.flush()
+            with tally.waiting(Awaited.PARSERS):
+                await asyncio.sleep(0)
+                await reader.wait()
+        with tally.waiting(Awaited.BROKER):
+            await publisher.flush()
         tally.published = publisher.confirmed
+        tally.records = source.header.rows
+        tally.unchanged = tally.records - len(wanted.found)
         await backlog.length()  # raises if one is gone, and with it what was confirmed
 
 

@@ -80,6 +80,7 @@ async def test_in_waves_nothing_of_a_release_is_published_before_all_that_it_nam
     report = read_report(page.with_suffix(".json"))
     assert str(page) in done.stderr
     assert sum(service["numbers"]["rate"] for service in report["services"].values()) > 0
+    assert report["publishing"]["kind"] in KINDS
     events = await sql.fetch(scene.tables.dsn, "SELECT kind, at FROM spindle_events WHERE event = 'complete'")
     complete = dict(map(tuple, events))
     [[first]] = await sql.fetch(scene.tables.dsn, "SELECT min(began_at) FROM spindle_progress WHERE kind = 'releases'")
@@ -148,6 +149,7 @@ async def test_a_month_goes_from_the_listing_to_the_summary_once_it_is_published
         sums = site.files.pop(CHECKSUM)
         early = await scene.load(folder, "--fetch", MONTH)
         site.files[CHECKSUM] = sums
+        scene.environ |= {"EXTRACTOR_PARSERS": "2"}
         code, summary = await scene.load(folder, "--fetch", MONTH, "--kinds", "artists")
 
     assert (early[0], early[1]["fetch"]["state"], early[1]["fetch"]["missing"]) == (3, "not yet", [CHECKSUM])

@@ -34,7 +34,7 @@ from extractor.queues import Backlog, QueueGone
 from extractor.reading import TAGS, SkipReason
 from extractor.run import plan_of
 from extractor.settings import ExtractorSettings
-from extractor.tally import Tally
+from extractor.tally import Awaited, Tally
 from tests.servers.amqp import Peer, memory_alarm, new_names, peer_of
 from tests.servers.native import OwnRabbitMQ
 from tests.servers.servers import RabbitMQ
@@ -504,7 +504,7 @@ async def test_with_parsers_arrives_what_arrives_without_and_the_manifests_are_e
 ) -> None:
     await site.declare([kind])
     load = open_files([odd_dump(tmp_path, kind, 900)])
-    arrived, listed, skipped = [], [], []
+    arrived, listed, skipped, waited = [], [], [], []
 
     for parsers in ("1", "2"):
         variables = {
@@ -519,6 +519,7 @@ async def test_with_parsers_arrives_what_arrives_without_and_the_manifests_are_e
         arrived.append(without_times(await site.bodies(kind)))
         listed.append({path.name: path.read_bytes() for path in (tmp_path / parsers).iterdir()})
         skipped.append((tally.skipped, tally.examples))
+        waited.append(set(tally.waited))
 
     assert arrived[0] == arrived[1]
     assert listed[0] == listed[1]
@@ -526,6 +527,8 @@ async def test_with_parsers_arrives_what_arrives_without_and_the_manifests_are_e
     assert len(arrived[0]) == 900 - skipped[0][0].total() + 1
     assert set(skipped[0][0]) == {SkipReason.CONTROL_CHARACTER, SkipReason.NOT_WELL_FORMED}
     assert list(listed[0]) == [f"20260301.{kind}.manifest"]
+    assert [Awaited.PARSERS in each for each in waited] == [False, True]
+    assert {Awaited.BROKER, Awaited.ROOM} <= waited[0]
 
 
 def parsers_of(process: Process) -> list[psutil.Process]:

@@ -23,16 +23,21 @@ from common.kinds import Names, Service
 from common.ops.scraping import Samples
 from common.ops.waits import Wait, Waiting
 from common.settings.environment import load
+from extractor.report import Ending, KindReport, to_json
+from extractor.report import Report as ExtractorReport
+from extractor.tally import Awaited
 from graphinator.ops import activity as graph_activity
 from spindle.advice import evidence, watching
 from spindle.advice.command import show
 from spindle.advice.evidence import ENOUGH, SEEN, Evidence
 from spindle.advice.findings import Advice, advise
+from spindle.advice.keeping import keep
 from spindle.advice.limits import Limit
 from spindle.advice.meters import Look, Pressure, meters_of, slim
 from spindle.advice.page import page_of
 from spindle.advice.phases import judge
 from spindle.advice.prometheus import Prometheus, is_match
+from spindle.advice.publishing import PublishingLimit, advise_publishing, read_published
 from spindle.advice.report import Report, compared, judged, read_report, report_of
 from spindle.advice.watching import MOST, Activity, Looks, Observer, openings_of
 from spindle.advice.window import POINTS, Window
@@ -621,6 +626,7 @@ def _answer_once(server: socket.socket, answer: bytes) -> None:
         ["--from", "2026-09-01T20:00"],
         ["--prometheus", "http://127.0.0.1:1", "--from", "5m", "--to", "10m"],
         ["--against", "nowhere"],
+        ["--extractor", "nowhere"],
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_before_anything_is_watched(
@@ -748,3 +754,95 @@ def test_replicas_that_came_or_went_are_said_to_be_left_out() -> None:
 
     assert limits(found) == [Limit.STORE]
     assert found.verdict.endswith("replicas that began or ended meanwhile are not in it")
+
+
+def published(**said: Any) -> KindReport:
+    """A minute of publishing the releases of a dump: one process parses and publishes them, all the time."""
+    of: dict[str, Any] = {"published": 60_000, "seconds": 60.0, "cpu_seconds": 57.0, "parsers": 1}
+    of |= {"read": 60_000, "parsed": 60_000, "waited": {Awaited.BROKER: 2.0}}
+    return KindReport("releases", "a file", Ending.COMPLETE, **(of | said))
+
+
+PUBLISHING: list[tuple[dict[str, Any], PublishingLimit, str]] = [
+    ({}, PublishingLimit.PARSING, "EXTRACTOR_PARSERS=2"),
+    ({"waited": {Awaited.PARSERS: 40.0}, "cpu_seconds": 19.0, "parsers": 2}, PublishingLimit.PARSERS, "PARSERS=3"),
+    ({"parsers": 2}, PublishingLimit.CUTTING, "more parsers would gain nothing"),
+    ({"published": 3_000, "parsed": 3_000}, PublishingLimit.CUTTING, "more parsers would gain nothing"),
+    ({"parsers": 0}, PublishingLimit.MAKING, "no setting"),
+    ({"waited": {Awaited.BROKER: 40.0}, "cpu_seconds": 19.0}, PublishingLimit.CONFIRMS, "RabbitMQ's disk or CPU"),
+    ({"waited": {Awaited.ROOM: 40.0}, "cpu_seconds": 19.0}, PublishingLimit.SERVICES, "what limits the services"),
+    ({"cpu_seconds": 25.0}, PublishingLimit.UNKNOWN, "a core free"),
+    ({"waited": dict.fromkeys(Awaited, 14.0), "cpu_seconds": 17.0}, PublishingLimit.UNKNOWN, "a core free"),
+]
+"""What a report differs in from one of which parsing takes most, its one limit, and what to change."""
+
+
+@pytest.mark.parametrize(("said", "limit", "change"), PUBLISHING)
+def test_what_limits_publishing_is_what_its_process_did_most_of_the_time(
+    said: dict[str, Any], limit: PublishingLimit, change: str
+) -> None:
+    found = advise_publishing([published(**said)], keeps_up=True)
+
+    assert found is not None
+    assert (found.limit, change in found.change) == (limit, True)
+    assert found.evidence
+    assert not {each.meter for each in found.evidence} & {each.meter for each in found.against}
+    assert {each.window for each in (*found.evidence, *found.against)} == {60.0}
+
+
+def test_of_several_kinds_and_rounds_the_kind_that_took_longest_is_judged() -> None:
+    waits = {"waited": {Awaited.BROKER: 25.0}, "cpu_seconds": 4.0, "seconds": 30.0}
+    artists = replace(published(seconds=50.0), kind="artists")
+
+    found = advise_publishing([published(**waits), artists, published(**waits)], keeps_up=True)
+
+    assert found is not None
+    assert (found.kind, found.seconds, found.rate, found.limit) == (
+        *("releases", 60.0, 2000.0),
+        PublishingLimit.CONFIRMS,
+    )
+
+
+def test_too_little_was_published_to_judge_by_or_nothing_at_all() -> None:
+    found = advise_publishing([published(published=999, read=999)], keeps_up=True)
+
+    assert found is not None
+    assert (found.limit, found.change) == (None, "")
+    assert advise_publishing([published(published=0)], keeps_up=True) is None
+
+
+@pytest.mark.parametrize(("part", "change"), [(WELL, True), (SLOW, False)], ids=["keep up", "do not"])
+def test_what_to_change_of_publishing_is_said_while_the_services_keep_up_with_it(
+    part: dict[str, Any], change: bool, tmp_path: Path
+) -> None:
+    page = keep(Window(run_of((15, part)), BEGAN, "made up"), tmp_path, "20260901", [published()])
+
+    report = read_report(page.with_suffix(".json"))["publishing"]
+    assert (report["limit"], bool(report["change"])) == ("parsing", change)
+    assert ("but the services do not keep up" in report["sentence"]) is not change
+    written = page.read_text()
+    assert "and parsing is most of its work" in written
+    assert ("EXTRACTOR_PARSERS=2" in written) is change
+    assert not parsed(written).errors
+
+
+def test_what_the_extractor_has_reported_is_judged_and_shown(tmp_path: Path) -> None:
+    file, screen = tmp_path / "report.json", StringIO()
+    file.write_text(json.dumps(to_json(ExtractorReport("20260901", [published()], 60.0))))
+    window = Window(run_of((15, WELL)), BEGAN, "made up", published=read_published(file))
+    found = judged(window)
+
+    show(found, report_of(window, found), Console(file=screen, width=200))
+
+    said = screen.getvalue()
+    assert "publishing releases, 60 s, 1,000 messages/s: for 97% of the time its process waited for nothing" in said
+    assert "change      EXTRACTOR_PARSERS=2" in said
+    file.write_text('{"kinds": {"releases": {"published": 1}}}')
+    with pytest.raises(StartRefused, match="is no report of this version's extractor"):
+        read_published(file)
+
+
+def test_a_window_of_which_no_extractor_has_reported_says_nothing_of_publishing() -> None:
+    window = Window(run_of((15, WELL)), BEGAN, "made up")
+
+    assert "publishing" not in report_of(window, judged(window))

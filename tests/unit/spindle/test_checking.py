@@ -13,13 +13,16 @@ import pytest
 from common.errors import StartRefused, StoreUnavailable, WriteConflict
 from common.kinds import KINDS
 from common.outcomes import Outcome
+from extractor.loads import open_files
 from extractor.message import Message
+from extractor.parsing.pool import Answer, ParserPool
+from extractor.parsing.reader import DirectReader, PooledReader, Reader
 from spindle.checking.check import Check, Pace
 from spindle.checking.classes import Class, Counts, Entry, Judge, Stored, classify, number_of
 from spindle.checking.command import kinds_of
 from spindle.checking.diff import Subject, read_result
 from spindle.checking.id_set import IdSet
-from spindle.checking.repair import as_listed
+from spindle.checking.repair import as_listed, chunks, wanted_messages
 from tableinator.decision import StoredState, decide
 from tableinator.model import Row
 
@@ -344,8 +347,40 @@ def test_a_repair_publishes_only_what_the_manifest_lists() -> None:
 
     passed = list(as_listed(iter(drawn), {1: "a" * 16, 2: "a" * 16}.get, found))
 
-    assert [message and message.id for message in passed] == ["1", None, None]
+    assert [message.id if isinstance(message, Message) else message for message in passed] == ["1", None, None]
     assert list(found) == [1]
+
+
+class CountingPool(ParserPool):
+    """Knows how many records its parsers were given."""
+
+    records = 0
+
+    def submit(self, raws: Sequence[bytes]) -> Answer:
+        self.records += len(raws)
+        return super().submit(raws)
+
+
+async def test_parsers_read_what_is_wanted_while_most_of_it_is_and_it_is_the_same_without(tmp_path: Path) -> None:
+    """Of the first half all is wanted, of the second one record in a hundred."""
+    path = tmp_path / "discogs_20260301_artists.xml"
+    records = [f"<artist><id>{number}</id><name>Artist {number}</name></artist>" for number in range(1, 6001)]
+    path.write_text(f"<artists>{''.join(records)}</artists>")
+    load, wanted = open_files([path]), IdSet([*range(1, 3001), *range(3001, 6001, 100)])
+
+    async def drawn(reader: Reader) -> list[Message]:
+        found = []
+        for chunk in chunks(wanted_messages(load, "artists", wanted, reader)):
+            found += chunk
+            await reader.wait()
+        return found
+
+    async with CountingPool("artists", 2) as pool:
+        by_parsers = await drawn(PooledReader("artists", pool))
+
+    assert by_parsers == await drawn(DirectReader("artists"))
+    assert [int(message.id) for message in by_parsers] == list(wanted)
+    assert 3000 <= pool.records < 5000
 
 
 async def test_two_checks_of_the_same_are_not_made_at_once(tmp_path: Path) -> None:
