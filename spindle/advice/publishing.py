@@ -29,6 +29,7 @@ class PublishingLimit(StrEnum):
     MAKING = "making"
     CONFIRMS = "confirms"
     SERVICES = "services"
+    BALANCED = "balanced"
     UNKNOWN = "unknown"
 
 
@@ -85,7 +86,9 @@ def _limit(report: KindReport) -> PublishingLimit:
         if waits(report).value >= MOSTLY:
             return limit
     own = _own(report).value
-    if own < MOSTLY or _cpu(report).value < BUSY * own:
+    if own < MOSTLY:
+        return PublishingLimit.BALANCED
+    if _cpu(report).value < BUSY * own:
         return PublishingLimit.UNKNOWN
     if report.parsers == 0:
         return PublishingLimit.MAKING
@@ -185,8 +188,14 @@ _WORDS: Mapping[PublishingLimit, _Words] = {
         "",
         (_room,),
     ),
+    PublishingLimit.BALANCED: _Words(
+        "nothing took most of the time: its process computed, and waited for RabbitMQ, room and parsers in turn",
+        "no one thing: all of them need more of the machine to be faster",
+        "who else uses the machine's cores",
+        (_own, _cpu, _broker, _room, _parsers),
+    ),
     PublishingLimit.UNKNOWN: _Words(
-        "nothing that can be seen took most of the time: its process may lack a core, or wait for the dump's disk",
+        "for {share} of the time its process waited for nothing that is told, and computed little: it may lack a core",
         "see whether the machine has a core free for it, and how fast the dump's disk is read",
         "who else uses the machine's cores, and its disk",
         (_own, _cpu, _broker, _room, _parsers),

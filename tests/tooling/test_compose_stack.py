@@ -184,15 +184,13 @@ def test_both_stores_are_dumped_lost_and_restored_with_their_ledgers_by_the_docu
 ) -> None:
     [dump_tables, restore_tables], [dump_graph, restore_graph, _] = documented("PostgreSQL"), documented("Neo4j")
     began, ledgers = time.monotonic(), _ledgers(stack)
-    _type(stack, dump_graph)
-    _type(stack, dump_tables)
+    _type(stack, dump_graph, dump_tables)
     # The other database needs no loss: it is put aside, and a fresh one is restored into.
     stack.compose("kill", "neo4j")
     stack.compose("run", "--rm", "--no-deps", "neo4j", "rm", "-rf", *(f"/data/{each}/neo4j" for each in GRAPH_FILES))
     stack.compose("start", "neo4j")
 
-    _type(stack, restore_graph)
-    _type(stack, restore_tables)
+    _type(stack, restore_graph, restore_tables)
     until(lambda: all(_statuses(replicas(stack, service)) == {200} for service in Service), "ready")
 
     restored, found = _ledgers(stack), verify(stack, *FIRST, "--month", "1")
@@ -309,9 +307,11 @@ def documented(section: str) -> list[str]:
     return re.findall(r"^```\n(.+?)^```$", text.partition("\n## ")[0], re.DOTALL | re.MULTILINE)
 
 
-def _type(stack: ComposeStack, commands: str) -> None:
-    """Do what somebody does who copies these into a shell, and looks after each whether it went well."""
-    stack.run("sh", "-ec", commands, timeout=300.0)
+def _type(stack: ComposeStack, *blocks: str) -> None:
+    """Do what somebody does who copies these into a shell each, and looks after each command whether it went well."""
+    with ThreadPoolExecutor(len(blocks)) as threads:
+        for typed in [threads.submit(stack.run, "sh", "-ec", block, timeout=300.0) for block in blocks]:
+            typed.result()
 
 
 def _ledgers(stack: ComposeStack) -> list[dict[str, Any]]:

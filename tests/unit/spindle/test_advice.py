@@ -772,9 +772,13 @@ PUBLISHING: list[tuple[dict[str, Any], PublishingLimit, str]] = [
     ({"waited": {Awaited.BROKER: 40.0}, "cpu_seconds": 19.0}, PublishingLimit.CONFIRMS, "RabbitMQ's disk or CPU"),
     ({"waited": {Awaited.ROOM: 40.0}, "cpu_seconds": 19.0}, PublishingLimit.SERVICES, "what limits the services"),
     ({"cpu_seconds": 25.0}, PublishingLimit.UNKNOWN, "a core free"),
-    ({"waited": dict.fromkeys(Awaited, 14.0), "cpu_seconds": 17.0}, PublishingLimit.UNKNOWN, "a core free"),
+    ({"waited": dict.fromkeys(Awaited, 14.0), "cpu_seconds": 17.0}, PublishingLimit.BALANCED, "no one thing"),
 ]
 """What a report differs in from one of which parsing takes most, its one limit, and what to change."""
+
+
+def test_every_limit_of_publishing_is_provoked() -> None:
+    assert {limit for _, limit, _ in PUBLISHING} == set(PublishingLimit)
 
 
 @pytest.mark.parametrize(("said", "limit", "change"), PUBLISHING)
