@@ -48,8 +48,10 @@ def waiting(query: str, status: str, hits: int, faults: int) -> Waiting:
     """
     if status.startswith("Blocked"):
         return Waiting(Wait.LOCKS, "Blocked")
+    if status.startswith("Closing"):
+        return Waiting(Wait.OTHER, "commit")
     if not query:
-        return Waiting(Wait.OTHER, "commit, or between two statements")
+        return Waiting(Wait.CLIENT, "between two statements")
     if faults > FAULTS * (hits + faults):
         return Waiting(Wait.DISK, "page faults")
     return Waiting(Wait.COMPUTES, status)

@@ -45,6 +45,10 @@ BATCHES_WAITING = 4
 SMALL_BATCH = 50
 """Records per transaction up to which what a transaction itself costs is most of its time."""
 
+QUICK = 0.25
+"""Seconds up to which a transaction is one that its begin and commit take most of. A service that makes its batches
+smaller by itself, for a store that is slow, keeps them at half of its target (1 s) and more."""
+
 SEEN = 20
 """Transactions that must have been seen in the store before anything is said of what they wait for."""
 
@@ -137,6 +141,19 @@ def in_hand(meters: Meters) -> Evidence:
     return evidence_of(
         meters, "deliveries of a kind in hand at the most", meters.unsettled, needed_in_hand(meters), metric
     )
+
+
+def sent(meters: Meters) -> Evidence:
+    """Whether RabbitMQ has sent as much as batches need to be full."""
+    metric = "RabbitMQ: messages_unacknowledged"
+    meter = "deliveries of a kind that RabbitMQ has sent, at the most"
+    return evidence_of(meters, meter, meters.sent or 0.0, needed_in_hand(meters), metric)
+
+
+def size(meters: Meters) -> Evidence:
+    """Whether what a transaction itself costs is most of its time."""
+    metric = "spindle_batch_size_records_sum / spindle_batch_size_records_count"
+    return evidence_of(meters, "records of a batch, on the average", meters.size or 0.0, SMALL_BATCH, metric)
 
 
 def broker_memory(meters: Meters) -> Evidence:

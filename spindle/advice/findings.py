@@ -17,7 +17,6 @@ from spindle.advice.evidence import (
     BUSY,
     ENOUGH,
     HALF_BUSY,
-    HALF_EMPTY,
     LATE,
     LONG,
     MOSTLY,
@@ -28,8 +27,9 @@ from spindle.advice.evidence import (
     SET_ASIDE,
     Evidence,
 )
-from spindle.advice.in_store import of_store
-from spindle.advice.limits import VARIABLES, Finding, Limit, gain_up_to
+from spindle.advice.in_batches import of_half_empty_batches, of_small_batches
+from spindle.advice.in_store import of_late_loop, of_store
+from spindle.advice.limits import Finding, Limit, gain_up_to
 from spindle.advice.meters import Meters
 
 _STOPS = {
@@ -96,7 +96,10 @@ def _advise(service: Service, meters: Meters) -> Advice:
         verdict = f"{meters.rate:,.0f} records/s; nothing is busy, and whether records wait can't be seen: ask RabbitMQ"
         return Advice(service, verdict, tuple(found), aside_of(meters, found), judged=False)
     main = _limit(meters)
-    found.append(main)
+    if main.limit is Limit.UNKNOWN and found:
+        main = found[0]  # that nothing is busy adds nothing to what is known to be the matter
+    else:
+        found.append(main)
     verdict = f"{meters.rate:,.0f} records/s; {main.sentence}"
     # What the store is kept from doing comes first: only without it the rest is worth turning.
     limit = trouble[0].limit if trouble else main.limit
@@ -159,7 +162,7 @@ def _trouble(meters: Meters) -> Iterator[Finding]:
     for kind, why in meters.stopped.items():
         yield Finding(
             Limit.STOPPED,
-            f"{kind} stands still: {why}",
+            f"{kind} {'holds records back' if kind in meters.moving else 'stands still'}: {why}",
             1.0,
             (evidence.evidence_of(meters, f"{why}, {kind}", 1.0, 1.0, _STOPS.get(why, "")),),
             (),
@@ -232,7 +235,7 @@ def _of_records(meters: Meters) -> Iterator[Finding]:
     if again >= REPEATED and _is_behind(meters):
         yield Finding(
             Limit.DUPLICATES,
-            f"{again:.0%} of the records are stored already",
+            f"{again:.0%} of the records need no writing: stored already, or overtaken by a later one of the same id",
             again,
             (evidence.stored_already(meters),),
             (evidence.writing(meters),),
@@ -264,6 +267,9 @@ def _limit(meters: Meters) -> Finding:
     writing, cpu = evidence.writing(meters), evidence.cpu(meters)
     if max(writing.value, cpu.value) < BUSY:
         return _of_idle_stages(meters)
+    small = of_small_batches(meters)
+    if small is not None:
+        return small
     if abs(writing.value - cpu.value) < ALIKE:
         return Finding(
             Limit.BALANCED,
@@ -291,64 +297,19 @@ def _of_cpu(meters: Meters) -> Finding:
 
 def _of_idle_stages(meters: Meters) -> Finding:
     """Records wait, and nothing is busy: what is waited for?"""
-    stages, gain = evidence.stages(meters), gain_up_to(meters, max(meters.writing, meters.cpu))
     if meters.lag >= LATE:
-        return Finding(
-            Limit.LOOP_LAG,
-            f"the event loop is up to {meters.lag:.1f} s late, while the process gets {meters.cpu:.2f} of a core",
-            meters.lag,
-            (evidence.lag(meters),),
-            stages,
-            "give the process a whole core: others take the machine's",
-            gain,
-        )
-    if meters.fill is not None and meters.by_bytes > HALF_EMPTY:
-        metric = 'spindle_batch_size_records_count{trigger="bytes"}'
-        return Finding(
-            Limit.BYTES,
-            f"{meters.by_bytes:.0%} of the batches are closed by their bytes, not by their number",
-            meters.by_bytes,
-            (evidence.evidence_of(meters, "share of batches closed by bytes", meters.by_bytes, HALF_EMPTY, metric),),
-            stages,
-            "raise BATCH_MAX_BYTES, and SOURCE_MAX_BYTES with it",
-            gain,
-        )
-    if meters.fill is not None and meters.fill < HALF_EMPTY:
-        return _of_half_empty_batches(meters, gain)
+        return of_late_loop(meters)
+    early = of_half_empty_batches(meters)
+    if early is not None:
+        return early
     if meters.writing >= HALF_BUSY and meters.cpu < meters.writing / 2:
-        return of_store(meters)
+        return of_small_batches(meters) or of_store(meters)
     return Finding(
         Limit.UNKNOWN,
         "records wait, and nothing that can be seen from here is busy",
         1 - max(meters.writing, meters.cpu),
-        stages,
+        evidence.stages(meters),
         (evidence.lag(meters),),
         "look at the way between broker and service (network, RabbitMQ's flow control), and for longer (--seconds)",
         unseen="the network, and what RabbitMQ does",
-    )
-
-
-def _of_half_empty_batches(meters: Meters, gain: float) -> Finding:
-    """More waits, and does not get into the batches: there is no room for it, or they are closed too early."""
-    variable, fill = VARIABLES[meters.service], meters.fill or 0.0
-    if meters.unsettled < evidence.needed_in_hand(meters):
-        return Finding(
-            Limit.PREFETCH,
-            f"batches are {fill:.0%} full although more waits: the prefetch is too small for them",
-            1 - fill,
-            (evidence.fill(meters), evidence.in_hand(meters)),
-            evidence.stages(meters),
-            f"raise {variable}_PREFETCH to (writers + 2) x batch size, or leave it unset",
-            gain,
-            unseen="whether the broker is too slow to send more",
-        )
-    return Finding(
-        Limit.BATCHES,
-        f"batches are {fill:.0%} full although more is in hand: something closes them early",
-        1 - fill,
-        (evidence.fill(meters),),
-        (evidence.in_hand(meters), *evidence.stages(meters)),
-        f"raise {variable}_BATCH_FLUSH_INTERVAL; see on the board what closes them",
-        gain,
-        unseen="records of one id that follow each other: a batch ends before the second",
     )

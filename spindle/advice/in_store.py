@@ -5,15 +5,13 @@ from collections.abc import Callable, Mapping
 from common.kinds import Service
 from common.ops.waits import Wait
 from spindle.advice import evidence
-from spindle.advice.evidence import MOSTLY, OFTEN, SEEN, SMALL_BATCH, Evidence
+from spindle.advice.evidence import LATE, MOSTLY, OFTEN, SEEN, Evidence
 from spindle.advice.limits import VARIABLES, Finding, Limit, gain_of_one_writer_more, gain_up_to
 from spindle.advice.meters import Meters
 
 
 def of_store(meters: Meters) -> Finding:
     """The writers are in transactions all the time: what do these do there?"""
-    if meters.batch <= SMALL_BATCH:
-        return _of_small_batches(meters)
     if meters.seen >= SEEN:
         for wait, describe in _IN_THE_STORE.items():
             if meters.share_in(wait) >= MOSTLY:
@@ -39,23 +37,6 @@ def _of_some_store(meters: Meters) -> Finding:
         unseen="how much of its machine the store may use"
         if mixed
         else f"whether {store} computes, waits for its disk, or for locks",
-    )
-
-
-def _of_small_batches(meters: Meters) -> Finding:
-    metric = "spindle_batch_size_limit_records"
-    return Finding(
-        Limit.BATCHES,
-        f"transactions of {meters.batch:.0f} records at the most: beginning and committing them takes most of the time",
-        meters.writing,
-        (
-            evidence.evidence_of(meters, "records of a full batch", meters.batch, SMALL_BATCH, metric),
-            evidence.writing(meters),
-        ),
-        (evidence.cpu(meters),),
-        f"raise {VARIABLES[meters.service]}_BATCH_SIZE (500 by default), and the prefetch with it if it is set",
-        gain=gain_up_to(meters, meters.cpu),
-        unseen="how much larger transactions speed this store up",
     )
 
 
@@ -134,6 +115,24 @@ def _of_store_locks(meters: Meters) -> Finding:
     )
 
 
+def _of_client(meters: Meters) -> Finding:
+    """Transactions wait for our next statement: it is under way, or we are late with it."""
+    return of_late_loop(meters) if meters.lag >= LATE else _of_round_trips(meters)
+
+
+def of_late_loop(meters: Meters) -> Finding:
+    """The process does not get the core that it wants."""
+    return Finding(
+        Limit.LOOP_LAG,
+        f"the event loop is up to {meters.lag:.1f} s late, while the process gets {meters.cpu:.2f} of a core",
+        meters.lag,
+        (evidence.lag(meters), *([evidence.waiting(meters, Wait.CLIENT)] if meters.seen >= SEEN else ())),
+        evidence.stages(meters),
+        "give the process a whole core: others take the machine's",
+        gain_up_to(meters, max(meters.writing, meters.cpu)),
+    )
+
+
 def _of_round_trips(meters: Meters) -> Finding:
     store, client = meters.store, meters.share_in(Wait.CLIENT)
     return Finding(
@@ -141,7 +140,7 @@ def _of_round_trips(meters: Meters) -> Finding:
         f"the way to {store} is the limit: {client:.0%} of the transactions wait for their next statement",
         meters.writing,
         (evidence.writing(meters), evidence.waiting(meters, Wait.CLIENT)),
-        (evidence.cpu(meters), evidence.waiting(meters, Wait.DISK), evidence.waiting(meters, Wait.LOCKS)),
+        (evidence.cpu(meters), evidence.lag(meters), evidence.waiting(meters, Wait.DISK)),
         f"run {meters.service} nearer to {store}; else more of {VARIABLES[meters.service]}_WRITERS, which wait at the "
         "same time",
         gain=gain_up_to(meters, max(meters.cpu, 1 - client)),
@@ -157,6 +156,6 @@ _LOCKED = {
 _IN_THE_STORE: Mapping[Wait, Callable[[Meters], Finding]] = {
     Wait.LOCKS: _of_store_locks,
     Wait.DISK: _of_store_disk,
-    Wait.CLIENT: _of_round_trips,
+    Wait.CLIENT: _of_client,
     Wait.COMPUTES: _of_store_cpu,
 }

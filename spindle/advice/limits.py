@@ -36,6 +36,7 @@ class Limit(StrEnum):
     BYTES = "bytes"
     PREFETCH = "prefetch"
     BATCHES = "batches"
+    NETWORK = "network"
     MEMORY = "memory"
     FLOW_CONTROL = "flow_control"
     UNKNOWN = "unknown"

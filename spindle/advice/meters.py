@@ -69,10 +69,14 @@ class Meters:
     """Messages that waited, at each look; empty if nobody could tell."""
     unsettled: float
     """Deliveries that the broker awaited an answer for: the most, per kind, over all replicas and looks."""
+    sent: float | None
+    """The same as RabbitMQ counts them, what is still under way included; None if it does not tell."""
     batch: float
     """Records of a full batch."""
     size: float | None
     """Records of a batch, on the average; None if there was none."""
+    transaction: float | None
+    """Seconds that a transaction took which stored something, on the average; None if there was none."""
     writers: float
     """Transactions at a time that a kind may have, over all replicas: the most of any kind."""
     writing: float
@@ -107,6 +111,8 @@ class Meters:
     """What transactions were seen to do in the store, by how often."""
     stopped: Mapping[str, str]
     """By kind, why it is stopped, at the last look."""
+    moving: frozenset[str]
+    """The kinds of which records were settled."""
 
     @property
     def records(self) -> int:
@@ -175,8 +181,10 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         outcomes={outcome: round(window.moved("spindle_records_total", outcome=outcome)) for outcome in Outcome},
         backlog=_backlog(states),
         unsettled=max((kind.in_flight for state in states for kind in state.kinds), default=0),
+        sent=_sent(states),
         batch=max((after[address].largest("spindle_batch_size_limit_records") for address in lasting), default=0.0),
         size=held / batches if batches else None,
+        transaction=_seconds_of_one(window, successful),
         writers=max(writers.values(), default=0.0),
         # A transaction counts when it ends: in a short window that may be more time than there was.
         writing=min(1.0, writing),
@@ -195,6 +203,7 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         latency=window.latency(),
         waits=_waits(looks[0].waits.get(service, {}), looks[-1].waits.get(service, {})),
         stopped={kind.kind: kind.flags[0] for kind in last.kinds if kind.flags},
+        moving=frozenset(kind.kind for kind in last.kinds if window.moved("spindle_records_total", kind=kind.kind)),
     )
 
 
@@ -251,6 +260,17 @@ def _is_same(before: Samples, after: Samples) -> bool:
 def _share(facts: Sequence[bool | None]) -> float | None:
     known = [fact for fact in facts if fact is not None]
     return sum(known) / len(known) if known else None
+
+
+def _sent(states: Sequence[ServiceState]) -> float | None:
+    told = [kind.sent for state in states for kind in state.kinds if kind.sent is not None]
+    return max(told, default=None)
+
+
+def _seconds_of_one(window: _Window, transactions: float) -> float | None:
+    if not transactions:
+        return None
+    return window.moved("spindle_transaction_time_seconds_total", result=Result.STORED) / transactions
 
 
 def _waits(before: Mapping[Waiting, int], after: Mapping[Waiting, int]) -> dict[Waiting, int]:

@@ -63,6 +63,8 @@ class KindState:
     """Who has paused it, when and why; empty if nobody has."""
     load: LoadState | None = None
     """The newest load that the store's ledger knows."""
+    sent: int | None = None
+    """Deliveries that the broker says it has sent and has no answer for, seconds old; None if it does not tell."""
 
     @property
     def backlog(self) -> int | None:
@@ -219,6 +221,7 @@ def _kind(
         flags=tuple(word for name, word in _FLAGS.items() if any(each.sum(name, **labels) for each in said)),
         paused=next((replica.paused[kind] for replica in replicas if kind in replica.paused), ""),
         load=_load(said, labels),
+        sent=queue.unacknowledged,
     )
 
 

@@ -78,6 +78,14 @@ def row(record_id: str, body: bytes = b'{"a": 1}', *, version: str | None = "202
     return Row(record_id, str(hash(body)) if sha is None else sha, version, body)
 
 
+def slowed_by(statement: str, *, each: str = "STATEMENT") -> tuple[str, str]:
+    """What has PostgreSQL do this before it stores a batch of releases, or `each` ROW of one."""
+    return (
+        f"CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM {statement}; RETURN NEW; END'",
+        f"CREATE TRIGGER slow BEFORE INSERT ON releases FOR EACH {each} EXECUTE FUNCTION slow()",
+    )
+
+
 async def wait_until_blocked(dsn: str, count: int = 1) -> None:
     """Wait until so many sessions of the service or the operator in this database wait for a lock."""
     query = """SELECT count(*) FROM pg_stat_activity

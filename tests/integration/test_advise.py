@@ -39,14 +39,6 @@ SERVICE = {"app": str(Service.GRAPHINATOR)}
 LOAD = SyntheticLoad(20_000, seed=3, kinds=("releases",))
 
 
-def slowed_by(statement: str) -> tuple[str, str]:
-    """What has PostgreSQL do this before it stores a batch."""
-    return (
-        f"CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM {statement}; RETURN NULL; END'",
-        "CREATE TRIGGER slow BEFORE INSERT ON releases FOR EACH STATEMENT EXECUTE FUNCTION slow()",
-    )
-
-
 class Scene:
     """tableinator with one kind and one writer."""
 
@@ -116,7 +108,7 @@ async def scene(
 
 
 async def test_a_store_that_is_slow_is_the_limit_while_records_wait(scene: Scene) -> None:
-    await database.run(scene.tables.dsn, *slowed_by("pg_sleep(0.5)"))
+    await database.run(scene.tables.dsn, *database.slowed_by("pg_sleep(0.5)"))
     await scene.broker.publish(LOAD)
     page = scene.folder / "advice.html"
 
@@ -132,7 +124,7 @@ async def test_a_store_that_is_slow_is_the_limit_while_records_wait(scene: Scene
 
 @pytest.mark.parametrize("scene", [{"POSTGRES_WRITERS": "4"}], indirect=True, ids=["four writers"])
 async def test_writers_that_wait_for_one_another_wait_for_locks(scene: Scene) -> None:
-    await database.run(scene.tables.dsn, *slowed_by("pg_advisory_xact_lock(1), pg_sleep(0.3)"))
+    await database.run(scene.tables.dsn, *database.slowed_by("pg_advisory_xact_lock(1), pg_sleep(0.3)"))
     await scene.broker.publish(LOAD)
 
     found = await scene.judged()
@@ -146,7 +138,7 @@ SMALL = {"POSTGRES_BATCH_SIZE": "5", "POSTGRES_PREFETCH": "15"}
 
 @pytest.mark.parametrize("scene", [SMALL], indirect=True, ids=["a small prefetch"])
 async def test_a_small_prefetch_allows_only_small_batches(scene: Scene) -> None:
-    await database.run(scene.tables.dsn, *slowed_by("pg_sleep(0.02)"))  # a disk that takes 20 ms to commit
+    await database.run(scene.tables.dsn, *database.slowed_by("pg_sleep(0.02)"))  # a disk that takes 20 ms to commit
     await scene.broker.publish(LOAD)
 
     found = await scene.judged()
@@ -181,7 +173,7 @@ async def test_what_graphinators_transactions_do_is_seen_in_neo4j(neo4j: servers
     assert alone[0] == []
     assert "none was seen" in alone[1]
     assert activity.unseen == ""
-    assert sorted(seen) == [Wait.LOCKS, Wait.OTHER]  # the one that waits, and the one between two statements
+    assert sorted(seen) == [Wait.CLIENT, Wait.LOCKS]  # the one that waits, and the one between two statements
 
 
 async def test_a_login_that_neo4j_refuses_is_tried_once(neo4j: servers.Neo4j) -> None:

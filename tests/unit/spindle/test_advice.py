@@ -77,7 +77,7 @@ def counters(service: Service, kinds: tuple[str, ...], **moved: float) -> Sample
     """A process's answer; what is not said is 0."""
     of = dict.fromkeys(("new", "unchanged", "dead", "batches", "by_bytes", "size", "room", "stored", "failed"), 0.0)
     of |= {"lag": 0.01, "breaker": 0.0, "began": 5.0, "cpu": 0.0, "paused": 0.0, "in_use": 0.0, "refusing": 0.0} | moved
-    of = {"limit": 500.0, "unsettled": 0.0, "fast": 0.0, "tries": 0.0} | of
+    of = {"limit": 500.0, "unsettled": 0.0, "fast": 0.0, "tries": 0.0, "suspects": 0.0} | of
     outcomes = {"new": of["new"], "unchanged": of["unchanged"], "dead_lettered": of["dead"]}
     lines = [
         f"process_cpu_seconds_total {of['cpu'] + 3}",
@@ -93,10 +93,12 @@ def counters(service: Service, kinds: tuple[str, ...], **moved: float) -> Sample
             f"spindle_writers{{{by}}} 2",
             f"spindle_paused{{{by}}} {of['paused']}",
             f"spindle_refusing_everything{{{by}}} {of['refusing']}",
+            f"spindle_suspects{{{by}}} {of['suspects']}",
             f"spindle_unacknowledged_deliveries{{{by}}} {of['unsettled']}",
             f"spindle_batch_size_limit_records{{{by}}} {of['limit']}",
             f'spindle_publish_to_commit_seconds_bucket{{{by},le="1"}} {of["fast"]}',
             f'spindle_publish_to_commit_seconds_bucket{{{by},le="+Inf"}} {of["new"]}',
+            f'spindle_transactions_total{{{by},result="stored"}} {of["batches"]}',
             f'spindle_transactions_total{{{by},result="conflict"}} {of["tries"]}',
             *(f'spindle_records_total{{{by},outcome="{outcome}"}} {count + 7}' for outcome, count in outcomes.items()),
             f'spindle_batch_size_records_count{{{by},trigger="size"}} {of["batches"] - of["by_bytes"]}',
@@ -115,6 +117,7 @@ def look(
     kinds: tuple[str, ...],
     *,
     waiting: int,
+    sent: int = 0,
     alarms: tuple[str, ...] = (),
     address: str = "a:1",
     waits: Mapping[Waiting, int] | None = None,
@@ -124,7 +127,7 @@ def look(
     broker = BrokerState(
         "here",
         ("amqp",),
-        queues={NAMES.queue(service, kind): QueueState(waiting, 0) for kind in kinds},
+        queues={NAMES.queue(service, kind): QueueState(waiting, sent) for kind in kinds},
         alarms=alarms,
     )
     replicas = [Replica(service, address, counters(service, kinds, **moved))]
@@ -155,12 +158,19 @@ LIMITS: list[tuple[dict[str, Any], Limit]] = [
     ({"waits": seen(Wait.LOCKS, "Lock relation", beside=Wait.DISK)}, Limit.STORE_LOCKS),
     ({"waits": seen(Wait.CLIENT, "Client ClientRead")}, Limit.ROUND_TRIPS),
     ({"waits": seen(Wait.OTHER, "Timeout PgSleep", beside=Wait.COMPUTES)}, Limit.STORE),
-    ({"limit": 5}, Limit.BATCHES),
+    ({"waits": seen(Wait.CLIENT, "Client ClientRead"), "lag": 0.8}, Limit.LOOP_LAG),
+    ({"limit": 5, "batches": 20_000}, Limit.BATCHES),
+    ({"limit": 5, "batches": 20_000, "cpu": 97.0}, Limit.BATCHES),
+    ({"limit": 50, "new": 10_000, "size": 10_000, "room": 10_000}, Limit.STORE),
+    ({"batches": 10_000, "by_bytes": 9_000, "room": 5_000_000}, Limit.BYTES),
+    ({"batches": 10_000, "by_bytes": 9_000, "room": 500_000, "limit": 50}, Limit.BYTES),
+    ({"batches": 10_000, "room": 5_000_000, "unsettled": 600}, Limit.PREFETCH),
     ({"stored": 60.0, "cpu": 97.0}, Limit.CPU),
     ({"stored": 190.0, "cpu": 95.0}, Limit.BALANCED),
     ({"stored": 60.0, "lag": 2.0}, Limit.LOOP_LAG),
     ({"stored": 60.0, "by_bytes": 190}, Limit.BYTES),
     ({"stored": 60.0, "batches": 2000, "room": 1_000_000, "unsettled": 600}, Limit.PREFETCH),
+    ({"stored": 60.0, "batches": 2000, "room": 1_000_000, "unsettled": 600, "sent": 2000}, Limit.NETWORK),
     ({"stored": 60.0, "batches": 2000, "room": 1_000_000}, Limit.BATCHES),
     ({"stored": 60.0}, Limit.UNKNOWN),
     ({"stored": 110.0, "cpu": 20.0}, Limit.STORE),
@@ -204,6 +214,20 @@ def test_a_finding_says_what_shows_it_over_how_long_and_what_to_change(moved: di
     assert all(each.metric and each.window == SECONDS for each in (*finding.evidence, *finding.against))
     assert 0 <= finding.share <= 2  # (of the event loop it is seconds)
     assert not {each.meter for each in finding.evidence} & {each.meter for each in finding.against}
+
+
+def test_that_nothing_is_busy_is_not_said_beside_what_is_the_matter() -> None:
+    found = advice(**{**IDLE, "new": 20_000, "unchanged": 80_000})
+
+    assert (limits(found), found.limit) == ([Limit.DUPLICATES], Limit.DUPLICATES)
+    assert found.findings[0].sentence in found.verdict
+
+
+def test_a_kind_that_goes_on_beside_its_suspects_is_not_said_to_stand_still() -> None:
+    going, standing = advice(**BUSY, suspects=3), advice(suspects=3)
+
+    assert going.findings[0].sentence == "releases holds records back: suspects"
+    assert standing.findings[0].sentence == "releases stands still: suspects"
 
 
 def test_a_checkpoint_that_nobody_could_see_is_no_evidence_and_is_said_to_be_unseen() -> None:
@@ -690,7 +714,9 @@ def test_wait_events_of_postgresql_are_understood(words: tuple[str, str], wait: 
         (("UNWIND", "Running", 1000, 0), Wait.COMPUTES),
         (("UNWIND", "Running", 900, 100), Wait.DISK),
         (("UNWIND", "Blocked by: [neo4j-transaction-7]", 10, 0), Wait.LOCKS),
-        (("", "Running", 10, 0), Wait.OTHER),
+        (("", "Running", 10, 0), Wait.CLIENT),
+        (("", "Closing", 10, 0), Wait.OTHER),
+        (("UNWIND", "Closing", 900, 100), Wait.OTHER),
     ],
 )
 def test_transactions_of_neo4j_are_understood(row: tuple[str, str, int, int], wait: Wait) -> None:
