@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-neo4j-2026 simulate fuzz chaos endurance bench bench-quick bench-compare dashboards hashes digest docs demo up down stack-up stack-down
+.PHONY: help setup check test test-neo4j-2026 simulate fuzz chaos endurance provocations bench bench-quick bench-compare dashboards hashes digest docs demo up down stack-up stack-down
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -94,6 +94,10 @@ chaos: $(VENV)/.ready ## real servers and services under drawn faults, every rec
 endurance: $(VENV)/.ready ## full load and restarts for MINUTES=60: memory, descriptors and tasks flat, all stored; build/endurance.json
 	-$(BIN)/python -m devstack install </dev/null
 	$(BIN)/python -m tests.endurance --minutes $(or $(MINUTES),60)
+
+provocations: $(VENV)/.ready ## make what limits a load, one thing after the other, and see what `spindle advise` says (ONLY=…)
+	-$(BIN)/python -m devstack install </dev/null
+	$(BIN)/python -m tests.provocations --json build/provocations.json $(if $(ONLY),--only $(ONLY))
 
 fuzz: $(VENV)/.ready ## any bytes for what reads bytes, each target for MINUTES=10; build/fuzz.json
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)

@@ -1,0 +1,151 @@
+"""Other clients, which are in a store's way."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import asyncpg
+from neo4j.exceptions import DriverError, Neo4jError
+
+from spindle.advice.limits import Limit
+from tests.integration import graphs
+from tests.provocations.situations import BOTH, GRAPH, TABLES, provoked
+from tests.provocations.stage import Stage
+
+_IDS, _AT_ONCE = 6, 300
+"""Records that a transaction locks: one by one in PostgreSQL, in one statement in Neo4j, which sees a cycle at once."""
+_STEP = 0.03
+"""Seconds between two locks: time for the service to take the next one."""
+_LIMIT = 5.0
+"""Seconds for one statement."""
+
+
+@asynccontextmanager
+async def _client(stage: Stage) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(stage.tables.dsn, timeout=10.0)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
+@provoked("another client locks the table four fifths of the time", Limit.STORE_LOCKS, of=TABLES)
+async def locked_table(stage: Stage) -> AsyncIterator[None]:
+    """As a report does that must see a table at rest."""
+    await stage.start()
+    stage.feed()
+    await stage.busy()
+
+    async def lock() -> None:
+        async with _client(stage) as client:
+            while True:
+                async with client.transaction():
+                    await client.execute("LOCK TABLE releases IN SHARE MODE")
+                    await asyncio.sleep(0.8)
+                await asyncio.sleep(0.2)
+
+    stage.do(lock(), "rival")
+    yield
+
+
+_HELD = """\
+MATCH (n:Release) WHERE n.hash IS NOT NULL WITH n ORDER BY n.id
+WITH collect(n) AS all UNWIND range(0, size(all) - 1, 40) AS i
+WITH all[i] AS n SET n.rival = true"""
+"""One release of forty, in the order in which the service takes them: some of each batch."""
+
+
+async def _hold_releases(stage: Stage, share: float) -> None:
+    """Hold releases of the feed for this share of each second; change nothing."""
+    async with graphs.driver(stage.servers.neo4j) as driver:
+        while True:
+            async with driver.session(database=stage.servers.neo4j.database) as session:
+                with suppress(Neo4jError, DriverError):  # it has lost a deadlock
+                    transaction = await session.begin_transaction(timeout=_LIMIT)
+                    try:
+                        await (await transaction.run(_HELD)).consume()
+                        await asyncio.sleep(share)
+                    finally:
+                        await transaction.close()
+            await asyncio.sleep(1 - share)
+
+
+@provoked("another client holds the nodes four fifths of the time", Limit.STORE_LOCKS, of=GRAPH, beside={Limit.RETRIES})
+async def locked_nodes(stage: Stage) -> AsyncIterator[None]:
+    """As a long update of somebody else's does."""
+    await stage.start()
+    stage.feed()
+    await stage.busy(2_500)
+    stage.do(_hold_releases(stage, 0.8), "rival")
+    yield
+
+
+@provoked(
+    "another client holds the nodes nine tenths of the time, from 16 s to 34 s of 50 s, at 300 records a second",
+    Limit.STORE_LOCKS,
+    of=GRAPH,
+    beside={Limit.RETRIES},
+    seconds=50,
+)
+async def locked_in_the_middle(stage: Stage) -> AsyncIterator[None]:
+    """A store that is slow for a while in the middle of a load."""
+    await stage.start({"NEO4J_BATCH_SIZE": "100"})
+    stage.feed(rate=300)
+    await stage.busy(2_500)
+
+    async def for_a_while() -> None:
+        await asyncio.sleep(16)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(18):
+                await _hold_releases(stage, 0.9)
+
+    stage.do(for_a_while(), "rival")
+    yield
+
+
+@provoked(
+    "another client locks the same records the other way round",
+    Limit.RETRIES,
+    of=BOTH,
+    beside={Limit.STORE_LOCKS, Limit.STORE, Limit.STORE_CPU, Limit.STORE_DISK, Limit.ROUND_TRIPS, Limit.STORE_AWAY},
+)
+async def deadlocks(stage: Stage) -> AsyncIterator[None]:
+    """Of each deadlock one transaction is rolled back; after six in a row the breaker opens."""
+    await stage.start()
+    stage.feed(records=1_800)
+    await stage.busy()
+    stage.do(_rival_in_graph(stage) if stage.is_graph else _rival_in_tables(stage), "rival")
+    yield
+
+
+async def _rival_in_tables(stage: Stage) -> None:
+    async with _client(stage) as client:
+        await client.execute("SET deadlock_timeout = '10s'")  # so that it is the service's transaction that looks
+        known = [row["data_id"] for row in await client.fetch("SELECT data_id FROM releases")]
+        while True:
+            ids = sorted(random.sample(known, _IDS), reverse=True)
+            with suppress(asyncpg.PostgresError, TimeoutError):
+                async with client.transaction():
+                    for each in ids:
+                        locking = "SELECT 1 FROM releases WHERE data_id = $1 FOR UPDATE"
+                        await client.execute(locking, each, timeout=_LIMIT)
+                        await asyncio.sleep(_STEP)
+
+
+async def _rival_in_graph(stage: Stage) -> None:
+    server = stage.servers.neo4j
+    known = [each for [each] in await graphs.fetch(server, "MATCH (n:Release) WHERE n.hash IS NOT NULL RETURN n.id")]
+    async with graphs.driver(server) as driver:
+        while True:
+            ids = sorted(random.sample(known, min(len(known), _AT_ONCE)), reverse=True)
+            async with driver.session(database=server.database) as session:
+                with suppress(
+                    Neo4jError, DriverError
+                ):  # of two that meet, the later one loses: now we, now the service
+                    transaction = await session.begin_transaction(timeout=_LIMIT)
+                    try:
+                        locking = "UNWIND $ids AS id MATCH (n:Release {id: id}) SET n.rival = true"
+                        await (await transaction.run(locking, ids=ids)).consume()
+                    finally:
+                        await transaction.close()  # rolls back
