@@ -13,7 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self, TypeVar
 
 import structlog
@@ -152,9 +152,19 @@ class _Ending:
 
     def _listen(self) -> None:
         # In the running loop: uvloop takes the descriptor as it begins to run.
-        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+        self._take_wakeup()
         for number in _SIGNALS:
-            signal.signal(number, lambda *_: None)  # only a signal with a handler is written to the descriptor
+            signal.signal(number, self._repeat)  # only a signal with a handler is written to the descriptor
+
+    def _repeat(self, number: int, _: FrameType | None) -> None:
+        """Pass on what went to another descriptor: uvloop takes it again when the loop runs once more, to close."""
+        if not self._take_wakeup():
+            self._wakeup.send(bytes((number,)))
+
+    def _take_wakeup(self) -> bool:
+        """Have the interpreter write to our descriptor. Returns: whether it did so before."""
+        ours = self._wakeup.fileno()
+        return signal.set_wakeup_fd(ours, warn_on_full_buffer=False) == ours
 
     def _obey(self) -> None:
         with self._heard:

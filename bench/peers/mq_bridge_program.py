@@ -48,7 +48,7 @@ def _install() -> None:
             argv = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(draft), f"mq-bridge=={VERSION}"]
             done = subprocess.run(argv, capture_output=True, text=True, timeout=_INSTALL_LIMIT, check=False)
             if done.returncode != 0:
-                raise StartRefused(f"pip says {done.stderr.strip().splitlines()[-1:]}")
+                raise StartRefused(f"pip ended with {done.returncode}: {done.stderr.strip()[-200:]}")
             draft.rename(folder())
         except subprocess.TimeoutExpired as error:
             raise StartRefused(f"not installed within {_INSTALL_LIMIT:.0f} s") from error

@@ -90,9 +90,9 @@ class Peer:
 
 def arms(stage: Stage) -> list[Arm]:
     """The others."""
-    few, fewest = stage.releases[:_ONE_BY_ONE], stage.releases[:_IN_BATCHES]
+    fewest = stage.releases[:_IN_BATCHES]
     every: list[Arm] = [
-        Peer("tables_per_message", stage, few, start=len(few) // 20, launch=_per_message("rows")),
+        per_message_arm(stage),
         Peer("tables_per_message_batches", stage, fewest, start=BATCH_PREFETCH - 1, launch=_per_message("batches")),
     ]
     start = len(stage.releases) // 20
@@ -102,6 +102,12 @@ def arms(stage: Stage) -> list[Arm]:
         launch = mq_bridge_program.start
         every.append(Peer("tables_mq_bridge", stage, stage.releases, start=start, launch=launch, has_plain_queue=True))
     return every
+
+
+def per_message_arm(stage: Stage) -> Peer:
+    """The consumer that takes one message at a time."""
+    few = stage.releases[:_ONE_BY_ONE]
+    return Peer("tables_per_message", stage, few, start=len(few) // 20, launch=_per_message("rows"))
 
 
 def without_tls(dsn: str) -> str:

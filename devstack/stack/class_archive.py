@@ -60,8 +60,10 @@ def _make(archive: Path, folder: Path) -> None:
     draft = folder / archive.name
     server = Member(Neo4j(archive_to=draft), folder, StateFile(folder))
     server.start()
-    _work(server.place)
-    server.stop()
+    try:
+        _work(server.place)
+    finally:
+        server.stop()
     # A JVM that reads half an archive crashes: all of it has to be on the disk before it gets its name.
     with draft.open("rb") as file:
         os.fsync(file.fileno())

@@ -244,7 +244,10 @@ def test_a_second_signal_ends_also_what_is_stuck(start: Start) -> None:
 
 
 def test_signals_that_interrupt_nothing_are_obeyed(start: Start) -> None:
-    """A signal that comes right before a call interrupts it as little as one that another thread receives."""
+    """A signal that comes right before a call interrupts it as little as one that another thread receives.
+
+    Where the main thread does not wait yet when it comes, this shows nothing.
+    """
     program = start(
         """
         def signalled():
@@ -261,6 +264,31 @@ def test_signals_that_interrupt_nothing_are_obeyed(start: Start) -> None:
         """,
         drain_limit=60.0,
     )
+
+    assert program.end()[0] == 128 + signal.SIGTERM
+
+
+def test_signals_are_obeyed_when_the_run_is_over_and_a_thread_is_not(start: Start) -> None:
+    program = start(
+        """
+        def stuck():
+            time.sleep(0.2)  # by now the loop runs again, to close
+            ready()
+            time.sleep(3600)
+
+        async def run(shutdown):
+            asyncio.get_running_loop().run_in_executor(None, stuck)
+        """,
+        drain_limit=60.0,
+    )
+    program.wait_until_ready()
+    program.signal()
+    logged = program.process.stderr
+    assert logged is not None
+    while "Draining" not in logged.readline():
+        pass
+
+    program.signal()
 
     assert program.end()[0] == 128 + signal.SIGTERM
 

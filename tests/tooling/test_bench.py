@@ -51,7 +51,7 @@ async def tables(stage: Stage) -> AsyncIterator[Tables]:
 
 
 async def test_tableinator_is_several_times_faster_than_a_consumer_per_message(stage: Stage, tables: Tables) -> None:
-    [per_message] = [arm for arm in peers.arms(stage) if arm.name == "tables_per_message"]
+    per_message = peers.per_message_arm(stage)
 
     ours, theirs = await _run(_tableinator(stage), per_message)
 
