@@ -20,16 +20,16 @@ async def paused(stage: Stage) -> AsyncIterator[None]:
     yield
 
 
-@provoked("batches of 5, and the prefetch that goes with them", Limit.BATCHES, of=BOTH)
+@provoked("batches of 10, and the prefetch that goes with them", Limit.BATCHES, of=BOTH, seconds=12)
 async def small_prefetch(stage: Stage) -> AsyncIterator[None]:
     """What may be in hand allows only small transactions."""
-    await stage.start({f"{stage.variable}_BATCH_SIZE": "5", f"{stage.variable}_PREFETCH": "20"})
+    await stage.start({f"{stage.variable}_BATCH_SIZE": "10", f"{stage.variable}_PREFETCH": "40"})
     stage.feed()
-    await stage.busy()
+    await stage.busy(200)
     yield
 
 
-@provoked("BATCH_MAX_BYTES=16KiB", Limit.BYTES, of=BOTH)
+@provoked("BATCH_MAX_BYTES=16KiB", Limit.BYTES, of=TABLES)
 async def few_bytes(stage: Stage) -> AsyncIterator[None]:
     """Batches are closed by their bytes, long before they are full."""
     await stage.start({"BATCH_MAX_BYTES": "16KiB"})
@@ -48,7 +48,7 @@ async def own_cpu(stage: Stage) -> AsyncIterator[None]:
     yield
 
 
-@provoked("the service gets no processor for 0.8 s of each second", Limit.LOOP_LAG, of=BOTH)
+@provoked("the service gets no processor for 0.7 s of each second", Limit.LOOP_LAG, of=BOTH)
 async def starved(stage: Stage) -> AsyncIterator[None]:
     """As in a container whose quota is used up."""
     running = await stage.start()
@@ -58,8 +58,8 @@ async def starved(stage: Stage) -> AsyncIterator[None]:
     async def starve() -> None:
         while True:
             with running.frozen():
-                await asyncio.sleep(0.8)
-            await asyncio.sleep(0.2)
+                await asyncio.sleep(0.7)
+            await asyncio.sleep(0.3)
 
     stage.do(starve(), "starve")
     yield

@@ -114,9 +114,9 @@ class Stage:
         """Have something done beside, until the situation is over."""
         self._started.append(self._tasks.create_task(work, name=name))
 
-    async def busy(self, records: int = 1000) -> None:
+    async def busy(self, records: int | None = None) -> None:
         """Wait until the service is in the middle of its work."""
-        await self.running.until_settled(records)
+        await self.running.until_settled(records or (300 if self.is_graph else 1_000))
 
     async def keeping_up(self, records: int = 500) -> None:
         """Wait until the service has made up for its start: hardly anything waits."""
