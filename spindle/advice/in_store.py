@@ -31,7 +31,7 @@ def _of_some_store(meters: Meters) -> Finding:
         + (f", which were seen in it at {mixed}" if mixed else ""),
         meters.writing,
         (evidence.writing(meters), *(evidence.waiting(meters, wait) for wait, _ in seen)),
-        (evidence.cpu(meters),),
+        (evidence.cpu(meters), evidence.lag(meters)),
         f"one more of {variable} while {store} has CPU and disk to spare; else a faster disk or more cores",
         gain=gain_of_one_writer_more(meters),
         unseen="how much of its machine the store may use"

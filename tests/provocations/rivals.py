@@ -10,11 +10,11 @@ from neo4j.exceptions import DriverError, Neo4jError
 
 from spindle.advice.limits import Limit
 from tests.integration import graphs
-from tests.provocations.situations import BOTH, GRAPH, TABLES, provoked
+from tests.provocations.situations import GRAPH, TABLES, provoked
 from tests.provocations.stage import Stage
 
-_IDS, _AT_ONCE = 6, 300
-"""Records that a transaction locks: one by one in PostgreSQL, in one statement in Neo4j, which sees a cycle at once."""
+_IDS = 6
+"""Records that a transaction locks."""
 _STEP = 0.03
 """Seconds between two locks: time for the service to take the next one."""
 _LIMIT = 5.0
@@ -107,7 +107,7 @@ async def locked_in_the_middle(stage: Stage) -> AsyncIterator[None]:
 @provoked(
     "another client locks the same records the other way round",
     Limit.RETRIES,
-    of=BOTH,
+    of=TABLES,
     beside={Limit.STORE_LOCKS, Limit.STORE, Limit.STORE_CPU, Limit.STORE_DISK, Limit.ROUND_TRIPS, Limit.STORE_AWAY},
 )
 async def deadlocks(stage: Stage) -> AsyncIterator[None]:
@@ -115,11 +115,11 @@ async def deadlocks(stage: Stage) -> AsyncIterator[None]:
     await stage.start()
     stage.feed(records=1_800)
     await stage.busy()
-    stage.do(_rival_in_graph(stage) if stage.is_graph else _rival_in_tables(stage), "rival")
+    stage.do(_rival(stage), "rival")
     yield
 
 
-async def _rival_in_tables(stage: Stage) -> None:
+async def _rival(stage: Stage) -> None:
     async with _client(stage) as client:
         await client.execute("SET deadlock_timeout = '10s'")  # so that it is the service's transaction that looks
         known = [row["data_id"] for row in await client.fetch("SELECT data_id FROM releases")]
@@ -131,21 +131,3 @@ async def _rival_in_tables(stage: Stage) -> None:
                         locking = "SELECT 1 FROM releases WHERE data_id = $1 FOR UPDATE"
                         await client.execute(locking, each, timeout=_LIMIT)
                         await asyncio.sleep(_STEP)
-
-
-async def _rival_in_graph(stage: Stage) -> None:
-    server = stage.servers.neo4j
-    known = [each for [each] in await graphs.fetch(server, "MATCH (n:Release) WHERE n.hash IS NOT NULL RETURN n.id")]
-    async with graphs.driver(server) as driver:
-        while True:
-            ids = sorted(random.sample(known, min(len(known), _AT_ONCE)), reverse=True)
-            async with driver.session(database=server.database) as session:
-                with suppress(
-                    Neo4jError, DriverError
-                ):  # of two that meet, the later one loses: now we, now the service
-                    transaction = await session.begin_transaction(timeout=_LIMIT)
-                    try:
-                        locking = "UNWIND $ids AS id MATCH (n:Release {id: id}) SET n.rival = true"
-                        await (await transaction.run(locking, ids=ids)).consume()
-                    finally:
-                        await transaction.close()  # rolls back

@@ -48,7 +48,7 @@ async def own_cpu(stage: Stage) -> AsyncIterator[None]:
     yield
 
 
-@provoked("the service gets no processor for 0.7 s of each second", Limit.LOOP_LAG, of=BOTH)
+@provoked("the service gets no processor for 0.7 s of each second", Limit.LOOP_LAG, of=TABLES)
 async def starved(stage: Stage) -> AsyncIterator[None]:
     """As in a container whose quota is used up."""
     running = await stage.start()
