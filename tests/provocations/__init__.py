@@ -13,5 +13,5 @@
     judging.py     whether what was found is what was to be found (pure)
     showing.py     lines and the table
 
-`make provocations` runs them; the table of the last run is in docs/operating.md.
+`make provocations` runs them; what was found is in docs/reliability.md.
 """

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -154,16 +155,16 @@ class Stage:
             f"STATUS_{self.service.upper()}": self.running.place,
             other: "none",
         }
-        return await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "spindle", *arguments],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        argv = [sys.executable, "-m", "spindle", *arguments]
+        process = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE)
+        try:
+            async with asyncio.timeout(seconds):
+                out, err = await process.communicate()
+        finally:
+            if process.returncode is None:  # its situation is over, and the next one must not meet it
+                process.kill()
+                await process.wait()
+        return subprocess.CompletedProcess(argv, process.returncode or 0, out.decode(), err.decode())
 
     async def advice(self, seconds: int) -> Mapping[str, Any]:
         """What `spindle advise --json` says of the service."""

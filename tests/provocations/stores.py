@@ -87,10 +87,10 @@ async def busy_graph(stage: Stage) -> AsyncIterator[None]:
 async def _restarted(stage: Stage, **settings: str) -> AsyncIterator[None]:
     """PostgreSQL with other settings, from its start."""
     server = stage.servers.postgres
-    await stage.sql(*(f"ALTER SYSTEM SET {name} = '{value}'" for name, value in settings.items()))
-    await server.stop()
-    await server.start()
     try:
+        await stage.sql(*(f"ALTER SYSTEM SET {name} = '{value}'" for name, value in settings.items()))
+        await server.stop()
+        await server.start()
         yield
     finally:
         await stage.sql("ALTER SYSTEM RESET ALL")
@@ -137,17 +137,17 @@ async def small_page_cache(stage: Stage) -> AsyncIterator[None]:
     """Neo4j reads its pages again and again."""
     server = stage.servers.neo4j
     usual = server.member.recipe
-    await server.stop()
-    server.member.recipe = _SmallPageCache()
     try:
+        await server.stop()
+        server.member.recipe = _SmallPageCache()
         await server.start()
         await stage.start()
         stage.feed()
         await stage.busy()
         yield
     finally:
-        await server.stop()
         server.member.recipe = usual
+        await server.stop()
         await server.start()
 
 

@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 
 from spindle.advice.limits import Limit
+from tests.provocations import __main__ as command  # noqa: F401  (it fills the list)
 from tests.provocations.judging import is_right
+from tests.provocations.situations import SITUATIONS
+
+NOT_PROVOKED = {Limit.BALANCED, Limit.PREFETCH, Limit.UNKNOWN}
+"""Two stages alike are chance, a service refuses a prefetch that is too small, and what is unknown can't be made."""
 
 
 def advice(*limits: Limit, limit: Limit | None = None, judged: bool = True) -> dict[str, Any]:
@@ -39,3 +44,7 @@ def test_the_expected_finding_must_be_there_and_nothing_but_what_may_be_beside(
 )
 def test_a_healthy_run_has_no_finding_and_is_judged(found: dict[str, Any], right: bool) -> None:
     assert is_right(Limit.PUBLISHER, (), found) is right
+
+
+def test_every_limit_has_its_situation_but_those_that_can_not_be_made() -> None:
+    assert {each.expected for each in SITUATIONS} == set(Limit) - NOT_PROVOKED
