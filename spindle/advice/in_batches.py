@@ -1,7 +1,7 @@
 """What limits, if batches are smaller than they could be: what closes them early, or allows no larger ones. Pure."""
 
 from spindle.advice import evidence
-from spindle.advice.evidence import HALF_EMPTY, QUICK, SMALL_BATCH, needed_in_hand
+from spindle.advice.evidence import BUSY, HALF_EMPTY, LATE, QUICK, SMALL_BATCH, needed_in_hand
 from spindle.advice.limits import VARIABLES, Finding, Limit, gain_up_to
 from spindle.advice.meters import Meters
 
@@ -15,20 +15,36 @@ def of_small_batches(meters: Meters) -> Finding | None:
     if size > SMALL_BATCH or (meters.transaction or 0.0) > QUICK:
         return None
     # First what keeps them from being as large as they may: they may be larger again once more gets into them.
-    return of_half_empty_batches(meters) or (_of_small_limit(meters) if meters.batch <= SMALL_BATCH else None)
+    early = of_half_empty_batches(meters)
+    if early is not None or meters.batch > SMALL_BATCH or _is_half_empty(meters):
+        return early
+    return _of_small_limit(meters)
 
 
 def of_half_empty_batches(meters: Meters) -> Finding | None:
-    """More waits, and does not get into the batches; None if they are full."""
+    """More waits, and does not get into the batches; None if they are full, or if our own process is too late."""
     if meters.fill is None:
         return None
     if meters.by_bytes > HALF_EMPTY:
         return _of_bytes(meters)
-    if meters.fill >= HALF_EMPTY:
+    if not _is_half_empty(meters):
         return None
+    if _is_late(meters):
+        # What has arrived waits for us; only what RabbitMQ is known not to have sent is kept back by a setting.
+        arrived = meters.sent is None or max(meters.sent, meters.unsettled) >= needed_in_hand(meters)
+        return None if arrived else _of_prefetch(meters)
     if meters.unsettled >= needed_in_hand(meters):
         return _of_early_closing(meters, meters.fill)
     return _of_network(meters) if evidence.sent(meters).value >= needed_in_hand(meters) else _of_prefetch(meters)
+
+
+def _is_half_empty(meters: Meters) -> bool:
+    return meters.fill is not None and meters.fill < HALF_EMPTY
+
+
+def _is_late(meters: Meters) -> bool:
+    """Whether our own process does not get round to taking what has arrived."""
+    return meters.cpu >= BUSY or meters.lag >= LATE
 
 
 def _of_small_limit(meters: Meters) -> Finding:

@@ -67,6 +67,9 @@ BUSY: Mapping[str, Any] = {
 IDLE: Mapping[str, Any] = {**BUSY, "stored": 60.0}
 """What moves in a run that neither store nor CPU limits."""
 
+CROWDED: dict[str, Any] = {"stored": 60.0, "cpu": 97.0, "batches": 4000, "room": 2_000_000}
+"""What a process differs in that computes all the time, and so puts little into its batches."""
+
 
 def seen(wait: Wait, event: str = "", *, checkpoint: bool = False, beside: Wait | None = None) -> dict[Waiting, int]:
     """What transactions were seen to do: mostly this."""
@@ -172,6 +175,12 @@ LIMITS: list[tuple[dict[str, Any], Limit]] = [
     ({"stored": 60.0, "batches": 2000, "room": 1_000_000, "unsettled": 600}, Limit.PREFETCH),
     ({"stored": 60.0, "batches": 2000, "room": 1_000_000, "unsettled": 600, "sent": 2000}, Limit.NETWORK),
     ({"stored": 60.0, "batches": 2000, "room": 1_000_000}, Limit.BATCHES),
+    ({**CROWDED, "unsettled": 600, "sent": 2000}, Limit.CPU),
+    (CROWDED, Limit.CPU),
+    ({**CROWDED, "limit": 50, "room": 250_000}, Limit.CPU),
+    ({**CROWDED, "unsettled": 400, "sent": 500}, Limit.PREFETCH),
+    ({**CROWDED, "by_bytes": 3000}, Limit.BYTES),
+    ({**CROWDED, "stored": 190.0, "cpu": 20.0, "lag": 0.8, "unsettled": 600, "sent": 2000}, Limit.STORE),
     ({"stored": 60.0}, Limit.UNKNOWN),
     ({"stored": 110.0, "cpu": 20.0}, Limit.STORE),
 ]
