@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from common.kinds import Service
 from common.ops.waits import Wait
 from spindle.advice import evidence
-from spindle.advice.evidence import LATE, MOSTLY, OFTEN, SEEN, Evidence
+from spindle.advice.evidence import BUSY, LATE, MOSTLY, OFTEN, SEEN, Evidence
 from spindle.advice.limits import VARIABLES, Finding, Limit, gain_of_one_writer_more, gain_up_to
 from spindle.advice.meters import Meters
 
@@ -117,7 +117,10 @@ def _of_store_locks(meters: Meters) -> Finding:
 
 def _of_client(meters: Meters) -> Finding:
     """Transactions wait for our next statement: it is under way, or we are late with it."""
-    return of_late_loop(meters) if meters.lag >= LATE else _of_round_trips(meters)
+    late = sum(lag >= LATE for lag in meters.lags)
+    # Late once is a hitch, which explains no wait but its own.
+    is_why = late >= MOSTLY * len(meters.lags) or (late and meters.cpu >= BUSY)
+    return of_late_loop(meters) if is_why else _of_round_trips(meters)
 
 
 def of_late_loop(meters: Meters) -> Finding:
@@ -134,13 +137,16 @@ def of_late_loop(meters: Meters) -> Finding:
 
 
 def _of_round_trips(meters: Meters) -> Finding:
-    store, client = meters.store, meters.share_in(Wait.CLIENT)
+    store, client, lag = meters.store, meters.share_in(Wait.CLIENT), evidence.lag(meters)
+    shown = (evidence.writing(meters), evidence.waiting(meters, Wait.CLIENT))
+    against = (evidence.cpu(meters), evidence.waiting(meters, Wait.DISK))
+    hitch = lag.value >= lag.bound
     return Finding(
         Limit.ROUND_TRIPS,
         f"the way to {store} is the limit: {client:.0%} of the transactions wait for their next statement",
         meters.writing,
-        (evidence.writing(meters), evidence.waiting(meters, Wait.CLIENT)),
-        (evidence.cpu(meters), evidence.lag(meters), evidence.waiting(meters, Wait.DISK)),
+        (*shown, lag) if hitch else shown,
+        against if hitch else (*against, lag),
         f"run {meters.service} nearer to {store}; else more of {VARIABLES[meters.service]}_WRITERS, which wait at the "
         "same time",
         gain=gain_up_to(meters, max(meters.cpu, 1 - client)),

@@ -87,8 +87,8 @@ class Meters:
     """Transactions that stored nothing."""
     cpu: float
     """CPU seconds per second of the replica that used most: 1 is one core, and a process uses no more."""
-    lag: float
-    """Seconds: the longest delay of an event loop."""
+    lags: Sequence[float]
+    """Seconds, at each look: the longest delay of an event loop in the ten before."""
     fill: float | None
     """How full batches were; None if there was none."""
     by_bytes: float
@@ -123,6 +123,11 @@ class Meters:
     def rate(self) -> float:
         """Records settled per second."""
         return self.records / self.seconds
+
+    @property
+    def lag(self) -> float:
+        """Seconds: the longest delay of an event loop."""
+        return max(self.lags)
 
     @property
     def seen(self) -> int:
@@ -191,7 +196,7 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         failing=writing - stored,
         failed=round(transactions - successful),
         cpu=max(window.each("process_cpu_seconds_total")) / seconds,
-        lag=max(_lag(state) for state in states),
+        lags=[_lag(state) for state in states],
         fill=held / room if room else None,
         by_bytes=window.moved("spindle_batch_size_records_count", trigger="bytes") / batches if batches else 0.0,
         in_use=sum(after[address].sum("spindle_pool_in_use_connections") for address in lasting),

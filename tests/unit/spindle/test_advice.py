@@ -294,6 +294,25 @@ def test_what_was_looked_at_and_is_not_the_limit_is_listed() -> None:
     assert "share of the writers' time in transactions" not in aside
 
 
+@pytest.mark.parametrize(
+    ("late", "cpu", "limit"),
+    [(1, 20.0, Limit.ROUND_TRIPS), (3, 20.0, Limit.LOOP_LAG), (1, 75.0, Limit.LOOP_LAG)],
+    ids=["a hitch", "most of the time", "beside a busy process"],
+)
+def test_a_loop_that_was_late_once_explains_no_wait_for_the_next_statement(late: int, cpu: float, limit: Limit) -> None:
+    moved = {**BUSY, "cpu": cpu, "waits": seen(Wait.CLIENT, "Client ClientRead")}
+    lags = [0.8] * late + [0.01] * (5 - late)
+    looks = [
+        look(25.0 * number, TABLE, ("releases",), waiting=BACKLOG, lag=lag, **(moved if number == 4 else {}))
+        for number, lag in enumerate(lags)
+    ]
+
+    found = advise(TABLE, meters_of(looks, TABLE))
+
+    assert limits(found) == [limit]
+    assert "seconds that the event loop was late" in {each.meter for each in found.findings[0].evidence}
+
+
 def run_of(*parts: tuple[int, dict[str, Any]], service: Service = TABLE) -> list[Look]:
     """Looks every 2 s; a part: how many, and by how much its counters move from one to the next (the rest is so)."""
     state: dict[str, Any] = dict.fromkeys((*BUSY, "unchanged"), 0.0)
