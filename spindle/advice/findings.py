@@ -55,12 +55,14 @@ class Advice:
     """What limited when, if the window is long enough to tell parts of it apart."""
     unseen: str = ""
     """What could not be seen in the store, or why."""
+    behind: bool | None = None
+    """Whether records waited most of the time, whatever was found; None if it can't be judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
     """A part of the window in which one thing limited. Times are seconds from its begin. `limit`: None if there was too
-    little to judge by. `rate`: records per second.
+    little to judge by. `rate`: records per second. `behind`: as in `Advice`.
     """
 
     begin: float
@@ -68,6 +70,7 @@ class Phase:
     limit: Limit | None
     sentence: str
     rate: float
+    behind: bool | None
 
 
 def advise(service: Service, meters: Meters | None) -> Advice:
@@ -75,6 +78,7 @@ def advise(service: Service, meters: Meters | None) -> Advice:
     if meters is None:
         return Advice(service, "no replica answered from the first look to the last", judged=False)
     advice = _advise(service, meters)
+    advice = replace(advice, behind=_is_behind(meters) if advice.judged else None)
     if not meters.restarted:
         return advice
     return replace(advice, verdict=f"{advice.verdict}; replicas that began or ended meanwhile are not in it")

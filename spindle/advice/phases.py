@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from common.kinds import Service
-from spindle.advice.evidence import OFTEN
+from spindle.advice.evidence import MOSTLY, OFTEN
 from spindle.advice.findings import Advice, Phase, advise, aside_of
 from spindle.advice.limits import Finding, Limit
 from spindle.advice.meters import Look, meters_of
@@ -62,6 +62,7 @@ def judge(service: Service, looks: Sequence[Look]) -> Advice:
         judged=whole.judged or bool(found),
         limit=findings[0].limit if findings else _most_of(stretches),
         phases=phases,
+        behind=_is_mostly_behind(phases),
     )
 
 
@@ -107,6 +108,7 @@ def _phase(service: Service, stretch: _Stretch, begin: float) -> Phase:
         limit=stretch.limit,
         sentence=main.sentence if main else advice.verdict,
         rate=meters.rate if meters else 0.0,
+        behind=advice.behind,
     )
 
 
@@ -136,6 +138,13 @@ def _verdict(whole: Advice, found: Sequence[tuple[Finding, tuple[_Stretch, ...]]
     rate = sum(phase.rate * (phase.end - phase.begin) for phase in phases) / seconds
     said = [f"for {_seconds(own) / seconds:.0%} of the time, {finding.sentence}" for finding, own in found]
     return f"{rate:,.0f} records/s; {'; '.join(said)}"
+
+
+def _is_mostly_behind(phases: Sequence[Phase]) -> bool | None:
+    judged = [phase for phase in phases if phase.behind is not None]
+    if not judged:
+        return None
+    return sum(phase.end - phase.begin for phase in judged if phase.behind) >= MOSTLY * phases[-1].end
 
 
 def _most_of(stretches: Sequence[_Stretch]) -> Limit | None:

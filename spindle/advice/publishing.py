@@ -53,7 +53,7 @@ class PublishingAdvice:
 
 
 def advise_publishing(reports: Sequence[KindReport], *, keeps_up: bool) -> PublishingAdvice | None:
-    """Judge by the reports of the kinds, of one run or several. `keeps_up`: the services wait for what is published.
+    """Judge by the reports of the kinds, of one run or several. `keeps_up`: no service was seen to be behind.
 
     Returns: None if nothing was published.
     """

@@ -12,7 +12,7 @@ from common import VERSION
 from common.errors import StartRefused
 from spindle.advice.findings import Advice
 from spindle.advice.meters import meters_of
-from spindle.advice.phases import HEALTHY, judge
+from spindle.advice.phases import judge
 from spindle.advice.publishing import advise_publishing
 from spindle.advice.window import Window, numbers_of, series_of
 
@@ -45,7 +45,7 @@ def judged(window: Window) -> list[Advice]:
 
 def report_of(window: Window, found: Sequence[Advice], *, title: str = "") -> Report:
     """The document. `title`: what the window was about, such as a load."""
-    publishing = advise_publishing(window.published, keeps_up=all(each.limit in HEALTHY for each in found))
+    publishing = advise_publishing(window.published, keeps_up=not any(each.behind for each in found))
     return {
         "format": FORMAT,
         "spindle": VERSION,

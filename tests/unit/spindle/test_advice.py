@@ -313,6 +313,23 @@ def test_a_loop_that_was_late_once_explains_no_wait_for_the_next_statement(late:
     assert "seconds that the event loop was late" in {each.meter for each in found.findings[0].evidence}
 
 
+@pytest.mark.parametrize(
+    ("parts", "behind"),
+    [
+        (((50, "WELL"), (10, "LOCKED")), False),
+        (((20, "WELL"), (40, "LOCKED")), True),
+        (((20, "NOTHING"), (20, "FEW")), False),
+        (((30, "FEW"),), None),
+    ],
+)
+def test_a_service_is_behind_if_records_waited_most_of_the_time(
+    parts: tuple[tuple[int, str], ...], behind: bool | None
+) -> None:
+    of: dict[str, dict[str, Any]] = {"WELL": WELL, "LOCKED": LOCKED, "NOTHING": {"waiting": 0}, "FEW": {"new": 2}}
+
+    assert judge(TABLE, run_of(*((count, of[name]) for count, name in parts))).behind is behind
+
+
 def run_of(*parts: tuple[int, dict[str, Any]], service: Service = TABLE) -> list[Look]:
     """Looks every 2 s; a part: how many, and by how much its counters move from one to the next (the rest is so)."""
     state: dict[str, Any] = dict.fromkeys((*BUSY, "unchanged"), 0.0)
@@ -882,6 +899,32 @@ def test_what_to_change_of_publishing_is_said_while_the_services_keep_up_with_it
     assert "and parsing is most of its work" in written
     assert ("EXTRACTOR_PARSERS=2" in written) is change
     assert not parsed(written).errors
+
+
+@pytest.mark.parametrize(
+    ("moved", "is_behind"),
+    [
+        ({**IDLE, "waiting": 300, "pressure": Pressure(flow=True)}, False),
+        ({**IDLE, "waiting": 300, "pressure": Pressure(memory=0.96)}, False),
+        ({**IDLE, "waiting": 300, "dead": 3_000}, False),
+        ({"new": 10, "waiting": BACKLOG}, False),
+        ({**IDLE, "waiting": 300, "began": 60.0}, False),
+        (BUSY, True),
+        ({**BUSY, "dead": 3_000}, True),
+    ],
+    ids=["flow control", "memory", "dead letters", "too few", "nobody answers", "slow store", "dead letters and slow"],
+)
+def test_only_records_that_wait_make_faster_publishing_worthless(moved: dict[str, Any], is_behind: bool) -> None:
+    waiting = moved.get("waiting", BACKLOG)
+    looks = [
+        look(0.0, TABLE, ("releases",), waiting=waiting),
+        look(SECONDS, TABLE, ("releases",), **{**moved, "waiting": waiting}),
+    ]
+    window = Window(looks, BEGAN, "made up", published=[published()])
+
+    told = report_of(window, judged(window))["publishing"]
+
+    assert ("do not keep up" in told["sentence"], told["change"] == "") == (is_behind, is_behind)
 
 
 def test_what_the_extractor_has_reported_is_judged_and_shown(tmp_path: Path) -> None:
