@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -87,6 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     report = dict(report_of(window, found))
     if earlier is not None:
         report["against"] = compared(report, earlier)
+    if arguments.extractor and "publishing" not in report:
+        print(f"{arguments.extractor}: nothing was published, or its process was killed: not judged.", file=sys.stderr)
     if arguments.html:
         write(arguments.html, page_of(report))
     with readers_may_leave():

@@ -50,18 +50,20 @@ class PublishingAdvice:
     against: tuple[Evidence, ...] = ()
     change: str = ""
     unseen: str = ""
+    parsers: int = 0
+    """As the kind's report has it."""
 
 
 def advise_publishing(reports: Sequence[KindReport], *, keeps_up: bool) -> PublishingAdvice | None:
     """Judge by the reports of the kinds, of one run or several. `keeps_up`: no service was seen to be behind.
 
-    Returns: None if nothing was published.
+    Returns: None if nothing was published, or nobody lived to tell how.
     """
     kinds = [each for each in _by_kind(reports) if each.rate]
     if not kinds:
         return None
     longest = max(kinds, key=lambda report: report.seconds)
-    advice = _advise(longest)
+    advice = replace(_advise(longest), parsers=longest.parsers)
     if advice.limit in (None, PublishingLimit.SERVICES) or keeps_up:
         return advice
     sentence = f"{advice.sentence}; but the services do not keep up with it"
@@ -73,6 +75,8 @@ def _advise(report: KindReport) -> PublishingAdvice:
     if max(report.read, report.published) < ENOUGH:
         return PublishingAdvice(*about, f"only {report.published:,} messages, too few to judge by")
     limit = _limit(report)
+    if limit in _BY_WHAT_WAS_READ and not report.read:
+        return PublishingAdvice(*about, "it failed before it could tell how much of what it read it parsed")
     words = _WORDS[limit]
     shown = tuple(each(report) for each in words.shown)
     against = tuple(each(report) for each in _LOOKED_AT if each not in words.shown)
@@ -149,6 +153,8 @@ _WAITS: Mapping[Callable[[KindReport], Evidence], PublishingLimit] = {
     _parsers: PublishingLimit.PARSERS,
 }
 
+_BY_WHAT_WAS_READ = (PublishingLimit.PARSING, PublishingLimit.CUTTING)
+
 _LOOKED_AT = (*_WAITS, _own, _cpu)
 
 _WORDS: Mapping[PublishingLimit, _Words] = {
@@ -204,9 +210,12 @@ _WORDS: Mapping[PublishingLimit, _Words] = {
 
 
 def _by_kind(reports: Sequence[KindReport]) -> list[KindReport]:
-    """One report of each kind: what was published in several rounds, together."""
+    """One report of each kind: what was published in several rounds, together.
+
+    A process that was killed told nothing of its work: its report, which others wrote, says neither CPU nor waiting.
+    """
     together: dict[str, KindReport] = {}
-    for each in reports:
+    for each in (report for report in reports if report.cpu_seconds):
         before = together.get(each.kind)
         together[each.kind] = each if before is None else _added(before, each)
     return list(together.values())
@@ -221,6 +230,7 @@ def _added(one: KindReport, other: KindReport) -> KindReport:
         cpu_seconds=one.cpu_seconds + other.cpu_seconds,
         read=one.read + other.read,
         parsed=one.parsed + other.parsed,
+        parsers=max(one.parsers, other.parsers),
         waited={what: one.waited.get(what, 0.0) + other.waited.get(what, 0.0) for what in Awaited},
     )
 
@@ -228,10 +238,13 @@ def _added(one: KindReport, other: KindReport) -> KindReport:
 def read_published(path: Path) -> tuple[KindReport, ...]:
     """What the extractor wrote with `--report` or `--json`.
 
-    Raises: StartRefused if it did not.
+    Raises: StartRefused if it did not, or if it published nothing because it only checked.
     """
     try:
-        kinds: Mapping[str, Mapping[str, Any]] = json.loads(path.read_text())["kinds"]
+        report = json.loads(path.read_text())
+        kinds: Mapping[str, Mapping[str, Any]] = report["kinds"]
+        if report["checked_only"]:
+            raise StartRefused(f"{path} is a report of `extractor --check`, which publishes nothing.")
         return tuple(
             KindReport(
                 kind,

@@ -144,6 +144,7 @@ async def test_a_month_goes_from_the_listing_to_the_summary_once_it_is_published
         kind: gzip.compress(f"<{kind}>{artists if kind == 'artists' else ''}</{kind}>".encode()) for kind in KINDS
     }
     folder = scene.folder / "fetched"
+    scene.environ |= {f"STATUS_{service.upper()}": each.place for service, each in scene.running.items()}
     with published(bodies) as site:
         scene.environ |= {"EXTRACTOR_FETCH_URL": site.url, "EXTRACTOR_FETCH_RESERVE": "0B"}
         sums = site.files.pop(CHECKSUM)
@@ -155,6 +156,8 @@ async def test_a_month_goes_from_the_listing_to_the_summary_once_it_is_published
     assert (early[0], early[1]["fetch"]["state"], early[1]["fetch"]["missing"]) == (3, "not yet", [CHECKSUM])
     assert (code, summary["load"], summary["complete"]) == (0, DATE, True), summary
     assert of(summary, "successful") == both(3)
+    report = read_report(Path(scene.environ["SPINDLE_STATE"]) / f"{DATE}.report.json")
+    assert (report["publishing"]["kind"], report["publishing"]["parsers"]) == ("artists", 2)
     assert [file["state"] for file in summary["fetch"]["files"]] == ["complete"] * 4
 
 

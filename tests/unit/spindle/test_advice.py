@@ -27,7 +27,7 @@ from extractor.report import Ending, KindReport, to_json
 from extractor.report import Report as ExtractorReport
 from extractor.tally import Awaited
 from graphinator.ops import activity as graph_activity
-from spindle.advice import evidence, watching
+from spindle.advice import command, evidence, watching
 from spindle.advice.command import show
 from spindle.advice.evidence import ENOUGH, SEEN, Evidence
 from spindle.advice.findings import Advice, advise
@@ -925,6 +925,58 @@ def test_only_records_that_wait_make_faster_publishing_worthless(moved: dict[str
     told = report_of(window, judged(window))["publishing"]
 
     assert ("do not keep up" in told["sentence"], told["change"] == "") == (is_behind, is_behind)
+
+
+def test_a_process_that_was_killed_tells_nothing_of_publishing() -> None:
+    killed = KindReport("releases", "a file", Ending.FAILED, published=60_000, seconds=90.0)
+    artists = replace(published(), kind="artists")
+
+    found = advise_publishing([killed, artists], keeps_up=True)
+
+    assert found is not None
+    assert (found.kind, found.limit) == ("artists", PublishingLimit.PARSING)
+    assert advise_publishing([killed], keeps_up=True) is None
+
+
+def test_of_several_rounds_the_most_parsers_count() -> None:
+    found = advise_publishing([published(parsers=2), published(parsers=1)], keeps_up=True)
+
+    assert found is not None
+    assert (found.parsers, found.limit) == (2, PublishingLimit.CUTTING)
+
+
+def test_what_failed_before_it_told_what_it_read_is_judged_by_its_waits_alone() -> None:
+    failed = published(read=0, parsed=0)
+
+    computed = advise_publishing([failed], keeps_up=True)
+    waited = advise_publishing([replace(failed, waited={Awaited.BROKER: 40.0}, cpu_seconds=19.0)], keeps_up=True)
+
+    assert computed is not None
+    assert waited is not None
+    assert (computed.limit, computed.change, waited.limit) == (None, "", PublishingLimit.CONFIRMS)
+    assert "failed before it could tell" in computed.sentence
+
+
+def test_a_report_of_a_check_is_refused_for_it_published_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(to_json(ExtractorReport("20260901", [published()], 60.0, checked_only=True))))
+
+    with pytest.raises(StartRefused, match="is a report of `extractor --check`, which publishes nothing"):
+        read_published(file)
+
+
+def test_that_the_extractor_has_published_nothing_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, window = tmp_path / "report.json", Window(run_of((15, WELL)), BEGAN, "made up")
+    monkeypatch.setattr(command, "_window", lambda _: window)
+    file.write_text(json.dumps(to_json(ExtractorReport("20260901", [published(published=0)], 60.0))))
+
+    code = main(["advise", "--extractor", str(file), "--json"])
+
+    said = capsys.readouterr()
+    assert (code, "publishing" in json.loads(said.out)) == (0, False)
+    assert said.err == f"{file}: nothing was published, or its process was killed: not judged.\n"
 
 
 def test_what_the_extractor_has_reported_is_judged_and_shown(tmp_path: Path) -> None:
