@@ -3,10 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from devstack.stack.neo4j import Neo4j
-from devstack.stack.recipe import Place
 from spindle.advice.limits import Limit
 from tests.integration import tables
 from tests.provocations.situations import BOTH, GRAPH, TABLES, provoked
@@ -120,35 +117,6 @@ async def checkpoints(stage: Stage) -> AsyncIterator[None]:
         stage.feed()
         await stage.busy(5_000)
         yield
-
-
-class _SmallPageCache(Neo4j):
-    """The recipe with a page cache that holds hardly anything."""
-
-    def prepare(self, place: Place) -> None:
-        """Write the configuration."""
-        super().prepare(place)
-        file = Path(place.folder / "conf/neo4j.conf")
-        file.write_text(file.read_text().replace("pagecache.size=256M", "pagecache.size=4M"))
-
-
-@provoked("a page cache of 4 MB", Limit.STORE_DISK, of=GRAPH)
-async def small_page_cache(stage: Stage) -> AsyncIterator[None]:
-    """Neo4j reads its pages again and again."""
-    server = stage.servers.neo4j
-    usual = server.member.recipe
-    try:
-        await server.stop()
-        server.member.recipe = _SmallPageCache()
-        await server.start()
-        await stage.start()
-        stage.feed()
-        await stage.busy()
-        yield
-    finally:
-        server.member.recipe = usual
-        await server.stop()
-        await server.start()
 
 
 @provoked("a network of 25 ms, either way, before the store", Limit.ROUND_TRIPS, of=BOTH)
