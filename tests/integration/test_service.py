@@ -92,6 +92,11 @@ class Program:
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
 
+    def wait_until_logged(self, event: str) -> None:
+        assert self.process.stderr is not None
+        while event not in self.process.stderr.readline():
+            assert self.process.poll() is None, f"it ended without {event!r}"
+
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
@@ -271,22 +276,14 @@ def test_signals_that_interrupt_nothing_are_obeyed(start: Start) -> None:
 def test_signals_are_obeyed_when_the_run_is_over_and_a_thread_is_not(start: Start) -> None:
     program = start(
         """
-        def stuck():
-            time.sleep(0.2)  # by now the loop runs again, to close
-            ready()
-            time.sleep(3600)
-
         async def run(shutdown):
-            asyncio.get_running_loop().run_in_executor(None, stuck)
+            asyncio.get_running_loop().run_in_executor(None, time.sleep, 3600)
         """,
         drain_limit=60.0,
     )
-    program.wait_until_ready()
+    program.wait_until_logged("Stopped")  # the loop runs once more, to close, and waits for the thread
     program.signal()
-    logged = program.process.stderr
-    assert logged is not None
-    while "Draining" not in logged.readline():
-        pass
+    program.wait_until_logged("Draining")
 
     program.signal()
 

@@ -143,8 +143,8 @@ async def test_a_race_in_the_graph_ends_with_the_last_record(stage: Stage) -> No
 
 
 @pytest.fixture(autouse=True)
-def no_bento_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two cores take four minutes for it: tests take the one that is there."""
+def no_peer_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cores take four minutes for Bento, and mq-bridge is 40 MB: tests take those that are there."""
     monkeypatch.setattr(bento_program, "is_here", lambda: bento_program.program().exists())
     monkeypatch.setattr(mq_bridge_program, "is_here", lambda: mq_bridge_program.folder().exists())
 
