@@ -66,7 +66,8 @@ async def again(stage: Stage) -> AsyncIterator[None]:
 @provoked("nine ids again and again", Limit.DUPLICATES, of=GRAPH, beside=IN_THE_STORE)
 async def same_ids(stage: Stage) -> AsyncIterator[None]:
     """All but the last version of an id in a batch are not written."""
+    feed = stage.feed_of(records=16)
+    await feed.fill(200_000)
     await stage.start()
-    stage.feed(records=16)
     await stage.busy()
     yield

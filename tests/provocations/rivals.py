@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
-from neo4j.exceptions import DriverError, Neo4jError
+from neo4j import Query
+from neo4j.exceptions import TransientError
 
 from spindle.advice.limits import Limit
 from tests.integration import graphs
@@ -19,6 +20,8 @@ _STEP = 0.03
 """Seconds between two locks: time for the service to take the next one."""
 _LIMIT = 5.0
 """Seconds for one statement."""
+_CLIENTS = 8
+"""Many more than there are cores."""
 
 
 @asynccontextmanager
@@ -51,24 +54,24 @@ async def locked_table(stage: Stage) -> AsyncIterator[None]:
 
 _HELD = """\
 MATCH (n:Release) WHERE n.hash IS NOT NULL WITH n ORDER BY n.id
-WITH collect(n) AS all UNWIND range(0, size(all) - 1, 40) AS i
-WITH all[i] AS n SET n.rival = true"""
+WITH collect(n) AS known UNWIND range(0, size(known) - 1, 40) AS i
+WITH known[i] AS n SET n.rival = true"""
 """One release of forty, in the order in which the service takes them: some of each batch."""
 
 
-async def _hold_releases(stage: Stage, share: float) -> None:
-    """Hold releases of the feed for this share of each second; change nothing."""
+async def _hold_releases(stage: Stage, *, held: float, free: float) -> None:
+    """Hold releases of the feed for so many seconds, then none for so many, again and again; change nothing."""
     async with graphs.driver(stage.servers.neo4j) as driver:
         while True:
             async with driver.session(database=stage.servers.neo4j.database) as session:
-                with suppress(Neo4jError, DriverError):  # it has lost a deadlock
+                with suppress(TransientError):  # it has lost a deadlock, or its time is up
                     transaction = await session.begin_transaction(timeout=_LIMIT)
                     try:
                         await (await transaction.run(_HELD)).consume()
-                        await asyncio.sleep(share)
+                        await asyncio.sleep(held)
                     finally:
                         await transaction.close()
-            await asyncio.sleep(1 - share)
+            await asyncio.sleep(free)
 
 
 @provoked("another client holds the nodes four fifths of the time", Limit.STORE_LOCKS, of=GRAPH, beside={Limit.RETRIES})
@@ -77,12 +80,34 @@ async def locked_nodes(stage: Stage) -> AsyncIterator[None]:
     await stage.start()
     stage.feed()
     await stage.busy(2_500)
-    stage.do(_hold_releases(stage, 0.8), "rival")
+    stage.do(_hold_releases(stage, held=0.8, free=0.2), "rival")
+    yield
+
+
+_COMPUTING = "UNWIND range(1, 20000000) AS i WITH i WHERE sqrt(i) < 0 RETURN count(i)"
+"""Some seconds of a core, and no memory."""
+
+
+@provoked(f"{_CLIENTS} other transactions have Neo4j compute", Limit.STORE, of=GRAPH)
+async def crowded_graph(stage: Stage) -> AsyncIterator[None]:
+    """As somebody's reports do, for which Neo4j has too few cores."""
+    await stage.start()
+    stage.feed()
+    await stage.busy()
+
+    async def compute() -> None:
+        async with graphs.driver(stage.servers.neo4j) as driver:
+            while True:
+                async with driver.session(database=stage.servers.neo4j.database) as session:
+                    await (await session.run(Query(_COMPUTING, timeout=30.0))).consume()
+
+    for number in range(_CLIENTS):
+        stage.do(compute(), f"rival {number}")
     yield
 
 
 @provoked(
-    "another client holds the nodes nine tenths of the time, from 16 s to 34 s of 50 s, at 300 records a second",
+    "another client holds the nodes for 2.9 of 3 s, from 16 s to 34 s of 50 s, at 300 records a second",
     Limit.STORE_LOCKS,
     of=GRAPH,
     beside={Limit.RETRIES},
@@ -98,7 +123,7 @@ async def locked_in_the_middle(stage: Stage) -> AsyncIterator[None]:
         await asyncio.sleep(16)
         with suppress(TimeoutError):
             async with asyncio.timeout(18):
-                await _hold_releases(stage, 0.9)
+                await _hold_releases(stage, held=2.9, free=0.1)
 
     stage.do(for_a_while(), "rival")
     yield
@@ -125,7 +150,7 @@ async def _rival(stage: Stage) -> None:
         known = [row["data_id"] for row in await client.fetch("SELECT data_id FROM releases")]
         while True:
             ids = sorted(random.sample(known, _IDS), reverse=True)
-            with suppress(asyncpg.PostgresError, TimeoutError):
+            with suppress(asyncpg.TransactionRollbackError, TimeoutError):  # it has lost a deadlock, or waits too long
                 async with client.transaction():
                     for each in ids:
                         locking = "SELECT 1 FROM releases WHERE data_id = $1 FOR UPDATE"

@@ -17,7 +17,11 @@ async def paused(stage: Stage) -> AsyncIterator[None]:
     done = await stage.spindle("pause", str(stage.service), "releases", "--by", "me")
     assert done.returncode == 0, done.stderr
     await running.until(lambda: running.metrics().sum("spindle_paused"), "paused")
-    yield
+    try:
+        yield
+    finally:  # the graph, and its ledger with it, is not emptied for the next one
+        done = await stage.spindle("resume", str(stage.service), "releases")
+        assert done.returncode == 0, done.stderr
 
 
 @provoked("batches of 10, and the prefetch that goes with them", Limit.BATCHES, of=BOTH, seconds=12)

@@ -71,9 +71,9 @@ async def busy_store(stage: Stage) -> AsyncIterator[None]:
     yield
 
 
-@provoked("records wait, and nothing else is in the way", Limit.STORE_CPU, of=GRAPH)
+@provoked("records wait, and nothing else is in the way", Limit.STORE, of=GRAPH)
 async def busy_graph(stage: Stage) -> AsyncIterator[None]:
-    """Neo4j computes."""
+    """Neo4j works: it receives parameters, computes, and commits, none of them most of the time."""
     await stage.start()
     stage.feed()
     await stage.busy()
@@ -99,11 +99,15 @@ SYNCHRONOUS = {"wal_sync_method": "open_sync", "wal_buffers": "32kB"}
 """Each few blocks of the log are written through to the disk before more of it can be."""
 
 
-@provoked("the log is written through: wal_sync_method=open_sync, wal_buffers=32kB", Limit.STORE_DISK, of=TABLES)
+@provoked(
+    "the log is written through (wal_sync_method=open_sync, wal_buffers=32kB), by four writers",
+    Limit.STORE_DISK,
+    of=TABLES,
+)
 async def slow_disk(stage: Stage) -> AsyncIterator[None]:
     """PostgreSQL waits for its log."""
     async with _restarted(stage, **SYNCHRONOUS, max_wal_size="4GB"):
-        await stage.start()
+        await stage.start({"POSTGRES_WRITERS": "4"})  # of which one writes the log, and the others wait for that
         stage.feed()
         await stage.busy()
         yield
