@@ -67,7 +67,7 @@ class Neo4j:
         """Return the server."""
         folder = place.folder
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
-        argv = [find_java(), f"-Xms{HEAP}", f"-Xmx{HEAP}", "-XX:+UseG1GC", *opened, "-Dfile.encoding=UTF-8"]
+        argv = [find_java(), f"-Xms{HEAP}", f"-Xmx{HEAP}", f"-XX:+Use{_collector()}", *opened, "-Dfile.encoding=UTF-8"]
         argv += [*self._classes(), "-cp", _classpath(place), _main_class()]
         argv += [f"--home-dir={folder}", f"--config-dir={folder / 'conf'}"]
         return [Command(name="neo4j", argv=argv, folder=folder, log=place.log("neo4j"))]
@@ -90,6 +90,10 @@ class Neo4j:
         argument.unlink()
         if done.returncode != 0:
             raise StackFailed(f"neo4j: setting the password failed:\n{done.stdout}{done.stderr}")
+
+
+def _collector() -> str:
+    return os.environ.get("NEO4J_COLLECTOR", "G1GC")  # Neo4j's own choice
 
 
 def uri(place: Place) -> str:
