@@ -14,6 +14,7 @@ from pathlib import Path
 from common.settings.environment import Settings, variables
 from extractor.settings import ExtractorSettings
 from graphinator.settings import GraphinatorSettings
+from spindle.pages import print_or_check
 from spindle.settings import OperatorSettings
 from tableinator.settings import TableinatorSettings
 
@@ -92,14 +93,7 @@ def _shown(default: object) -> str:
 
 def main(arguments: list[str]) -> int:
     """Print the page, or see that the one in docs is it."""
-    made = page(EXAMPLE.read_text())
-    if arguments != ["--check"]:
-        sys.stdout.write(made)
-        return 0
-    if PAGE.read_text() == made:
-        return 0
-    print(f"{PAGE} is not what the settings say; run make docs", file=sys.stderr)
-    return 1
+    return print_or_check(arguments, PAGE, lambda: page(EXAMPLE.read_text()), source="settings")
 
 
 if __name__ == "__main__":

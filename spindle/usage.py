@@ -12,6 +12,7 @@ from pathlib import Path
 from extractor import arguments as extractor
 from extractor.fetching import command as fetching
 from spindle import cli
+from spindle.pages import print_or_check
 
 PAGE = Path("docs/commands.md")
 
@@ -79,13 +80,7 @@ def _purpose(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
 
 def main(arguments: list[str]) -> int:
     """Print the page, or see that the one in docs is it."""
-    if arguments != ["--check"]:
-        sys.stdout.write(page())
-        return 0
-    if PAGE.read_text() == page():
-        return 0
-    print(f"{PAGE} is not what the commands say; run make docs", file=sys.stderr)
-    return 1
+    return print_or_check(arguments, PAGE, page, source="commands")
 
 
 if __name__ == "__main__":

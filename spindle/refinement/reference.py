@@ -6,6 +6,7 @@
 import sys
 from pathlib import Path
 
+from spindle.pages import print_or_check
 from tableinator.ops.refinement.definitions import ORDER, TABLES, Table, indexes
 
 PAGE = Path("docs/refined-tables.md")
@@ -46,13 +47,7 @@ def _section(table: Table) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Print the page, or see that the one in docs is it."""
-    if arguments != ["--check"]:
-        sys.stdout.write(page())
-        return 0
-    if PAGE.read_text() == page():
-        return 0
-    print(f"{PAGE} is not what the definitions say; run make docs", file=sys.stderr)
-    return 1
+    return print_or_check(arguments, PAGE, page, source="definitions")
 
 
 if __name__ == "__main__":
