@@ -43,6 +43,11 @@ class Refusal:
     code: str
     text: str
 
+    @property
+    def what(self) -> str:
+        """Class and code: what may be logged and kept."""
+        return f"{self.error_class} {self.code}".strip()
+
 
 class SpindleError(Exception):
     """Whatever the runtime raises on purpose."""
@@ -71,7 +76,14 @@ class DecodeError(SpindleError):
 
 
 class SinkError(SpindleError):
-    """A batch was not written, or not known to have been."""
+    """A batch was not written, or not known to have been.
+
+    `what`: class and code of the error behind it, without its text, which may show a record.
+    """
+
+    def __init__(self, message: str = "", *, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what or type(self).__name__
 
 
 class RecordsRefused(SinkError):
@@ -82,7 +94,7 @@ class RecordsRefused(SinkError):
     """
 
     def __init__(self, refusal: Refusal, *, positions: Sequence[int] | None, certain: bool) -> None:
-        super().__init__(f"{refusal.error_class} {refusal.code}".strip())
+        super().__init__(refusal.what, what=refusal.what)
         self.refusal = refusal
         self.positions = tuple(positions) if positions is not None else None
         self.certain = certain
@@ -92,7 +104,7 @@ class BatchTooLarge(SinkError):
     """The store can't take this many at once. A record that is too large alone is raised as `RecordsRefused`."""
 
     def __init__(self, refusal: Refusal) -> None:
-        super().__init__(f"{refusal.error_class} {refusal.code}".strip())
+        super().__init__(refusal.what, what=refusal.what)
         self.refusal = refusal
 
 
@@ -108,7 +120,14 @@ class StoreUnavailable(SinkError):
     the store alone, where asking again soon does harm; None: as in every outage.
     """
 
-    def __init__(self, message: str, *, alarm: str | None = None, pause: tuple[float, float] | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        alarm: str | None = None,
+        pause: tuple[float, float] | None = None,
+        what: str = "",
+    ) -> None:
+        super().__init__(message, what=what)
         self.alarm = alarm
         self.pause = pause

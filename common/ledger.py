@@ -30,7 +30,7 @@ class Ledger(Protocol):
         """Whether its transactions take the kind's turn at the store; if not, they have a connection of their own."""
 
     async def note(self) -> None:
-        """Write the numbers that wait, in a transaction of its own.
+        """Write the numbers that wait, then the errors, each in a transaction of their own.
 
         Raises: as `Sink.write`.
         """

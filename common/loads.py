@@ -93,6 +93,24 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadErrors:
+    """The errors of one meaning that the records of a load and kind met in one store, as each process saw them.
+
+    `meaning`: how a transaction failed (`conflict`, `unavailable`, `too_large`, `refused`), or `dead_letter:` and a
+    reason. Counted at least once; a process that is killed may lose the last seconds.
+    """
+
+    load: str
+    kind: str
+    meaning: str
+    errors: int
+    last_error: str
+    """Class and code of the last one, never its text."""
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """A load of one kind, as a store's ledger has it."""
 

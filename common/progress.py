@@ -1,7 +1,8 @@
-"""What a kind's records came to and its store's ledger does not hold yet.
+"""What a kind's records came to, and met, and its store's ledger does not hold yet.
 
-A batch that writes adds its numbers in its own transaction and takes along what waits here; a batch of unchanged
-records, read-only, leaves its numbers here. Pure.
+A batch that writes adds its numbers in its own transaction and takes along those that wait here; a batch of unchanged
+records, read-only, leaves its numbers here. Errors wait for a transaction of the ledger's own: no batch gets larger by
+them. Pure.
 """
 
 import heapq
@@ -11,6 +12,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 import msgspec
@@ -23,6 +25,9 @@ NOBODY: Final = -1
 
 NUMBERS: Final = ("batches", "new", "changed", "unchanged", "stale", "superseded", "dead_lettered")
 """What is counted of a load, in the order of every store's statement."""
+
+DEAD_LETTER: Final = "dead_letter:"
+"""What the meaning of a dead letter begins with; its `Reason` follows. Every other meaning is a `Result`."""
 
 
 class Versioned(Protocol):
@@ -52,6 +57,23 @@ class Numbers(msgspec.Struct):
         self.last_error = other.last_error or self.last_error
 
 
+class Errors(msgspec.Struct):
+    """The errors of one meaning that a load's records met in this process. `last_error`: class and code, never a text.
+
+    The times are this process's: what is counted in an outage is written after it.
+    """
+
+    errors: int
+    last_error: str
+    first_at: datetime
+    last_at: datetime
+
+    def add(self, other: "Errors") -> None:
+        """Add later ones to these."""
+        self.errors += other.errors
+        self.last_error, self.last_at = other.last_error, other.last_at
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """What one transaction adds to the ledger. `writer`: no other transaction of this process has the same now."""
@@ -65,13 +87,24 @@ class Progress:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Numbers] = {}
+        self._errors: dict[tuple[str, str], Errors] = {}  # as many as loads and meanings, however many errors
         self._free: list[int] = []
         self._writers = 0
 
     @property
     def waits(self) -> bool:
         """Whether there is something that the store does not hold."""
+        return self.has_numbers or self.has_errors
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether numbers wait."""
         return bool(self._waiting)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether errors wait."""
+        return bool(self._errors)
 
     def add(self, by_load: Mapping[str, Numbers]) -> None:
         """Keep numbers for the next transaction that takes some along."""
@@ -79,6 +112,10 @@ class Progress:
             if (known := self._waiting.get(load)) is None:
                 known = self._waiting[load] = Numbers()
             known.add(numbers)
+
+    def failed(self, load: str, meaning: str, what: str, *, at: datetime) -> None:
+        """Count an error of a load. `meaning`: a `Result`, or `DEAD_LETTER` and a reason; `what`: class and code."""
+        _add(self._errors, (load, str(meaning)), Errors(1, what, at, at))
 
     @contextmanager
     def taking(self, by_load: Mapping[str, Numbers]) -> Iterator[Note]:
@@ -98,6 +135,18 @@ class Progress:
             raise
         finally:
             heapq.heappush(self._free, writer)
+
+    @contextmanager
+    def taking_errors(self) -> Iterator[Mapping[tuple[str, str], Errors]]:
+        """The errors that wait, by load and meaning. The body commits; if it raises, they wait again."""
+        taken, self._errors = self._errors, {}
+        try:
+            yield taken
+        except BaseException:
+            later, self._errors = self._errors, taken
+            for key, each in later.items():
+                _add(self._errors, key, each)
+            raise
 
     def _begin(self) -> int:
         """Take the lowest number that is free: there are as many rows as there were ever transactions at a time."""
@@ -137,6 +186,13 @@ def process_name() -> str:
 
 def _numbers(outcomes: Outcomes) -> Numbers:
     return Numbers(1, outcomes.new, outcomes.changed, outcomes.unchanged, outcomes.stale)
+
+
+def _add(sums: dict[tuple[str, str], Errors], key: tuple[str, str], later: Errors) -> None:
+    if (known := sums.get(key)) is None:
+        sums[key] = later
+    else:
+        known.add(later)
 
 
 def _together(first: Mapping[str, Numbers], second: Mapping[str, Numbers]) -> dict[str, Numbers]:

@@ -69,7 +69,10 @@ _MEMORY = (
     "dbms.memory.transaction.total.max and db.memory.transaction.total.max"
 )
 _CONSTRAINT = "Neo4j has a constraint that is not ours and that a record breaks: look at SHOW CONSTRAINTS"
-_LEDGER = "Neo4j has a constraint that refuses the ledger's nodes (:SpindleProgress): look at SHOW CONSTRAINTS"
+_LEDGER = (
+    "Neo4j has a constraint that refuses the ledger's nodes (:SpindleProgress, :SpindleErrors): "
+    "look at SHOW CONSTRAINTS"
+)
 _SLOW = "Neo4j can't write a single record within NEO4J_TRANSACTION_TIMEOUT: look at the server's load and locks"
 
 # After three wrong logins Neo4j refuses the right one too, for 5 s from the last one on. So the wrong one is not tried
@@ -172,8 +175,14 @@ def classify(error: Exception, *, alone: bool = False, again: bool = False) -> S
 
     `alone`: it was raised for a batch of one record; `again`: for the same batch a second time.
     """
-    row = row_of(error)
     refusal = _refusal(error)
+    problem = _meant(error, refusal, alone=alone, again=again)
+    problem.what = refusal.what
+    return problem
+
+
+def _meant(error: Exception, refusal: Refusal, *, alone: bool, again: bool) -> SinkError:
+    row = row_of(error)
     match row.meaning:
         case Meaning.RETRY:
             return WriteConflict(_sentence(refusal))

@@ -5,15 +5,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
+from msgspec.structs import asdict
 from neo4j import AsyncTransaction
 from neo4j.exceptions import DriverError, Neo4jError
 
 from common.kinds import KINDS
 from common.ledger import View
-from common.loads import UNKNOWN, Announcement, Load, Pause, State, Totals
-from common.progress import NOBODY, NUMBERS, Note, Numbers, Progress, Versioned
+from common.loads import UNKNOWN, Announcement, Load, LoadErrors, Pause, State, Totals
+from common.progress import NOBODY, NUMBERS, Errors, Note, Numbers, Progress, Versioned
 from graphinator.classification import Unpackable, classify
-from graphinator.ledger import LOAD, PAUSE, PROGRESS, key_of
+from graphinator.ledger import ERRORS, LOAD, PAUSE, PROGRESS, key_of
 from graphinator.transactions import Transactions, run
 
 T = TypeVar("T")
@@ -44,6 +45,14 @@ WITH note, {{batches: note.batches, new: note.new + created, changed: note.chang
 
 _NOTE: Final = f"CYPHER 5 UNWIND $notes AS note WITH note, note AS numbers\n{_ADD}"
 
+# Of one process: what is counted later happened later.
+_NOTE_ERRORS: Final = f"""\
+CYPHER 5 UNWIND $errors AS met
+MERGE (e:{ERRORS.label} {{key: met.key}})
+ON CREATE SET e.load = met.load, e.kind = met.kind, e.process = met.process, e.meaning = met.meaning,
+    e.first_at = met.first_at
+SET e.errors = coalesce(e.errors, 0) + met.errors, e.last_error = met.last_error, e.last_at = met.last_at"""
+
 # The first announcement counts, and no announcement takes back what a check has found; what a manifest says of the
 # number of records is better than what a message says.
 _ANNOUNCE: Final = f"""\
@@ -66,6 +75,12 @@ CYPHER 5 MATCH (p:{PROGRESS.label}) WHERE p.kind IN $kinds WITH p ORDER BY p.las
 RETURN p.load AS load, p.kind AS kind, min(p.began_at) AS began_at, max(p.at) AS at,
     {", ".join(f"sum(p.{name}) AS {name}" for name in NUMBERS)},
     last(collect(p.last_error)) AS last_error, max(p.last_error_at) AS last_error_at"""
+
+_ERRORS: Final = f"""\
+CYPHER 5 MATCH (e:{ERRORS.label}) WITH e ORDER BY e.last_at
+RETURN e.load AS load, e.kind AS kind, e.meaning AS meaning, sum(e.errors) AS errors,
+    last(collect(e.last_error)) AS last_error, min(e.first_at) AS first_at, max(e.last_at) AS last_at
+ORDER BY load DESC, kind, meaning"""
 
 _OF_LOAD: Final = frozenset(each.name for each in fields(Load)) - {"totals", "state"}
 
@@ -112,8 +127,21 @@ class GraphLedger:
             **{name: getattr(numbers, name) for name in NUMBERS},
         }
 
+    def _rows_of_errors(self, errors: Mapping[tuple[str, str], Errors]) -> list[dict[str, Any]]:
+        return [
+            {
+                "key": f"{key_of(load, self._kind)} {self._process} {meaning}",
+                "load": load,
+                "kind": self._kind,
+                "process": self._process,
+                "meaning": meaning,
+                **asdict(met),
+            }
+            for (load, meaning), met in sorted(errors.items())
+        ]
+
     async def note(self) -> None:
-        """Write the numbers that wait; see `common.ledger.Ledger`."""
+        """Write the numbers that wait, then the errors; see `common.ledger.Ledger`."""
 
         async def write(transaction: AsyncTransaction) -> None:
             with self.progress.taking({}) as note:
@@ -121,7 +149,16 @@ class GraphLedger:
                 await (await run(transaction, _NOTE, {"notes": rows})).consume()
                 await transaction.commit()
 
-        await self._transact(write)
+        async def write_errors(transaction: AsyncTransaction) -> None:
+            with self.progress.taking_errors() as errors:
+                rows = {"errors": self._rows_of_errors(errors)}
+                await (await run(transaction, _NOTE_ERRORS, rows)).consume()
+                await transaction.commit()
+
+        if self.progress.has_numbers:
+            await self._transact(write)
+        if self.progress.has_errors:
+            await self._transact(write_errors)
 
     async def announce(self, announcement: Announcement) -> None:
         """Write that all of a load was published; see `common.ledger.Ledger`."""
@@ -161,6 +198,11 @@ async def read_loads_in(transaction: AsyncTransaction, kinds: Sequence[str] = KI
     totals = {(row["load"], row["kind"]): _totals(row) for row in await _rows(transaction, PROGRESSES, asked)}
     loads = [_load(*key, known.get(key, {}), totals.get(key, Totals())) for key in {**known, **totals}]
     return sorted(sorted(loads, key=lambda load: load.kind), key=lambda load: load.load, reverse=True)
+
+
+async def read_errors_in(transaction: AsyncTransaction) -> list[LoadErrors]:
+    """What errors the loads met, the newest load first."""
+    return [LoadErrors(**native(row)) for row in await _rows(transaction, _ERRORS, {})]
 
 
 def native(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,6 +68,12 @@ def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> Si
 
     `copied`: the batch's positions in the order in which they were copied, if a COPY was under way.
     """
+    problem = _meant(error, alone=alone, copied=copied)
+    problem.what = f"{type(error).__name__} {getattr(error, 'sqlstate', None) or ''}".strip()
+    return problem
+
+
+def _meant(error: Exception, *, alone: bool, copied: Sequence[int]) -> SinkError:
     if isinstance(error, asyncpg.PostgresError):
         return _of_server(error, alone=alone, copied=copied)
     if isinstance(error, asyncpg.OutdatedSchemaCacheError):

@@ -16,12 +16,19 @@ PRIVILEGES: Final[Mapping[str, tuple[str, ...]]] = {
     "spindle_progress": ("SELECT", "INSERT", "UPDATE"),
     "spindle_events": ("INSERT",),
     "spindle_pauses": ("SELECT",),
+    "spindle_errors": ("SELECT", "INSERT", "UPDATE"),
 }
 """What tableinator needs of the ledger's tables."""
 
 TABLES: Final = (*PRIVILEGES, "spindle_removed")
 
-VIEWS: Final = ("spindle_control", "spindle_running_long", "spindle_failed", "spindle_durations")
+VIEWS: Final = (
+    "spindle_control",
+    "spindle_running_long",
+    "spindle_failed",
+    "spindle_durations",
+    "spindle_errors_by_load",
+)
 
 FUNCTION: Final = "spindle_as_of(timestamptz)"
 
@@ -95,6 +102,20 @@ CREATE TABLE IF NOT EXISTS spindle_pauses (
     reason text NOT NULL DEFAULT ''
 )"""
 
+# No CHECK on `meaning`: during an upgrade a newer replica may write one that an older one does not know.
+_ERRORS: Final = """
+CREATE TABLE IF NOT EXISTS spindle_errors (
+    load text NOT NULL,
+    kind text NOT NULL,
+    process text NOT NULL,
+    meaning text NOT NULL,
+    errors bigint NOT NULL DEFAULT 0,
+    last_error text NOT NULL DEFAULT '',
+    first_at timestamptz NOT NULL DEFAULT now(),
+    last_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (load, kind, process, meaning)
+)"""
+
 _REMOVED: Final = """
 CREATE TABLE IF NOT EXISTS spindle_removed (
     kind text NOT NULL,
@@ -155,6 +176,12 @@ FROM spindle_control
 WHERE (status IN ('incomplete', 'failed') AND checked > now() - interval '24 hours')
 OR error_at > now() - interval '24 hours'"""
 
+_ERRORS_BY_LOAD: Final = """
+CREATE OR REPLACE VIEW spindle_errors_by_load AS
+SELECT load AS source, kind AS target, meaning, sum(errors)::bigint AS errors,
+    (array_agg(last_error ORDER BY last_at DESC))[1] AS last_error, min(first_at) AS first_at, max(last_at) AS last_at
+FROM spindle_errors GROUP BY load, kind, meaning"""
+
 # By the events, because a load's row has only the last check's word.
 _AS_OF: Final = """
 CREATE OR REPLACE FUNCTION spindle_as_of(moment timestamptz)
@@ -173,15 +200,15 @@ _DEFINITION: Final = re.compile(r"^    ([a-z]\w*) (.+?),?$", re.MULTILINE)
 
 COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     table: dict(_DEFINITION.findall(creation))
-    for table, creation in zip(TABLES, (_LOADS, _PROGRESS, _EVENTS, _PAUSES, _REMOVED), strict=True)
+    for table, creation in zip(TABLES, (_LOADS, _PROGRESS, _EVENTS, _PAUSES, _ERRORS, _REMOVED), strict=True)
 }
 """Each table's columns with their definitions."""
 
 STATEMENTS: Final = tuple(
     statement.strip()
     for statement in (
-        *(_LOADS, _PROGRESS, _EVENTS, _PAUSES, _REMOVED),
-        *(_CONTROL, _DURATIONS, _RUNNING_LONG, _FAILED, _AS_OF),
+        *(_LOADS, _PROGRESS, _EVENTS, _PAUSES, _ERRORS, _REMOVED),
+        *(_CONTROL, _DURATIONS, _RUNNING_LONG, _FAILED, _ERRORS_BY_LOAD, _AS_OF),
     )
 )
 """All of it, in an order in which each finds what it needs."""

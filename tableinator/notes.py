@@ -1,13 +1,15 @@
 """One kind's part of the tables' ledger: numbers in a batch's own transaction, announcements, and a look."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from common.errors import StoreUnavailable, WriteConflict
 from common.ledger import View
 from common.loads import UNKNOWN, Announcement, Load, Pause, State, Totals
-from common.progress import NOBODY, NUMBERS, Note, Numbers, Progress
+from common.progress import NOBODY, NUMBERS, Errors, Note, Numbers, Progress
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.transaction import Transaction
@@ -24,6 +26,14 @@ ON CONFLICT (load, kind, process, writer) DO UPDATE SET at = excluded.at,
     last_error = coalesce(excluded.last_error, known.last_error),
     last_error_at = coalesce(excluded.last_error_at, known.last_error_at)
 """  # noqa: S608
+
+# Of one process: what is counted later happened later.
+_NOTE_ERRORS: Final = """
+INSERT INTO spindle_errors AS known (load, kind, process, meaning, errors, last_error, first_at, last_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (load, kind, process, meaning) DO UPDATE SET
+    errors = known.errors + excluded.errors, last_error = excluded.last_error, last_at = excluded.last_at
+"""
 
 # The first announcement counts, and no announcement takes back what a check has found; what a manifest says of the
 # number of records is better than what a message says. The event is told once.
@@ -83,16 +93,8 @@ class TableLedger:
 
         Raises: StoreUnavailable, WriteConflict: whatever is the matter with the ledger, it is no record's fault.
         """
-        try:
-            await self._write(transaction, note)
-        except ERRORS as error:
-            problem = classify(error, alone=False)  # (no sentence about a single record)
-            if isinstance(problem, StoreUnavailable | WriteConflict):
-                raise problem from error
-            alarm = (
-                f"PostgreSQL refuses spindle_progress, the ledger's table: look at its triggers and locks ({problem})."
-            )
-            raise StoreUnavailable(str(problem), alarm=alarm) from error
+        with _no_records_fault("spindle_progress"):
+            await self._write_numbers(transaction, note)
 
     async def try_to_write(self, transaction: Transaction) -> None:
         """Write what `write` would, in a transaction that is rolled back.
@@ -107,23 +109,39 @@ class TableLedger:
         Raises: as `write`; what the driver raises.
         """
         await self.try_to_write(transaction)
+        now = datetime.now(UTC)
+        await self._write_errors(transaction, {(UNKNOWN, ""): Errors(0, "", now, now)})
         await self._announce(transaction, Announcement(load=UNKNOWN, kind=self._kind))
         await self._look(transaction)
 
-    async def _write(self, transaction: Transaction, note: Note) -> None:
+    async def _write_numbers(self, transaction: Transaction, note: Note) -> None:
         for load, numbers in sorted(note.by_load.items()):
             counted = [getattr(numbers, name) for name in NUMBERS]
             await transaction.execute(_NOTE, load, self._kind, self._process, note.writer, *counted, numbers.last_error)
 
+    async def _write_errors(self, transaction: Transaction, errors: Mapping[tuple[str, str], Errors]) -> None:
+        with _no_records_fault("spindle_errors"):
+            for (load, meaning), met in sorted(errors.items()):
+                counted = (met.errors, met.last_error, met.first_at, met.last_at)
+                await transaction.execute(_NOTE_ERRORS, load, self._kind, self._process, meaning, *counted)
+
     async def note(self) -> None:
-        """Write the numbers that wait; see `common.ledger.Ledger`."""
+        """Write the numbers that wait, then the errors; see `common.ledger.Ledger`."""
 
         async def write(transaction: Transaction) -> None:
             with self.progress.taking({}) as note:
                 await self.write(transaction, note)
                 await transaction.commit()
 
-        await self._transact(write)
+        async def write_errors(transaction: Transaction) -> None:
+            with self.progress.taking_errors() as errors:
+                await self._write_errors(transaction, errors)
+                await transaction.commit()
+
+        if self.progress.has_numbers:
+            await self._transact(write)
+        if self.progress.has_errors:
+            await self._transact(write_errors)
 
     async def announce(self, announcement: Announcement) -> None:
         """Write that all of a load was published; see `common.ledger.Ledger`."""
@@ -152,6 +170,22 @@ class TableLedger:
                 return await work(transaction)
         except ERRORS as error:
             raise classify(error, alone=True) from error
+
+
+@contextmanager
+def _no_records_fault(table: str) -> Iterator[None]:
+    """Whatever a table of the ledger's refuses is an outage.
+
+    Raises: StoreUnavailable, WriteConflict.
+    """
+    try:
+        yield
+    except ERRORS as error:
+        problem = classify(error, alone=False)  # (no sentence about a single record)
+        if isinstance(problem, StoreUnavailable | WriteConflict):
+            raise problem from error
+        alarm = f"PostgreSQL refuses {table}, the ledger's table: look at its triggers and locks ({problem})."
+        raise StoreUnavailable(str(problem), alarm=alarm, what=problem.what) from error
 
 
 def _load(row: Mapping[str, Any]) -> Load:

@@ -148,7 +148,10 @@ async def _create(connections: Connections, kinds: Sequence[str], lacking: Seque
 
     `lacking`: of the ledger. What only an operator reads of it stays away if this user may not make it.
     """
-    what_to_do = f"as one who may, run {ledger.MADE_BY}, or start tableinator once with a login that may create."
+    what_to_do = (
+        f"as one who may, run {ledger.MADE_BY}, or start tableinator once with a login that may create: "
+        f"the ledger lacks {', '.join(lacking)}."
+    )
     async with connections.transaction() as transaction:
         lz4 = bool(await transaction.fetch(LZ4))
         statements = [creation(kind, lz4=lz4) for kind in kinds]

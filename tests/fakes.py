@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace as replace_struct
 
 from common.dead_letters import DeadLetter
 from common.delivery import Delivery, Epoch, Properties, load_of
@@ -17,7 +18,7 @@ from common.errors import RecordsRefused, Refusal, SinkError
 from common.ledger import View
 from common.loads import Announcement, Load, Pause, State, Totals
 from common.outcomes import Outcome, Outcomes
-from common.progress import NUMBERS, Note, Numbers, Progress, count, numbers_of
+from common.progress import NUMBERS, Errors, Note, Numbers, Progress, count, numbers_of
 from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
 from common.settings.environment import load
 from common.settings.programs import ConsumerSettings
@@ -181,6 +182,8 @@ class FakeLedger:
         self.progress = Progress()
         self.rows: dict[tuple[str, int], Numbers] = {}
         """By load and writer."""
+        self.noted: list[tuple[tuple[str, str], Errors]] = []
+        """Errors by load and meaning, as they were written."""
         self.announced: dict[str, Load] = {}
         self.pause: Pause | None = None
         self.fail: Callable[[], SinkError | None] = lambda: None
@@ -200,10 +203,24 @@ class FakeLedger:
                 sums.add(numbers)
         return sums
 
+    def errors(self) -> dict[tuple[str, str], Errors]:
+        """What errors there were, by load and meaning, the last one last."""
+        sums: dict[tuple[str, str], Errors] = {}
+        for key, met in sorted(self.noted, key=lambda each: each[1].last_at):
+            if key in sums:
+                sums[key].add(met)
+            else:
+                sums[key] = replace_struct(met)
+        return sums
+
     async def note(self) -> None:
         await self._attempt()
         with self.progress.taking({}) as note:
             self.write(note)
+        if self.progress.has_errors:
+            with self.progress.taking_errors() as errors:
+                await self._attempt()
+                self.noted += errors.items()
 
     async def announce(self, announcement: Announcement) -> None:
         await self._attempt()

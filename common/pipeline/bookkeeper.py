@@ -107,13 +107,17 @@ class Bookkeeper(Generic[R]):
         await self._announce()
         async with self._noting:  # a drain waits for the note that is under way: it has the numbers
             if self._ledger.progress.waits:
-                await self._ask(self._ledger.note)
+                await self._ask(self._ledger.note, sort="note")
 
     async def _announce(self) -> None:
         async with self._announcing:
             for barrier in tuple(self._barriers):
                 what = announcement_of(barrier, self._metrics.kind)
-                if what is None or barrier.delivery.expired or await self._ask(partial(self._tell, what)):
+                if (
+                    what is None
+                    or barrier.delivery.expired
+                    or await self._ask(partial(self._tell, what), sort="announcement")
+                ):
                     self._barriers.remove(barrier)
                     self._settle(barrier)
 
@@ -125,10 +129,10 @@ class Bookkeeper(Generic[R]):
             log.warning("The store refuses what a control message says", data_type=self._metrics.kind, error=str(error))
         return True
 
-    async def _ask(self, action: Callable[[], Awaitable[T]]) -> T | None:
+    async def _ask(self, action: Callable[[], Awaitable[T]], *, sort: str) -> T | None:
         """Run a transaction on the ledger. Returns: None if it has to be run again later."""
         try:
-            return await self._writer.book(action, in_turn=self._ledger.takes_turns)
+            return await self._writer.book(action, sort=sort, in_turn=self._ledger.takes_turns)
         except (RecordsRefused, BatchTooLarge) as error:
             self._refused(error)
             return None
@@ -149,7 +153,8 @@ class Bookkeeper(Generic[R]):
     async def _look(self, *, is_first: bool = False) -> bool:
         """Returns: whether the store has answered. One that can't tell a pause, now or ever, pauses nothing."""
         try:
-            view = await self._writer.book(self._ledger.look, in_turn=self._ledger.takes_turns and not is_first)
+            in_turn = self._ledger.takes_turns and not is_first
+            view = await self._writer.book(self._ledger.look, sort="look", in_turn=in_turn)
         except (RecordsRefused, BatchTooLarge) as error:
             self._refused(error)
             return True

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Generic
 
 from common.batching.batch import BatchLimits
@@ -18,7 +19,7 @@ from common.pipeline.hold_limit import HoldLimit
 from common.pipeline.reader import Reader
 from common.pipeline.settling import Settling
 from common.pipeline.writers import Writers
-from common.progress import Numbers
+from common.progress import DEAD_LETTER, Numbers
 from common.quarantine.evidence import CREDIT, Credit
 from common.quarantine.quarantine import Quarantine
 from common.settings.programs import ConsumerSettings
@@ -154,11 +155,11 @@ class Pipeline(Generic[R]):
             settled.cancel()
 
     async def ask_store(self, record: R) -> None:
-        """Hold until the store answers a write of this record, which is rolled back.
+        """Hold until the store answers a write of this record, which is made up, and rolled back.
 
         Raises: Released.
         """
-        await self._writer.would_take(record)
+        await self._writer.would_take(record, is_made_up=True)
 
     def confirmed(self, letter: DeadLetter) -> None:
         """Settle a delivery whose dead letter the broker has confirmed."""
@@ -167,8 +168,14 @@ class Pipeline(Generic[R]):
         else:
             self._source.settle([letter.delivery])
             self._metrics.dead_lettered(letter.reason)
-            self._progress.add({letter.delivery.load or UNKNOWN: _numbers_of(letter)})
+            self._note(letter)
         self._batcher.recheck()  # a barrier may have waited for just this one
+
+    def _note(self, letter: DeadLetter) -> None:
+        """Leave a dead letter to the ledger: the error's class and code, because its text may show the record."""
+        load, what = letter.delivery.load or UNKNOWN, letter.refusal.what
+        self._progress.add({load: Numbers(dead_lettered=1, last_error=f"{letter.reason} {what}".strip())})
+        self._progress.failed(load, DEAD_LETTER + letter.reason, what, at=datetime.now(UTC))
 
     async def _drain_refused(self) -> None:
         now = asyncio.get_running_loop().time
@@ -185,10 +192,3 @@ class Pipeline(Generic[R]):
 def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
-
-
-def _numbers_of(letter: DeadLetter) -> Numbers:
-    """What a dead letter adds to the ledger: the error's class and code, because its text may show the record."""
-    refusal = letter.refusal
-    what = " ".join(part for part in (letter.reason, refusal.error_class, refusal.code) if part)
-    return Numbers(dead_lettered=1, last_error=what)

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import structlog
 
 from common.batching.batch import Item
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
+from common.loads import UNKNOWN
 from common.outcomes import Outcomes
 from common.sink import R, Result, Sink
 from common.storing.breaker import Breaker, Released
@@ -80,8 +82,8 @@ class StoreWriter(Generic[R]):
         self._metrics = metrics
         self._slots = slots
         self._is_over = False
-        self._trouble = ""  # what the ledger's last transaction failed with
-        self._has_complained = False
+        self._trouble: dict[str, str] = {}  # what the ledger's last transaction of a sort failed with
+        self._said: set[str] = set()
         self._writing = 0
         self._at_rest = asyncio.Event()
         self._at_rest.set()
@@ -112,7 +114,7 @@ class StoreWriter(Generic[R]):
         outcomes = await self._answered(
             lambda: self._write(records),
             turn=turn,
-            record=records[0],
+            records=records,
             gone=lambda: first.expired,
             has_written=lambda outcomes: bool(outcomes.written),
         )
@@ -130,7 +132,7 @@ class StoreWriter(Generic[R]):
             return False
         try:
             written = await self._answered(
-                lambda: self._sink.rewrite(record), turn=self.turn(), record=record, gone=gone, has_written=bool
+                lambda: self._sink.rewrite(record), turn=self.turn(), records=[record], gone=gone, has_written=bool
             )
         except (RecordsRefused, BatchTooLarge):
             return False
@@ -140,19 +142,25 @@ class StoreWriter(Generic[R]):
             self.witness.forget()
         return written
 
-    async def would_take(self, record: R) -> bool:
-        """Whether the store would take a record: it is written, and rolled back.
+    async def would_take(self, record: R, *, is_made_up: bool = False) -> bool:
+        """Whether the store would take a record: it is written, and rolled back. One that is made up is of no load.
 
         Raises: Released.
         """
         try:
-            await self._answered(lambda: self._sink.probe(record), turn=self.turn(), record=record, gone=_never)
+            await self._answered(
+                lambda: self._sink.probe(record),
+                turn=self.turn(),
+                records=[record],
+                gone=_never,
+                is_made_up=is_made_up,
+            )
         except (RecordsRefused, BatchTooLarge):
             return False
         return True
 
-    async def book(self, action: Callable[[], Awaitable[T]], *, in_turn: bool) -> T | None:
-        """Run a transaction on the ledger, once, if the store is there.
+    async def book(self, action: Callable[[], Awaitable[T]], *, sort: str, in_turn: bool) -> T | None:
+        """Run a transaction on the ledger, once, if the store is there. `sort`: what fails of one may work of another.
 
         Without `in_turn` it waits for no slot: there is a connection, because nothing is written yet, or one more.
         Returns: None if the store is away or busy: there is a next time, and records are no worse for it.
@@ -166,20 +174,26 @@ class StoreWriter(Generic[R]):
                 await turn.take_slot()
             answer = await action()
         except (StoreUnavailable, WriteConflict) as error:
-            self._complain(error)
+            self._complain(sort, error)
             return None
         finally:
             await turn.give_slot_back()
-        self._trouble = ""
+        if self._trouble.pop(sort, None) is not None:
+            self._forget_what_is_over()
         return answer
 
-    def _complain(self, error: StoreUnavailable | WriteConflict) -> None:
+    def _complain(self, sort: str, error: StoreUnavailable | WriteConflict) -> None:
         """Say what is the matter with the ledger if it goes on, once for as long as it is the same."""
-        is_again, self._trouble = self._trouble == str(error), str(error)
-        if is_again and not self._has_complained:
+        is_again = self._trouble.get(sort) == str(error)
+        self._trouble[sort] = str(error)
+        self._forget_what_is_over()
+        if is_again and str(error) not in self._said:
+            self._said.add(str(error))
             reason = getattr(error, "alarm", None) or str(error)
             log.warning("The ledger can't be written", data_type=self._metrics.kind, reason=reason)
-        self._has_complained = is_again
+
+    def _forget_what_is_over(self) -> None:
+        self._said &= set(self._trouble.values())
 
     @property
     def is_stopping(self) -> bool:
@@ -201,28 +215,35 @@ class StoreWriter(Generic[R]):
         action: Callable[[], Awaitable[T]],
         *,
         turn: Turn,
-        record: R,
+        records: Sequence[R],
         gone: Callable[[], bool],
         has_written: Callable[[T], bool] | None = None,
+        is_made_up: bool = False,
     ) -> T:
-        """Attempt a transaction until the store answers; while it is away, the breaker probes with the record.
+        """Attempt a transaction until the store answers; while it is away, the breaker probes with the first record.
 
         `has_written` tells of an answer whether it changed the store, now or by a commit whose answer was lost. Without
         it, the transaction is rolled back.
         """
         answers: list[T] = []
         proves = has_written is not None
-        async for attempt in self._breaker.attempts(lambda: self._probe(record), gone=gone, proves=proves):
+        counted: Sequence[R] = () if is_made_up else records
+        async for attempt in self._breaker.attempts(
+            lambda: self._probe(records[0], counted[:1]), gone=gone, proves=proves
+        ):
             with attempt:
-                answers.append(await self._transaction(action, turn, gone=gone))
+                answers.append(await self._transaction(action, turn, counted, gone=gone))
                 attempt.has_written = has_written is not None and has_written(answers[0])
         return answers[0]
 
-    async def _probe(self, record: R) -> None:
-        await self._transaction(lambda: self._sink.probe(record), self.turn(), gone=_never)
+    async def _probe(self, record: R, counted: Sequence[R]) -> None:
+        await self._transaction(lambda: self._sink.probe(record), self.turn(), counted, gone=_never)
 
-    async def _transaction(self, action: Callable[[], Awaitable[T]], turn: Turn, *, gone: Callable[[], bool]) -> T:
-        """Run one transaction when it has a slot; measure it from then on.
+    async def _transaction(
+        self, action: Callable[[], Awaitable[T]], turn: Turn, counted: Sequence[R], *, gone: Callable[[], bool]
+    ) -> T:
+        """Run one transaction when it has a slot; measure it from then on. If it fails, the ledger counts an error of
+        the loads of the `counted` records.
 
         Raises: Released if it has become pointless by then.
         """
@@ -235,7 +256,9 @@ class StoreWriter(Generic[R]):
             try:
                 answer = await action()
             except (RecordsRefused, BatchTooLarge, WriteConflict, StoreUnavailable) as error:
-                self._count(_RESULTS[type(error)], now() - began, turn)
+                result = _RESULTS[type(error)]
+                self._count(result, now() - began, turn)
+                self._note(error, result, counted)
                 raise
             self._count(Result.STORED, now() - began, turn)
             return answer
@@ -245,6 +268,12 @@ class StoreWriter(Generic[R]):
     def _count(self, result: Result, seconds: float, turn: Turn) -> None:
         self._metrics.transaction(result, seconds)
         turn.count(result, seconds)
+
+    def _note(self, error: SinkError, result: Result, records: Sequence[R]) -> None:
+        """Leave an error to the ledger: of each load that has a record in it, of which there is nearly always one."""
+        now = datetime.now(UTC)
+        for load in {record.version or UNKNOWN for record in records}:
+            self._sink.ledger.progress.failed(load, result, error.what, at=now)
 
 
 def _never() -> bool:

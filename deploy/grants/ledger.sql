@@ -64,6 +64,18 @@ CREATE TABLE IF NOT EXISTS spindle_pauses (
     reason text NOT NULL DEFAULT ''
 );
 
+CREATE TABLE IF NOT EXISTS spindle_errors (
+    load text NOT NULL,
+    kind text NOT NULL,
+    process text NOT NULL,
+    meaning text NOT NULL,
+    errors bigint NOT NULL DEFAULT 0,
+    last_error text NOT NULL DEFAULT '',
+    first_at timestamptz NOT NULL DEFAULT now(),
+    last_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (load, kind, process, meaning)
+);
+
 CREATE TABLE IF NOT EXISTS spindle_removed (
     kind text NOT NULL,
     data_id text NOT NULL,
@@ -116,6 +128,11 @@ SELECT source, target, status, greatest(error_at, checked) AS at, rows_missing, 
 FROM spindle_control
 WHERE (status IN ('incomplete', 'failed') AND checked > now() - interval '24 hours')
 OR error_at > now() - interval '24 hours';
+
+CREATE OR REPLACE VIEW spindle_errors_by_load AS
+SELECT load AS source, kind AS target, meaning, sum(errors)::bigint AS errors,
+    (array_agg(last_error ORDER BY last_at DESC))[1] AS last_error, min(first_at) AS first_at, max(last_at) AS last_at
+FROM spindle_errors GROUP BY load, kind, meaning;
 
 CREATE OR REPLACE FUNCTION spindle_as_of(moment timestamptz)
 RETURNS TABLE (target text, source text, announced timestamptz, checked timestamptz, status text)

@@ -24,10 +24,10 @@ ALTER DEFAULT PRIVILEGES FOR ROLE spindle_setup IN SCHEMA public GRANT SELECT ON
 
 -- Where another login has made them already, these do the same:
 -- GRANT SELECT, INSERT, UPDATE ON artists, labels, masters, releases TO spindle_tableinator;
--- GRANT SELECT, INSERT, UPDATE ON spindle_loads, spindle_progress TO spindle_tableinator;
+-- GRANT SELECT, INSERT, UPDATE ON spindle_loads, spindle_progress, spindle_errors TO spindle_tableinator;
 -- GRANT INSERT ON spindle_events TO spindle_tableinator;
 -- GRANT SELECT ON spindle_pauses TO spindle_tableinator;
 -- GRANT SELECT ON artists, labels, masters, releases TO spindle_operator;
 -- GRANT SELECT, INSERT, UPDATE ON spindle_loads, spindle_pauses TO spindle_operator;
--- GRANT SELECT ON spindle_progress TO spindle_operator;
+-- GRANT SELECT ON spindle_progress, spindle_errors TO spindle_operator;
 -- GRANT INSERT ON spindle_events TO spindle_operator;

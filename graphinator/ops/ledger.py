@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 from neo4j import AsyncTransaction, Record
 from neo4j.exceptions import DriverError, Neo4jError
 
-from common.loads import Checked, Load, Pause, Removed, State
+from common.loads import Checked, Load, LoadErrors, Pause, Removed, State
 from graphinator.classification import classify
 from graphinator.ledger import LOAD, PAUSE, key_of
-from graphinator.notes import native, read_loads_in
+from graphinator.notes import native, read_errors_in, read_loads_in
 from graphinator.settings import Neo4jSettings
 from graphinator.store import open_driver
 from graphinator.transactions import Transactions
@@ -65,6 +65,14 @@ async def read_loads(settings: Neo4jSettings) -> list[Load]:
     Raises: a SinkError.
     """
     return await _transact(settings, read_loads_in)
+
+
+async def read_errors(settings: Neo4jSettings) -> list[LoadErrors]:
+    """What errors the loads met, the newest load first; none where the ledger is of a version that kept none.
+
+    Raises: a SinkError.
+    """
+    return await _transact(settings, read_errors_in)
 
 
 async def set_pause(settings: Neo4jSettings, kinds: Sequence[str], *, by: str, reason: str, paused: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from common.loads import UNKNOWN, Checked, Load, Pause, Removed, State, Totals
+from common.loads import UNKNOWN, Checked, Load, LoadErrors, Pause, Removed, State, Totals
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections, reading
 from tableinator.settings import PostgresSettings
@@ -55,9 +55,16 @@ WITH progress AS (
 SELECT * FROM spindle_loads FULL JOIN progress USING (load, kind) ORDER BY load COLLATE "C" DESC, kind
 """
 
+# Of the table, because the view may be missing where the service's login may not make it.
+_ERRORS: Final = """
+SELECT load, kind, meaning, sum(errors)::bigint AS errors,
+    (array_agg(last_error ORDER BY last_at DESC))[1] AS last_error, min(first_at) AS first_at, max(last_at) AS last_at
+FROM spindle_errors GROUP BY load, kind, meaning ORDER BY load COLLATE "C" DESC, kind, meaning
+"""
+
 _PAUSES: Final = "SELECT kind, since, by, reason FROM spindle_pauses WHERE since IS NOT NULL ORDER BY kind"
 
-_EXISTS: Final = "SELECT to_regclass('spindle_loads') IS NOT NULL AND to_regclass('spindle_pauses') IS NOT NULL"
+_EXIST: Final = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name"
 
 _TOTALS: Final = frozenset(each.name for each in fields(Totals))
 _OF_LOAD: Final = frozenset(each.name for each in fields(Load)) - {"totals", "state"}
@@ -118,7 +125,15 @@ async def read_loads(settings: PostgresSettings) -> list[Load]:
 
     Raises: a SinkError.
     """
-    return [_load(row) for row in await _read(settings, _LOADS)]
+    return [_load(row) for row in await _read(settings, _LOADS, "spindle_loads", "spindle_progress")]
+
+
+async def read_errors(settings: PostgresSettings) -> list[LoadErrors]:
+    """What errors the loads met, the newest load first; none where the ledger is of a version that kept none.
+
+    Raises: a SinkError.
+    """
+    return [LoadErrors(**row) for row in await _read(settings, _ERRORS, "spindle_errors")]
 
 
 async def set_pause(settings: PostgresSettings, kinds: Sequence[str], *, by: str, reason: str, paused: bool) -> None:
@@ -141,7 +156,7 @@ async def read_pauses(settings: PostgresSettings) -> list[Pause]:
 
     Raises: a SinkError.
     """
-    return [Pause(**row) for row in await _read(settings, _PAUSES)]
+    return [Pause(**row) for row in await _read(settings, _PAUSES, "spindle_pauses")]
 
 
 async def _tell(
@@ -175,10 +190,11 @@ async def _writing(settings: PostgresSettings) -> AsyncIterator[Transaction]:
         raise classify(error, alone=True) from error
 
 
-async def _read(settings: PostgresSettings, statement: str) -> Sequence[Mapping[str, Any]]:
+async def _read(settings: PostgresSettings, statement: str, *tables: str) -> Sequence[Mapping[str, Any]]:
+    """Read from these tables; nothing where one is missing."""
     try:
         async with reading(settings) as session:
-            if not await session.fetchval(_EXISTS, timeout=settings.command_timeout):
+            if not await session.fetchval(_EXIST, tables, timeout=settings.command_timeout):
                 return []
             return [dict(row) for row in await session.fetch(statement, timeout=settings.command_timeout)]
     except ERRORS as error:

@@ -16,18 +16,20 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from common.errors import RecordsRefused, StoreUnavailable, WriteConflict
 from common.ledger import View
-from common.loads import Announcement, State, Totals
+from common.loads import Announcement, LoadErrors, State, Totals
 from common.outcomes import Outcomes
 from common.sink import Sink
 from tests.contract.cancelling import cancel_at
 
 OLDER, VERSION, NEWER = "20250101", "20250201", "20250301"
+NOW, SECOND = datetime(2026, 3, 1, 8, tzinfo=UTC), timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class SinkHarness(ABC):
     @abstractmethod
     async def stored(self) -> Mapping[str, Stored]:
         """Everything the store holds of this kind, by id, read past the sink."""
+
+    @abstractmethod
+    async def errors(self) -> Sequence[LoadErrors]:
+        """What errors the store's ledger knows of this kind, over all sinks, read past the sink."""
 
     def make_refused(self, record_id: str) -> Any | None:
         """A record that the store refuses by its content; None if it refuses nothing."""
@@ -352,6 +358,49 @@ class SinkContract:
         await harness.sink.ledger.note()
         totals = await _totals(harness)
         assert (totals.batches, totals.new, totals.changed, totals.unchanged) == (2, 1, 0, 1)
+
+    async def test_errors_are_written_by_a_note_and_by_no_batch(self, harness: SinkHarness) -> None:
+        harness.sink.ledger.progress.failed(VERSION, "conflict", "Deadlock 40P01", at=NOW)
+        await harness.sink.write(harness.records(3))
+        before = await harness.errors()
+
+        await harness.sink.ledger.note()
+
+        once = LoadErrors(
+            load=VERSION,
+            kind="artists",
+            meaning="conflict",
+            errors=1,
+            last_error="Deadlock 40P01",
+            first_at=NOW,
+            last_at=NOW,
+        )
+        assert (before, list(await harness.errors())) == ([], [once])
+        assert not harness.sink.ledger.progress.waits
+
+    async def test_errors_of_several_processes_are_summed_and_the_last_is_the_last_of_all(
+        self, harness: SinkHarness
+    ) -> None:
+        progress = harness.sink.ledger.progress
+        progress.failed(VERSION, "conflict", "first", at=NOW)
+        progress.failed(OLDER, "unavailable", "of another load", at=NOW)
+        await harness.sink.ledger.note()
+        progress.failed(VERSION, "conflict", "last", at=NOW + 2 * SECOND)
+        progress.failed(VERSION, "dead_letter:refused", "of another meaning", at=NOW)
+        await harness.sink.ledger.note()
+        other = harness.another_sink().ledger
+        other.progress.failed(VERSION, "conflict", "in between", at=NOW + SECOND)
+
+        await other.note()
+
+        found = {(met.load, met.meaning): met for met in await harness.errors()}
+        assert {key: (met.errors, met.last_error) for key, met in found.items()} == {
+            (VERSION, "conflict"): (3, "last"),
+            (VERSION, "dead_letter:refused"): (1, "of another meaning"),
+            (OLDER, "unavailable"): (1, "of another load"),
+        }
+        conflicts = found[VERSION, "conflict"]
+        assert (conflicts.first_at, conflicts.last_at) == (NOW, NOW + 2 * SECOND)
 
     async def test_an_announcement_counts_once(self, harness: SinkHarness) -> None:
         told = Announcement(load=VERSION, kind="artists", published=3, file="dump.xml.gz")

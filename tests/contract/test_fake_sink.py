@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from copy import copy
 
 import pytest
+from msgspec.structs import asdict
 
 from common.errors import RecordsRefused, Refusal, StoreUnavailable
+from common.loads import LoadErrors
 from tests.contract.sink import SinkContract, SinkHarness, Stored
 from tests.fakes import FakeRecord, FakeSink
 
@@ -29,6 +31,12 @@ class FakeHarness(SinkHarness):
 
     async def stored(self) -> Mapping[str, Stored]:
         return {record.id: Stored(record.payload, record.version) for record in self.sink.rows.values()}
+
+    async def errors(self) -> list[LoadErrors]:
+        return [
+            LoadErrors(load=load, kind="artists", meaning=meaning, **asdict(met))
+            for (load, meaning), met in self.sink.ledger.errors().items()
+        ]
 
     def make_refused(self, record_id: str) -> FakeRecord:
         return FakeRecord(record_id, "hash", None, "refused")

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
+from common.loads import LoadErrors
+from graphinator.ops.ledger import read_errors
 from graphinator.projection import GraphRecord, stored_hash
 from graphinator.sink import GraphSink
 from graphinator.store import GraphStore
 from tests.contract.proxy import Proxy, cuttable_proxy
 from tests.contract.sink import SinkContract, SinkHarness, Stored
-from tests.integration.graphs import address, fetch, opened
+from tests.integration.graphs import address, fetch, opened, settings
 from tests.servers.servers import Neo4j
 
 # Beyond what an index entry can hold: the server refuses the record, not the transaction's size.
@@ -40,6 +42,9 @@ class GraphHarness(SinkHarness):
         )
         assert {count for *_, count in rows} <= {1}, "a record's edge is there once"
         return {record_id: Stored(name, load) for record_id, name, load, _ in rows}
+
+    async def errors(self) -> list[LoadErrors]:
+        return await read_errors(settings(self._server).neo4j)
 
     def make_refused(self, record_id: str) -> GraphRecord:
         return GraphRecord(record_id, stored_hash("a hash"), "20250201", ["name", None], [[TOO_LARGE_TO_INDEX], []])

@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from common.loads import LoadErrors
 from tableinator.model import Row
+from tableinator.ops.ledger import read_errors
 from tableinator.sink import TableSink
 from tableinator.store import TableStore, open_store
 from tests.contract.proxy import Proxy, cuttable_proxy
@@ -33,6 +35,9 @@ class TableHarness(SinkHarness):
     async def stored(self) -> Mapping[str, Stored]:
         rows = await fetch(self._dsn, "SELECT data_id, data->>'name' AS name, version FROM artists")
         return {row["data_id"]: Stored(row["name"], row["version"]) for row in rows}
+
+    async def errors(self) -> list[LoadErrors]:
+        return await read_errors(settings(self._dsn).postgres)
 
     def make_refused(self, record_id: str) -> Row:
         return Row(record_id, "a hash", "20250201", rb'{"name": "NUL \u0000 in a text"}')

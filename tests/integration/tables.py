@@ -15,7 +15,7 @@ from tableinator.settings import PostgresSettings, TableinatorSettings
 
 RIGHTS = (
     "SELECT, INSERT, UPDATE ON artists",
-    "SELECT, INSERT, UPDATE ON spindle_loads, spindle_progress",
+    "SELECT, INSERT, UPDATE ON spindle_loads, spindle_progress, spindle_errors",
     "INSERT ON spindle_events",
     "SELECT ON spindle_pauses",
 )

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -16,7 +17,7 @@ from common.loads import Checked, State
 from common.ops import checks
 from common.outcomes import Outcomes
 from tableinator.ops.doctor import check_tables
-from tableinator.ops.ledger import read_loads, read_pauses, record_check, set_pause
+from tableinator.ops.ledger import read_errors, read_loads, read_pauses, record_check, set_pause
 from tableinator.ops.newest_load import newest_load
 from tableinator.ops.reader import count_rows
 from tableinator.store import open_store
@@ -44,7 +45,7 @@ class Actions:
             pass
 
     async def write(self, role: str) -> None:
-        """New records, then the same changed, in every table; a rewrite and a probe too."""
+        """New records, then the same changed, in every table; a rewrite and a probe too; and errors, twice."""
         async with open_store(tables.settings(self.dsn(role), kinds=KINDS)) as store:
             for kind in KINDS:
                 sink = store.sink(kind)
@@ -53,6 +54,9 @@ class Actions:
                 assert await sink.write([changed]) == Outcomes(changed=1)
                 assert await sink.rewrite(changed)
                 await sink.probe(new)
+                for _ in range(2):
+                    sink.ledger.progress.failed("20250201", "conflict", "40P01", at=datetime.now(UTC))
+                    await sink.ledger.note()
 
     async def read(self) -> None:
         """What verify and a replay ask."""
@@ -69,6 +73,7 @@ class Actions:
         states = {load.kind: load.state for load in await read_loads(settings)}
         assert states == dict.fromkeys(KINDS, State.RUNNING) | {"artists": State.COMPLETE}
         assert [pause.kind for pause in await read_pauses(settings)] == ["artists"]
+        assert {met.kind: met.errors for met in await read_errors(settings)} == dict.fromkeys(KINDS, 2)
 
 
 @asynccontextmanager
@@ -118,6 +123,7 @@ async def beyond(desk: Actions) -> list[str]:
         "operator": [
             *("INSERT INTO artists VALUES ('2', '', '{}')", "UPDATE artists SET hash = ''", "DELETE FROM artists"),
             *("DELETE FROM spindle_loads", "INSERT INTO spindle_progress VALUES ('', '', '', 0)"),
+            *("INSERT INTO spindle_errors VALUES ('', '', '', '')", "DELETE FROM spindle_errors"),
             *("CREATE TABLE mine ()", "CREATE TEMPORARY TABLE mine ()", "SELECT FROM private", "DROP TABLE artists"),
         ],
         "stranger": ["SELECT"],

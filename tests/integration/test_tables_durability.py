@@ -271,6 +271,10 @@ async def test_doctor_sees_a_trigger_that_changes_what_is_written(
             "ALTER TABLE spindle_progress SET UNLOGGED",
             "spindle_progress: a crash of the server empties spindle_progress",
         ),
+        (
+            "ALTER TABLE spindle_errors RENAME last_at TO old",
+            "spindle_errors: column last_at is missing; ALTER TABLE spindle_errors ADD COLUMN last_at timestamptz",
+        ),
         ("CREATE RULE nothing AS ON INSERT TO spindle_loads DO INSTEAD NOTHING", "spindle_loads: it has rules"),
         (
             "ALTER TABLE spindle_progress RENAME stale TO old",
@@ -309,6 +313,7 @@ async def test_row_level_security_on_the_ledger_is_refused_for_whom_it_is_on(dsn
         ("ALTER TABLE spindle_progress ADD COLUMN needed text NOT NULL", '"needed"'),
         ("ALTER TABLE spindle_loads DROP CONSTRAINT spindle_loads_pkey", "ON CONFLICT"),
         ("ALTER TABLE spindle_events ADD CONSTRAINT never CHECK (phase <> 'load')", "spindle_events"),
+        ("ALTER TABLE spindle_errors ADD CONSTRAINT never CHECK (kind = 'none')", "spindle_errors"),
     ],
 )
 async def test_doctor_writes_the_ledger_as_each_batch_does(

@@ -57,6 +57,9 @@ class ModelLedger:
     async def note(self) -> None:
         with self.progress.taking({}) as note:
             await self._sink.transact([], lambda: self._store.note(self._kind, note))
+        if self.progress.has_errors:
+            with self.progress.taking_errors():
+                await self._sink.transact([], lambda: None)
 
     async def announce(self, announcement: Announcement) -> None:
         key = self._kind, announcement.load

@@ -1,8 +1,13 @@
 """Numbers on their way to the ledger: none is lost, and no two transactions at a time share a row."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from common.progress import Numbers, Progress, process_name
+from common.progress import Errors, Numbers, Progress, process_name
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+LATER, LATEST = NOW + timedelta(seconds=1), NOW + timedelta(seconds=2)
 
 
 def test_what_waits_goes_along_with_the_next_transaction_and_waits_no_more() -> None:
@@ -42,3 +47,46 @@ def test_transactions_at_a_time_have_rows_of_their_own_and_those_after_each_othe
 
 def test_no_two_processes_have_one_name() -> None:
     assert process_name() != process_name()
+
+
+def test_errors_wait_for_a_transaction_of_their_own_and_no_other_takes_them() -> None:
+    progress = Progress()
+    progress.failed("20260301", "conflict", "Deadlock 40P01", at=NOW)
+    progress.failed("20260301", "conflict", "Lock 55P03", at=LATER)
+    progress.failed("20260401", "conflict", "Lock 55P03", at=LATER)
+
+    with progress.taking({"20260301": Numbers(new=1)}):
+        pass
+    assert (progress.waits, progress.has_numbers, progress.has_errors) == (True, False, True)
+    with progress.taking_errors() as errors:
+        assert errors == {
+            ("20260301", "conflict"): Errors(2, "Lock 55P03", NOW, LATER),
+            ("20260401", "conflict"): Errors(1, "Lock 55P03", LATER, LATER),
+        }
+
+    assert not progress.waits
+
+
+def test_errors_of_a_note_that_fails_wait_again_before_those_that_came_meanwhile() -> None:
+    progress = Progress()
+    progress.failed("20260301", "unavailable", "first", at=NOW)
+
+    with pytest.raises(TimeoutError), progress.taking_errors():
+        progress.failed("20260301", "unavailable", "second", at=LATER)
+        progress.failed("20260301", "conflict", "third", at=LATEST)
+        raise TimeoutError
+
+    with progress.taking_errors() as errors:
+        assert errors == {
+            ("20260301", "unavailable"): Errors(2, "second", NOW, LATER),
+            ("20260301", "conflict"): Errors(1, "third", LATEST, LATEST),
+        }
+
+
+def test_an_outage_keeps_one_count_however_long_it_lasts() -> None:
+    progress = Progress()
+    for _ in range(10_000):
+        progress.failed("20260301", "unavailable", "OSError", at=NOW)
+
+    with progress.taking_errors() as errors:
+        assert errors == {("20260301", "unavailable"): Errors(10_000, "OSError", NOW, NOW)}

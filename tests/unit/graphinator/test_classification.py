@@ -18,6 +18,8 @@ from neo4j.exceptions import (
 
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
 from graphinator.classification import STATUSES, TABLE, Meaning, Unpackable, classify, row_of
+from graphinator.ledger import ERRORS
+from graphinator.schema import refusal_of
 
 RETRY, OUTAGE, DATA, UNKNOWN = Meaning.RETRY, Meaning.OUTAGE, Meaning.DATA, Meaning.UNKNOWN
 MEMORY, SHARED, RACE = Meaning.TOO_LARGE_OR_DATA, Meaning.TOO_LARGE_OR_OUTAGE, Meaning.RETRY_THEN_DATA
@@ -338,3 +340,22 @@ def test_of_what_could_not_be_sent_the_refusal_tells_the_cause() -> None:
 
     assert isinstance(refused, RecordsRefused)
     assert (refused.refusal.error_class, refused.refusal.text) == ("OverflowError", "Integer out of bounds")
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (server_error(DEADLOCK, "the record's text"), f"TransientError {DEADLOCK}"),
+        (ServiceUnavailable("Couldn't connect to x:1"), "ServiceUnavailable"),
+        (ConnectionResetError(104, "Connection reset by peer"), "ConnectionResetError"),
+    ],
+)
+def test_what_the_ledger_keeps_of_an_error_is_its_class_and_code(error: Exception, what: str) -> None:
+    assert classify(error).what == what
+
+
+def test_a_user_who_may_not_make_the_constraint_of_a_newer_ledger_is_told_the_statement() -> None:
+    sentence = refusal_of(server_error("Neo.ClientError.Security.Forbidden"), [ERRORS])
+
+    assert "may not create constraints" in sentence
+    assert "CREATE CONSTRAINT spindleerrors_key IF NOT EXISTS FOR (n:SpindleErrors) REQUIRE n.key IS UNIQUE" in sentence

@@ -364,3 +364,18 @@ def test_an_error_of_a_file_of_ours_names_the_file() -> None:
 
     assert isinstance(problem, StoreUnavailable)
     assert problem.alarm is not None and "/etc/key.pem" in problem.alarm
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (server_error("40P01"), "DeadlockDetectedError 40P01"),
+        (server_error("57014"), "QueryCanceledError 57014"),
+        (server_error("57P01"), "AdminShutdownError 57P01"),
+        (server_error("23514"), "CheckViolationError 23514"),
+        (ConnectionRefusedError(111, "Connect call failed"), "ConnectionRefusedError"),
+        (asyncpg.InterfaceError("connection is closed"), "InterfaceError"),
+    ],
+)
+def test_what_the_ledger_keeps_of_an_error_is_its_class_and_code(error: Exception, what: str) -> None:
+    assert classify(error, alone=False).what == what
