@@ -14,18 +14,21 @@ from rich.table import Table
 
 from common.loads import Load, State, Totals
 from spindle.environments import add_stack_argument, environment_of
+from spindle.ledger.errors import errors_as_data, errors_table, failed_transactions
 from spindle.ledger.stores import Book, ledgers_of
 from spindle.output import readers_may_leave, wide_console
 
 _ABOUT = """\
 Which loads the stores know, the newest first: of each kind whether it was announced (all published), what a check has
 found, and what its records came to. New and changed are counted in the transactions that write, and exact; the others
-at least once. None of it is evidence that a load is complete, except the word of a check.
+at least once. Errors are transactions that failed and were written again, as each process saw them: of one load (LOAD)
+it also says what they meant, with the dead letters by reason. None of it is evidence that a load is complete, except
+the word of a check.
 
 exit codes: 0 all that was asked for is shown; 2 a store can't be asked
 """
 _COLOURS = {State.COMPLETE: "green", State.INCOMPLETE: "red", State.FAILED: "red", State.ANNOUNCED: "yellow"}
-_WIDTH = 180  # columns: no load's date is cut, whatever the numbers
+_WIDTH = 190  # columns: no load's date is cut, whatever the numbers
 _NUMBERS = ("new", "changed", "unchanged", "stale", "superseded", "dead_lettered")
 
 
@@ -51,7 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps(as_data(books, only=arguments.load), indent=2))
         else:
-            wide_console(_WIDTH).print(as_table(books, only=arguments.load), highlight=False)
+            console = wide_console(_WIDTH)
+            console.print(as_table(books, only=arguments.load), highlight=False)
+            met = None if arguments.load is None else errors_table(books, arguments.load)
+            if met is not None:
+                console.print("", met, highlight=False)
     for book in books:
         if book.trouble:
             print(f"spindle: {book.service}'s store can't be asked: {book.trouble}", file=sys.stderr)
@@ -64,7 +71,7 @@ def as_table(books: Sequence[Book], *, only: str | None = None, now: datetime | 
     for heading in ("load", "kind", "store"):
         table.add_column(heading, no_wrap=True)
     table.add_column("state", min_width=len(State.INCOMPLETE))
-    for heading in ("checked", "listed", "missing", "gone", "removed", *_NUMBERS):
+    for heading in ("checked", "listed", "missing", "gone", "removed", *_NUMBERS, "errors"):
         table.add_column(heading.replace("_", " "), justify="right", no_wrap=True)
     for book, load in _rows(books, only):
         state = f"[{_COLOURS.get(load.state, 'default')}]{load.state}[/]"
@@ -77,6 +84,7 @@ def as_table(books: Sequence[Book], *, only: str | None = None, now: datetime | 
             _ago(load.checked_at, now or datetime.now(UTC)),
             *map(_count, (load.published, missing, load.gone, load.removed)),
             *(_count(getattr(load.totals, name)) for name in _NUMBERS),
+            _count(failed_transactions(book, load.load, load.kind)),
         )
     return table
 
@@ -84,15 +92,26 @@ def as_table(books: Sequence[Book], *, only: str | None = None, now: datetime | 
 def as_data(books: Sequence[Book], *, only: str | None = None) -> dict[str, Any]:
     """The same for a program; times are ISO 8601, and what is not known is null."""
     return {
-        "loads": [{"service": book.service, **_load_as_data(load)} for book, load in _rows(books, only)],
+        "loads": [
+            {"service": book.service, **_load_as_data(load), "errors": errors_as_data(book, load.load, load.kind)}
+            for book, load in _rows(books, only)
+        ],
         "troubles": {book.service: book.trouble for book in books if book.trouble},
     }
 
 
 def _rows(books: Sequence[Book], only: str | None) -> Iterator[tuple[Book, Load]]:
-    found = [(book, load) for book in books for load in book.loads if only in (None, load.load)]
+    found = [(book, load) for book in books for load in _known(book) if only in (None, load.load)]
     by_kind = sorted(found, key=lambda pair: (pair[1].kind, pair[0].service))
     yield from sorted(by_kind, key=lambda pair: pair[1].load, reverse=True)
+
+
+def _known(book: Book) -> Iterator[Load]:
+    """All loads of a store's book; of some it may know errors only, because nothing else has come of them yet."""
+    yield from book.loads
+    known = {(load.load, load.kind) for load in book.loads}
+    for load, kind in {(met.load, met.kind) for met in book.errors} - known:
+        yield Load(load=load, kind=kind, state=State.RUNNING)
 
 
 def _load_as_data(load: Load) -> dict[str, Any]:

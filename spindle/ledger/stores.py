@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.errors import SinkError
 from common.kinds import Service
-from common.loads import Load, Pause
+from common.loads import Load, LoadErrors, Pause
 from common.settings.environment import load as load_settings
 from graphinator.ops import ledger as of_graph
 from graphinator.settings import Neo4jSettings
@@ -16,11 +16,12 @@ from tableinator.settings import PostgresSettings
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What one store says. `trouble`: why it can't be asked."""
+    """What one store says. `trouble`: why it can't be asked, or not for all of this."""
 
     service: Service
     loads: Sequence[Load] = ()
     pauses: Sequence[Pause] = ()
+    errors: Sequence[LoadErrors] = ()
     trouble: str = ""
 
 
@@ -54,16 +55,18 @@ def ledgers_of(environ: Mapping[str, str]) -> Ledgers:
 
 
 async def _of_tables(settings: PostgresSettings) -> Book:
+    book = Book(Service.TABLEINATOR)
     try:
-        loads, pauses = await of_tables.read_loads(settings), await of_tables.read_pauses(settings)
+        book = replace(book, loads=await of_tables.read_loads(settings), pauses=await of_tables.read_pauses(settings))
+        return replace(book, errors=await of_tables.read_errors(settings))
     except SinkError as error:
-        return Book(Service.TABLEINATOR, trouble=str(error))
-    return Book(Service.TABLEINATOR, loads, pauses)
+        return replace(book, trouble=str(error))
 
 
 async def _of_graph(settings: Neo4jSettings) -> Book:
+    book = Book(Service.GRAPHINATOR)
     try:
-        loads, pauses = await of_graph.read_loads(settings), await of_graph.read_pauses(settings)
+        book = replace(book, loads=await of_graph.read_loads(settings), pauses=await of_graph.read_pauses(settings))
+        return replace(book, errors=await of_graph.read_errors(settings))
     except SinkError as error:
-        return Book(Service.GRAPHINATOR, trouble=str(error))
-    return Book(Service.GRAPHINATOR, loads, pauses)
+        return replace(book, trouble=str(error))

@@ -45,7 +45,8 @@ from spindle.checking.manifests import ManifestSource, open_manifests
 from spindle.checking.repair import check_source
 from spindle.checking.report import lines
 from spindle.environments import add_stack_argument, environment_of
-from spindle.ledger.stores import ledgers_of
+from spindle.ledger.errors import errors_as_data, errors_table
+from spindle.ledger.stores import Book, ledgers_of
 from spindle.loading.plan import Part, as_data, objections, plan_of, plan_table
 from spindle.loading.publishing import STALLED, Missing, until_drained, until_settled
 from spindle.output import readers_may_leave, wide_console
@@ -228,6 +229,8 @@ class Loading:
     """Queues that nobody empties, and what waits in them: no further round would help."""
     held: Mapping[str, int] = field(default_factory=dict)
     """Queues whose services have taken messages and settle none: what is with them need not be published again."""
+    books: Sequence[Book] = ()
+    """What the ledgers say at the end, if anything was published: what errors the load met."""
     rounds: int = 0
     seconds: float = 0.0
 
@@ -259,7 +262,8 @@ class Loading:
         for sources in by_wave:
             await self._bring(sources, began, is_last=sources is by_wave[-1])
             if not all(self._is_clean(source.kind) for source in sources):
-                return
+                break
+        self.books = await ledgers_of(self.environ).read()
 
     async def _bring(self, sources: Sequence[ManifestSource], began: str, *, is_last: bool) -> None:
         """Publish, wait and check until these kinds are clean, or until no further round would help."""
@@ -417,6 +421,12 @@ def summary(loading: Loading, parts: Sequence[Part], problems: Sequence[str]) ->
             for (kind, store), plan in ((key, plan_of([result])[0]) for key, result in loading.results.items())
             if kind == source.kind
         ],
+        "errors": [
+            {"service": book.service, "kind": kind, **met}
+            for book in loading.books
+            for kind in loading.load.kinds
+            for met in errors_as_data(book, loading.load.date, kind)
+        ],
     }
 
 
@@ -435,6 +445,8 @@ def show(loading: Loading, parts: Sequence[Part], problems: Sequence[str], conso
     for part in summary(loading, parts, problems)["parts"]:
         table.add_row(part["kind"], part["store"], *(f"{part[name]:,}" for name in names))
     console.print(table)
+    if (met := errors_table(loading.books, loading.load.date)) is not None:
+        console.print(met, style="yellow", highlight=False)
     for line in lines(list(loading.results.values())):
         console.print(line, style="yellow", markup=False, highlight=False)
     for queue, count in loading.stuck.items():

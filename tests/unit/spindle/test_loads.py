@@ -8,7 +8,8 @@ from io import StringIO
 from rich.console import Console
 
 from common.kinds import Service
-from common.loads import Load, State, Totals
+from common.loads import Load, LoadErrors, State, Totals
+from spindle.ledger.errors import errors_table
 from spindle.ledger.loads import _WIDTH, as_data, as_table
 from spindle.ledger.stores import Book
 
@@ -25,8 +26,24 @@ CHECKED = Load(
     reason="3 are [missing]",
     totals=Totals(new=311, changed=987, unchanged=18_702),
 )
+
+
+def met(meaning: str, errors: int, last_error: str, *, load: str = "20260301", kind: str = "artists") -> LoadErrors:
+    return LoadErrors(
+        load=load, kind=kind, meaning=meaning, errors=errors, last_error=last_error, first_at=NOW, last_at=NOW
+    )
+
+
 BOOKS = (
-    Book(Service.TABLEINATOR, [CHECKED, Load(load="20260201", kind="artists", state=State.ANNOUNCED)]),
+    Book(
+        Service.TABLEINATOR,
+        [CHECKED, Load(load="20260201", kind="artists", state=State.ANNOUNCED)],
+        errors=[
+            met("conflict", 1200, "DeadlockDetectedError 40P01"),
+            met("dead_letter:refused", 2, "UntranslatableCharacterError 22P05"),
+            met("unavailable", 34, "ConnectionRefusedError"),
+        ],
+    ),
     Book(Service.GRAPHINATOR, [Load(load="", kind="artists", state=State.RUNNING)], trouble="away"),
 )
 
@@ -41,7 +58,7 @@ def test_the_newest_load_comes_first_with_what_its_check_found_and_what_records_
     _, first, second, third = shown()
 
     assert " ".join(first) == (
-        "20260301 artists tableinator incomplete (3 are [missing]) 3 h ago 20,000 3 0 - 311 987 18,702 0 0 0"
+        "20260301 artists tableinator incomplete (3 are [missing]) 3 h ago 20,000 3 0 - 311 987 18,702 0 0 0 1,234"
     )
     assert second[:5] == ["20260201", "artists", "tableinator", "announced", "never"]
     assert " ".join(third[:4]) == "(none named) artists graphinator"
@@ -51,12 +68,13 @@ def test_nothing_is_cut_where_there_is_no_terminal_whatever_the_numbers() -> Non
     most = 19_400_000
     totals = Totals(new=most, changed=most, unchanged=most, stale=most, superseded=most, dead_lettered=most)
     whole = replace(CHECKED, kind="releases", missing=most, gone=most, reason=None, totals=totals)
+    conflicts = [met("conflict", most, "DeadlockDetectedError 40P01", kind="releases")]
     screen = StringIO()
 
-    Console(width=_WIDTH, file=screen).print(as_table([Book(Service.GRAPHINATOR, [whole])], now=NOW))
+    Console(width=_WIDTH, file=screen).print(as_table([Book(Service.GRAPHINATOR, [whole], errors=conflicts)], now=NOW))
 
     assert "…" not in screen.getvalue()
-    assert screen.getvalue().count("19,400,00") == 8
+    assert screen.getvalue().count("19,400,00") == 9
 
 
 def test_one_load_can_be_asked_for() -> None:
@@ -69,3 +87,38 @@ def test_a_program_gets_all_of_it_and_the_trouble() -> None:
     assert [load["load"] for load in data["loads"]] == ["20260301", "20260201", ""]
     assert (data["loads"][0]["checked_at"], data["loads"][0]["totals_new"]) == ("2026-03-01T21:00:00+00:00", 311)
     assert data["troubles"] == {"graphinator": "away"}
+    assert data["loads"][0]["errors"][1] == {
+        "meaning": "dead_letter:refused",
+        "errors": 2,
+        "last_error": "UntranslatableCharacterError 22P05",
+        "first_at": "2026-03-02T00:00:00+00:00",
+        "last_at": "2026-03-02T00:00:00+00:00",
+    }
+    assert data["loads"][1]["errors"] == []
+
+
+def test_what_went_wrong_with_a_load_is_a_row_for_each_meaning_and_store() -> None:
+    screen = StringIO()
+    table = errors_table(BOOKS, "20260301")
+    Console(width=_WIDTH, file=screen).print(table)
+
+    _, heads, *lines = [line.split() for line in screen.getvalue().splitlines()]
+    assert " ".join(heads) == "kind store error count the last one at (UTC)"
+    assert [" ".join(line) for line in lines] == [
+        "artists tableinator conflict 1,200 DeadlockDetectedError 40P01 2026-03-02 00:00:00",
+        "artists tableinator dead letter: refused 2 UntranslatableCharacterError 22P05 2026-03-02 00:00:00",
+        "artists tableinator unavailable 34 ConnectionRefusedError 2026-03-02 00:00:00",
+    ]
+    assert errors_table(BOOKS, "20260201") is None
+
+
+def test_a_load_of_which_only_errors_are_known_is_shown() -> None:
+    refused = met("unavailable", 3, "InsufficientPrivilegeError 42501", load="20260501")
+
+    data = as_data([Book(Service.TABLEINATOR, [CHECKED], errors=[refused])])
+
+    assert [(load["load"], load["state"]) for load in data["loads"]] == [
+        ("20260501", "running"),
+        ("20260301", "incomplete"),
+    ]
+    assert data["loads"][0]["errors"][0]["errors"] == 3

@@ -1,0 +1,57 @@
+"""What errors loads met, as both stores' ledgers have it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.table import Table
+
+from common.kinds import Service
+from common.loads import LoadErrors
+from common.progress import DEAD_LETTER
+from spindle.ledger.stores import Book
+
+_ABOUT = "Errors, as each process saw them: transactions that failed and were written again, and dead letters"
+
+
+def failed_transactions(book: Book, load: str, kind: str) -> int:
+    """How many transactions of a load and kind failed in one store."""
+    return sum(met.errors for met in _of(book, load, kind) if not met.meaning.startswith(DEAD_LETTER))
+
+
+def errors_as_data(book: Book, load: str, kind: str) -> list[dict[str, Any]]:
+    """What a load and kind met in one store, for a program; times are ISO 8601."""
+    names = [each.name for each in fields(LoadErrors) if each.name not in ("load", "kind")]
+    return [{name: _plain(getattr(met, name)) for name in names} for met in _of(book, load, kind)]
+
+
+def errors_table(books: Sequence[Book], load: str) -> Table | None:
+    """A row per kind, store and meaning of one load; None if it met no error."""
+    rows = sorted(_of_load(books, load), key=lambda row: (row[1].kind, row[0], row[1].meaning))
+    if not rows:
+        return None
+    table = Table(box=None, pad_edge=False, title=_ABOUT, title_justify="left", title_style="")
+    for heading in ("kind", "store", "error"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("count", justify="right", no_wrap=True)
+    for heading in ("the last one", "at (UTC)"):
+        table.add_column(heading, no_wrap=True)
+    for service, met in rows:
+        when = f"{met.last_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        meaning = met.meaning.replace(DEAD_LETTER, "dead letter: ").replace("_", " ")
+        table.add_row(met.kind, service, meaning, f"{met.errors:,}", met.last_error, when)
+    return table
+
+
+def _of_load(books: Iterable[Book], load: str) -> Iterator[tuple[Service, LoadErrors]]:
+    for book in books:
+        yield from ((book.service, met) for met in book.errors if met.load == load)
+
+
+def _of(book: Book, load: str, kind: str) -> list[LoadErrors]:
+    return [met for met in book.errors if (met.load, met.kind) == (load, kind)]
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value
