@@ -19,6 +19,7 @@ from common.rabbitmq.consuming.reading import AiormqReader, DeliveryReader
 from common.rabbitmq.consuming.source import RabbitSource, Waits
 from common.rabbitmq.publishing.confirms import Message, open_confirmed
 from common.telemetry.metrics import REGISTRY, KindMetrics
+from common.telemetry.trace_context import TraceContext, contexts_of
 from tests.contract.proxy import Proxy
 from tests.contract.source import (
     PATIENCE,
@@ -137,6 +138,18 @@ async def test_load_time_and_properties_are_read(harness: RabbitHarness) -> None
         2,
     )
     assert properties.headers["own"] == ["x", 1]
+
+
+async def test_the_trace_that_a_message_was_sent_in_arrives(harness: RabbitHarness) -> None:
+    """Also behind a message that looks the same but for it: the fast reader knows such headers again."""
+    async with running(harness.make()) as source:
+        for number in (1, 2, 3):
+            header = f"00-{number:032x}-{number:016x}-{'00' if number == 3 else '01'}"
+            await harness.peer.publish(harness.names.exchange(KIND), b"{}", headers={"traceparent": header})
+        deliveries = await take(source, 3)
+        source.settle(deliveries)
+
+    assert contexts_of(deliveries) == [TraceContext(1, 1), TraceContext(2, 2)]
 
 
 @pytest.mark.parametrize(
