@@ -10,12 +10,17 @@
 ARG PYTHON_IMAGE=python:3.13-slim
 
 # What the two services need. Without pip, which nobody needs later. Wheels only: there is no compiler here, and a clear
-# refusal is better than a build that fails half way.
+# refusal is better than a build that fails half way. --build-arg TRACING=otlp adds what TRACING=otlp needs.
 FROM ${PYTHON_IMAGE} AS dependencies
 ARG PIP_INDEX_URL
-COPY requirements.hashes.txt .
+ARG TRACING=off
+COPY requirements.hashes.txt requirements-tracing.hashes.txt ./
 RUN python -m venv --without-pip /opt/spindle \
  && grep -viE '^(lxml|markdown-it-py|mdurl|psutil|pygments|rich|shtab|urllib3)==' requirements.hashes.txt >services.txt \
+ && if [ "$TRACING" = otlp ]; then \
+      grep -v '^#' requirements-tracing.hashes.txt >>services.txt \
+      && grep '^urllib3==' requirements.hashes.txt >>services.txt; \
+    fi \
  && python -m pip --python /opt/spindle install --no-cache-dir --disable-pip-version-check \
       --no-deps --no-compile --only-binary :all: --require-hashes --requirement services.txt \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/spindle/lib

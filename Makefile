@@ -13,7 +13,7 @@ help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 # Everything Python, once; again when a pin changes. Debian has the module that makes environments in a package apart.
-$(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
+$(VENV)/.ready: requirements.txt requirements-tracing.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Spindle needs Python 3.11 or newer; set PYTHON=python3.x")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -q && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends python3-venv; } </dev/null || \
@@ -53,12 +53,17 @@ dashboards: $(VENV)/.ready ## write dashboards and alert rules anew from the pac
 	$(BIN)/python -m monitoring
 
 # One line a package, so that the Dockerfile can leave some out. It asks the index that pip asks, and takes minutes.
-hashes: $(VENV)/.ready ## write requirements.hashes.txt, from which the images are made, after a change of requirements.txt
+TRACING_PINS = ^($$(sed -n 's/==.*//p' requirements-tracing.txt | paste -sd '|'))==
+hashes: $(VENV)/.ready ## write requirements*.hashes.txt, from which the images are made, after a change of requirements*.txt
 	mkdir -p build
 	$(BIN)/python -m piptools compile --quiet --generate-hashes --no-emit-index-url --no-emit-options --no-annotate --no-header \
-	  --strip-extras --allow-unsafe --output-file build/hashes.txt requirements.txt
-	{ head -1 requirements.hashes.txt && sed -e ':a' -e '/\\$$/N; s/ *\\\n */ /; ta' build/hashes.txt; } >build/hashes.new
+	  --strip-extras --allow-unsafe --output-file build/hashes.txt \
+	  requirements.txt requirements-tracing.txt
+	sed -i -e ':a' -e '/\\$$/N; s/ *\\\n */ /; ta' build/hashes.txt
+	{ head -1 requirements.hashes.txt && grep -viE "$(TRACING_PINS)" build/hashes.txt; } >build/hashes.new
+	{ head -1 requirements-tracing.hashes.txt && grep -iE "$(TRACING_PINS)" build/hashes.txt; } >build/tracing.new
 	mv build/hashes.new requirements.hashes.txt
+	mv build/tracing.new requirements-tracing.hashes.txt
 
 # A release does this. Not checked in: a digest is of one registry, and an image that was built or mirrored has another.
 digest: ## write the base image's digest of today into the Dockerfile, so that every build starts from the same bytes

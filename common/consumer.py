@@ -36,6 +36,7 @@ from common.storing.idle import INTERVAL, ask_while_idle, made_up
 from common.telemetry.health import Health
 from common.telemetry.loop_lag import watch_loop
 from common.telemetry.metrics import BUILD, KindMetrics, await_store, watch_store
+from common.telemetry.tracing import Tracer, open_tracer
 
 log = structlog.get_logger()
 
@@ -91,7 +92,8 @@ def run_consumer(service: Service, settings: type[S], open_store: OpenStore[S]) 
 
 async def _consume(settings: S, open_store: OpenStore[S], shutdown: Shutdown) -> None:
     _tell_settings(settings.consumer)
-    consumer = Consumer(settings.consumer)
+    tracer = open_tracer(settings.consumer)
+    consumer = Consumer(settings.consumer, tracer=tracer)
     consumer.health.start(settings.metrics_host, settings.metrics_port)
     try:
         async with asyncio.TaskGroup() as around:
@@ -100,6 +102,8 @@ async def _consume(settings: S, open_store: OpenStore[S], shutdown: Shutdown) ->
                 asking = around.create_task(consumer.ask_while_idle(store), name="idle store")
                 await consumer.run(store, shutdown)
                 asking.cancel()
+            if tracer is not None:
+                await tracer.close()
             watching.cancel()
     finally:
         consumer.health.stop()
@@ -125,6 +129,7 @@ def _tell_settings(settings: ConsumerSettings) -> None:
         retry=str(settings.backoff),
         drain_limit=settings.drain_limit,
         dead_letter_flood=settings.dead_letter_flood,
+        tracing_ratio=settings.tracing_ratio or 0.0,
     )
 
 
@@ -136,14 +141,18 @@ class Consumer:
         settings: ConsumerSettings,
         *,
         broker: BrokerAccess | None = None,
+        tracer: Tracer | None = None,
         metrics: Callable[[Service, str], KindMetrics] = KindMetrics,
         rng: random.Random | None = None,
         least_batch: int = LEAST,
         credit: int = CREDIT,
     ) -> None:
-        """All but the settings is for a simulation, which gives its own broker and chance, and smaller numbers."""
+        """All but the settings and what traces is for a simulation, which gives its own broker and chance, and smaller
+        numbers.
+        """
         self._settings, self._metrics = settings, metrics
         self._broker = broker or BrokerAccess(settings.broker)
+        self._tracer = tracer
         self._rng, self._least_batch, self._credit = rng, least_batch, credit
         self.service = settings.service
         BUILD.labels(settings.service).info({"version": VERSION, "python": platform.python_version()})
@@ -226,6 +235,7 @@ class Consumer:
             slots=store.slots(kind),
             least_batch=self._least_batch,
             credit=self._credit,
+            tracer=self._tracer,
         )
         metrics.watch(source)
 
@@ -238,6 +248,8 @@ class Consumer:
 
     def _stop(self, breaker: Breaker) -> None:
         self.health.drain()
+        if self._tracer is not None:
+            self._tracer.drain(self._settings.drain_limit)
         for source in self._sources.values():
             source.stop()
         breaker.stop()

@@ -78,12 +78,18 @@ class DecodeError(SpindleError):
 class SinkError(SpindleError):
     """A batch was not written, or not known to have been.
 
-    `what`: class and code of the error behind it, without its text, which may show a record.
+    `error_class`, `code`: of the error behind it (`DeadlockDetectedError`, `40P01`), as far as it has them. They may be
+    logged and kept, its text may show a record.
     """
 
-    def __init__(self, message: str = "", *, what: str = "") -> None:
+    def __init__(self, message: str = "", *, error_class: str = "", code: str = "") -> None:
         super().__init__(message)
-        self.what = what or type(self).__name__
+        self.error_class, self.code = error_class or type(self).__name__, code
+
+    @property
+    def what(self) -> str:
+        """Class and code."""
+        return f"{self.error_class} {self.code}".strip()
 
 
 class RecordsRefused(SinkError):
@@ -94,7 +100,7 @@ class RecordsRefused(SinkError):
     """
 
     def __init__(self, refusal: Refusal, *, positions: Sequence[int] | None, certain: bool) -> None:
-        super().__init__(refusal.what, what=refusal.what)
+        super().__init__(refusal.what, error_class=refusal.error_class, code=refusal.code)
         self.refusal = refusal
         self.positions = tuple(positions) if positions is not None else None
         self.certain = certain
@@ -104,7 +110,7 @@ class BatchTooLarge(SinkError):
     """The store can't take this many at once. A record that is too large alone is raised as `RecordsRefused`."""
 
     def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.what, what=refusal.what)
+        super().__init__(refusal.what, error_class=refusal.error_class, code=refusal.code)
         self.refusal = refusal
 
 
@@ -126,8 +132,9 @@ class StoreUnavailable(SinkError):
         *,
         alarm: str | None = None,
         pause: tuple[float, float] | None = None,
-        what: str = "",
+        error_class: str = "",
+        code: str = "",
     ) -> None:
-        super().__init__(message, what=what)
+        super().__init__(message, error_class=error_class, code=code)
         self.alarm = alarm
         self.pause = pause

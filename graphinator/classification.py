@@ -177,7 +177,7 @@ def classify(error: Exception, *, alone: bool = False, again: bool = False) -> S
     """
     refusal = _refusal(error)
     problem = _meant(error, refusal, alone=alone, again=again)
-    problem.what = refusal.what
+    problem.error_class, problem.code = refusal.error_class, refusal.code
     return problem
 
 

@@ -129,6 +129,11 @@ def _wrong() -> Sequence[Panel]:
             "Per minute: the log's reader does not keep up, and nothing waits for it.",
             Query("round(sum by (job) (increase(spindle_log_lines_dropped_total[1m])))", "{{job}}"),
         ),
+        line(
+            "Spans dropped",
+            "Per minute, if TRACING is on: the collector does not take them, or not as fast as they are made.",
+            Query('round(sum by (service) (increase(spindle_trace_spans_total{result="dropped"}[1m])))', "{{service}}"),
+        ),
         number(
             "Versions",
             "Processes by version.",

@@ -69,7 +69,7 @@ def classify(error: Exception, *, alone: bool, copied: Sequence[int] = ()) -> Si
     `copied`: the batch's positions in the order in which they were copied, if a COPY was under way.
     """
     problem = _meant(error, alone=alone, copied=copied)
-    problem.what = f"{type(error).__name__} {getattr(error, 'sqlstate', None) or ''}".strip()
+    problem.error_class, problem.code = type(error).__name__, getattr(error, "sqlstate", None) or ""
     return problem
 
 

@@ -185,7 +185,7 @@ def _no_records_fault(table: str) -> Iterator[None]:
         if isinstance(problem, StoreUnavailable | WriteConflict):
             raise problem from error
         alarm = f"PostgreSQL refuses {table}, the ledger's table: look at its triggers and locks ({problem})."
-        raise StoreUnavailable(str(problem), alarm=alarm, what=problem.what) from error
+        raise StoreUnavailable(str(problem), alarm=alarm, error_class=problem.error_class, code=problem.code) from error
 
 
 def _load(row: Mapping[str, Any]) -> Load:

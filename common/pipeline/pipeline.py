@@ -27,6 +27,7 @@ from common.sink import R, Sink
 from common.storing.breaker import Breaker
 from common.storing.store_writer import StoreWriter
 from common.telemetry.metrics import KindMetrics
+from common.telemetry.tracing import Tracer
 
 DRAIN_REFUSED = 2.0  # seconds that a drain waits for what was refused: a write under way, and confirms
 DRAIN_LEDGER = 0.5  # seconds that the ledger has then at the least, whatever the broker does
@@ -48,6 +49,7 @@ class Pipeline(Generic[R]):
         slots: contextlib.AbstractAsyncContextManager[None] | None = None,
         least_batch: int = LEAST,
         credit: int = CREDIT,
+        tracer: Tracer | None = None,
     ) -> None:
         limits = BatchLimits(
             settings.batch_size, settings.batch_max_bytes, settings.flush_interval, target=settings.batch_target
@@ -96,6 +98,7 @@ class Pipeline(Generic[R]):
             quarantine=self._quarantine,
             bookkeeper=self.bookkeeper,
             metrics=metrics,
+            tracer=tracer,
         )
         self._reader: Reader[R] = Reader(
             source=source,

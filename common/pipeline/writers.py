@@ -18,6 +18,7 @@ from common.storing.isolation import Refused, Stored
 from common.storing.store_writer import StoreWriter, Turn
 from common.storing.verdicts import verdicts
 from common.telemetry.metrics import KindMetrics
+from common.telemetry.tracing import Tracer
 
 log = structlog.get_logger()
 
@@ -36,8 +37,10 @@ class Writers(Generic[R]):
         quarantine: Quarantine[R],
         bookkeeper: Bookkeeper[R],
         metrics: KindMetrics,
+        tracer: Tracer | None,
     ) -> None:
         self._bookkeeper = bookkeeper
+        self._tracer = tracer
         self._limits, self._size, self._batcher, self._writer = limits, size, batcher, writer
         self._settling, self._quarantine, self._metrics = settling, quarantine, metrics
         self._warned_of: Epoch | None = None
@@ -70,6 +73,8 @@ class Writers(Generic[R]):
         room = self._size.records
         self._metrics.batch(size=batch.size, trigger=batch.trigger, limit=room)
         self._warn_of(batch.items[0])
+        if self._tracer is not None:
+            turn.trace = self._tracer.begin(self._metrics.kind, batch)
         is_done = await self._store(batch, turn)
         if batch.size == room or batch.trigger is Trigger.BYTES:
             self._learn(batch.size, turn)
@@ -123,8 +128,11 @@ class Writers(Generic[R]):
             async for verdict in verdicts(self._writer, batch, turn):
                 if isinstance(verdict, Stored):
                     has_written = has_written or bool(verdict.outcomes.written)
-                    done.update(self._settling.settle(verdict.items, verdict.outcomes, losers=batch.losers))
+                    settled = self._settling.settle(verdict.items, verdict.outcomes, losers=batch.losers)
+                    done.update(settled)
                     self._quarantine.stored(verdict.outcomes)
+                    if turn.trace is not None:
+                        turn.trace.stored(verdict.outcomes, superseded=len(settled) - len(verdict.items))
                 elif isinstance(verdict, Refused):
                     cases.append(Case(verdict.item, verdict))
                 else:
@@ -135,5 +143,7 @@ class Writers(Generic[R]):
             left = {case.item for case in cases} | done
             self._settling.release([item for item in batch.all if item not in left])
         self._quarantine.take(cases, has_written=has_written)
+        if turn.trace is not None:
+            turn.trace.end(quarantined=len(cases))
         self.give_up_on_loose_ends()
         return len(done) + len(cases) == batch.size

@@ -37,6 +37,11 @@ def percent(default: float) -> Any:
     return Field(default, ge=0, le=100, allow_inf_nan=False, description="a number of percent from 0 to 100")
 
 
+def share(default: float) -> Any:
+    """A field that holds a share of a whole."""
+    return Field(default, ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")
+
+
 def size(default: str, at_least: str, at_most: str) -> Any:
     """A field that holds a number of bytes, as such or as `8MiB`."""
     low, high = map(TypeAdapter(ByteSize).validate_python, (at_least, at_most))

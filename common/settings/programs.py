@@ -23,7 +23,7 @@ from pydantic_settings import SettingsConfigDict
 from common.backoff import DEFAULT, Backoff, Jitter, Strategy
 from common.kinds import DEFAULT_PREFIX, KINDS, Names, Service
 from common.settings.environment import Settings
-from common.settings.fields import Lower, choice, seconds, secret, selection, size, split, text, whole
+from common.settings.fields import Lower, choice, seconds, secret, selection, share, size, split, text, whole
 from common.settings.secret_files import DerivedSecret
 from common.settings.servers import address_of, check_url, netloc, split_url
 from common.settings.stores import StoreSettings
@@ -178,6 +178,8 @@ class ConsumerSettings:
     metrics_port: int
     dead_letter_flood: Literal["hold", "allow"]
     store_name: str
+    tracing_ratio: float | None
+    """The share of batches of which spans are made; None: of none, tracing is off."""
 
 
 class ConsumerProgramSettings(ProgramSettings):
@@ -200,6 +202,9 @@ class ConsumerProgramSettings(ProgramSettings):
     metrics_host: str = text("0.0.0.0", "an address of this machine")  # noqa: S104 - what scrapes is outside
     metrics_port: int = whole(8000, 0, 65535)
     dead_letter_flood: Annotated[Literal["hold", "allow"], Lower] = choice("hold", ("hold", "allow"))
+    # Where spans go, and how, say the variables of OpenTelemetry's own (OTEL_…), which its SDK reads.
+    tracing: Annotated[Literal["off", "otlp"], Lower] = choice("off", ("off", "otlp"))
+    tracing_ratio: float = share(0.1)
 
     @property
     @abstractmethod
@@ -254,4 +259,5 @@ class ConsumerProgramSettings(ProgramSettings):
             metrics_port=self.metrics_port,
             dead_letter_flood=self.dead_letter_flood,
             store_name=self.store.store_name,
+            tracing_ratio=self.tracing_ratio if self.tracing == "otlp" else None,
         )

@@ -16,6 +16,7 @@ from common.sink import R, Result, Sink
 from common.storing.breaker import Breaker, Released
 from common.storing.witness import Witness
 from common.telemetry.metrics import KindMetrics
+from common.telemetry.tracing import BatchTrace
 
 log = structlog.get_logger()
 
@@ -48,6 +49,8 @@ class Turn:
         """How the first transaction ended."""
         self.has_held = False
         """Whether it waited for a store that was away: those that come back are slow."""
+        self.trace: BatchTrace | None = None
+        """Where its transactions are noted, if what is written is traced."""
 
     async def take_slot(self) -> None:
         """Wait for a slot, unless there is one."""
@@ -60,11 +63,13 @@ class Turn:
         self._has_slot = False
         await self._slot.aclose()
 
-    def count(self, result: Result, seconds: float) -> None:
-        """Count one transaction."""
+    def count(self, result: Result, seconds: float, *, code: str = "") -> None:
+        """Count one transaction. `code`: what the store calls the error that ended it."""
         self.transactions += 1
         self.seconds += seconds
         self.first = self.first or result
+        if self.trace is not None:
+            self.trace.transaction_ended(result, code=code)
 
 
 class StoreWriter(Generic[R]):
@@ -111,6 +116,8 @@ class StoreWriter(Generic[R]):
         if self._breaker.is_open:
             turn.has_held = True
             await turn.give_slot_back()  # the probe needs one
+        if turn.trace is not None:
+            turn.trace.writing = len(records)
         outcomes = await self._answered(
             lambda: self._write(records),
             turn=turn,
@@ -253,11 +260,13 @@ class StoreWriter(Generic[R]):
             if self._is_over or gone():
                 raise Released
             began = now()
+            if turn.trace is not None:
+                turn.trace.transaction_begins()
             try:
                 answer = await action()
             except (RecordsRefused, BatchTooLarge, WriteConflict, StoreUnavailable) as error:
                 result = _RESULTS[type(error)]
-                self._count(result, now() - began, turn)
+                self._count(result, now() - began, turn, code=error.code)
                 self._note(error, result, counted)
                 raise
             self._count(Result.STORED, now() - began, turn)
@@ -265,9 +274,9 @@ class StoreWriter(Generic[R]):
         finally:
             await turn.give_slot_back()
 
-    def _count(self, result: Result, seconds: float, turn: Turn) -> None:
+    def _count(self, result: Result, seconds: float, turn: Turn, *, code: str = "") -> None:
         self._metrics.transaction(result, seconds)
-        turn.count(result, seconds)
+        turn.count(result, seconds, code=code)
 
     def _note(self, error: SinkError, result: Result, records: Sequence[R]) -> None:
         """Leave an error to the ledger: of each load that has a record in it, of which there is nearly always one."""

@@ -230,7 +230,17 @@ LOOP_LAG = Gauge(
     ["service"],
     registry=REGISTRY,
 )
+SPANS = Counter(
+    "spindle_trace_spans", "Spans of traced batches, by what became of them", ["service", "result"], registry=REGISTRY
+)
 BUILD = Info("spindle_build", "Version of the running program", ["service"], registry=REGISTRY)
+
+
+class SpanResult(StrEnum):
+    """What became of a span."""
+
+    EXPORTED = "exported"
+    DROPPED = "dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +418,11 @@ REGISTRY.register(_DROPPED_LINES)
 def watch_log(service: str, writer: LogWriter) -> None:
     """Read how many lines were dropped whenever somebody scrapes."""
     _DROPPED_LINES.watch(service, writer)
+
+
+def count_spans(service: str, result: SpanResult, count: int) -> None:
+    """Count spans that have left the process, or never will."""
+    SPANS.labels(service, result).inc(count)
 
 
 def watch_store(service: str, *, in_use: Callable[[], int], size: int) -> None:

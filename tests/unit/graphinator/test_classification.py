@@ -359,3 +359,11 @@ def test_a_user_who_may_not_make_the_constraint_of_a_newer_ledger_is_told_the_st
 
     assert "may not create constraints" in sentence
     assert "CREATE CONSTRAINT spindleerrors_key IF NOT EXISTS FOR (n:SpindleErrors) REQUIRE n.key IS UNIQUE" in sentence
+
+
+@pytest.mark.parametrize(("code", "message"), sorted({(code, message) for code, message, _ in CODES}))
+def test_whatever_an_error_means_its_code_is_kept(code: str, message: str) -> None:
+    error = server_error(code, message)
+
+    for alone, again in ((False, False), (True, True)):
+        assert classify(error, alone=alone, again=again).code == error.code

@@ -8,6 +8,7 @@ from common.backoff import DEFAULT, Backoff
 from common.pipeline.pipeline import Pipeline
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import REGISTRY, KindMetrics
+from common.telemetry.tracing import Tracer
 from tests.fakes import FakeDeadLetters, FakeRecord, FakeSink, FakeSource, body, consumer_settings, project
 
 CONTROL = b'{"type":"file_complete","data_type":"artists"}'
@@ -28,6 +29,7 @@ class Line:
         target: float | None = None,
         slots: asyncio.Semaphore | None = None,
         backoff: Backoff = DEFAULT,
+        tracer: Tracer | None = None,
     ) -> None:
         Line.count += 1
         self.kind = f"kind{Line.count}"
@@ -51,6 +53,7 @@ class Line:
             dead_letters=self.letters,
             metrics=KindMetrics("test", self.kind),
             slots=slots,
+            tracer=tracer,
         )
         self.letters.on_confirmed = self.pipeline.confirmed
 

@@ -24,8 +24,12 @@ def errors(line: Line) -> dict[tuple[str, str], tuple[int, str]]:
 @pytest.mark.parametrize(
     ("error", "meaning", "last"),
     [
-        (WriteConflict("deadlock detected", what="DeadlockDetected 40P01"), "conflict", "DeadlockDetected 40P01"),
-        (StoreUnavailable("it is away", what="ConnectionRefusedError"), "unavailable", "ConnectionRefusedError"),
+        (
+            WriteConflict("deadlock detected", error_class="DeadlockDetected", code="40P01"),
+            "conflict",
+            "DeadlockDetected 40P01",
+        ),
+        (StoreUnavailable("it is away", error_class="ConnectionRefusedError"), "unavailable", "ConnectionRefusedError"),
         (BatchTooLarge(Refusal("QueryCanceled", "57014", "text")), "too_large", "QueryCanceled 57014"),
         (RecordsRefused(REFUSED, positions=None, certain=True), "refused", "CheckViolation 23514"),
         (StoreUnavailable("one that says nothing of its cause"), "unavailable", "StoreUnavailable"),

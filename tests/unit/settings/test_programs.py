@@ -192,6 +192,32 @@ def test_a_wait_that_spins_or_never_ends_is_refused(name: str, value: str, allow
     assert sentences(TableinatorSettings, {name: value}) == [f"{name} is '{value}'; allowed is {allowed}."]
 
 
+@pytest.mark.parametrize(
+    ("environ", "ratio"),
+    [
+        ({}, None),
+        ({"TRACING_RATIO": "0.5"}, None),
+        ({"TRACING": " OTLP "}, 0.1),
+        ({"TRACING": "otlp", "TRACING_RATIO": "1"}, 1.0),
+    ],
+)
+def test_batches_are_traced_if_it_is_asked_for(environ: dict[str, str], ratio: float | None) -> None:
+    assert load(TableinatorSettings, environ).consumer.tracing_ratio == ratio
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("TRACING", "jaeger", "one of off, otlp"),
+        ("TRACING_RATIO", "1.1", "a number from 0 to 1"),
+        ("TRACING_RATIO", "5%", "a number from 0 to 1"),
+        ("TRACING_RATIO", "nan", "a number from 0 to 1"),
+    ],
+)
+def test_tracing_that_cannot_be_is_refused(name: str, value: str, allowed: str) -> None:
+    assert sentences(GraphinatorSettings, {name: value}) == [f"{name} is '{value}'; allowed is {allowed}."]
+
+
 def test_kinds_are_a_selection_in_any_case_and_each_once() -> None:
     assert load(TableinatorSettings, {"KINDS": " Releases,artists , releases,"}).kinds == ("releases", "artists")
 

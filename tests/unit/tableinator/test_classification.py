@@ -379,3 +379,8 @@ def test_an_error_of_a_file_of_ours_names_the_file() -> None:
 )
 def test_what_the_ledger_keeps_of_an_error_is_its_class_and_code(error: Exception, what: str) -> None:
     assert classify(error, alone=False).what == what
+
+
+@pytest.mark.parametrize("code", ["22P05", "40P01", "57P01", "57014", "P0001"])
+def test_whatever_an_error_means_its_code_is_kept(code: str) -> None:
+    assert classify(server_error(code), alone=False).code == code

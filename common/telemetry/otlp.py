@@ -1,0 +1,290 @@
+"""Batches as spans of OpenTelemetry, sent by OTLP over HTTP. Nothing else imports it, and this only if tracing is on.
+
+A span of a batch, with a child for each of its transactions, and a link to the span that each of its messages was sent
+in. What they are called is OpenTelemetry's semantic conventions (messaging, RabbitMQ, databases); `spindle.…` is ours.
+
+Where to, how often and how large: the SDK reads its own variables (OTEL_…). Spans wait in a queue, which a thread of
+the SDK's empties; what the queue has no room for and what the collector does not take is dropped and counted.
+"""
+
+import asyncio
+import logging
+import platform
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+import requests
+import structlog
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, set_span_in_context
+
+from common import VERSION
+from common.batching.batch import deliveries
+from common.errors import StartRefused
+from common.outcomes import Outcome
+from common.settings.programs import ConsumerSettings
+from common.sink import Result
+from common.telemetry.metrics import SpanResult, count_spans
+from common.telemetry.trace_context import TraceContext, contexts_of
+from common.telemetry.tracing import MOST_TRANSACTIONS, BatchTrace, TracedTransaction
+
+log = structlog.get_logger()
+
+MOST_LINKS = 32
+"""Of one span. A batch of many thousands would be one that nobody can look at."""
+
+MOST_READ = 1000
+"""Messages of a batch whose headers are read for their links: that takes 11 ms, in which nothing else has a turn."""
+
+MOST_WAITING = 2048
+"""Spans that may wait to be sent: as many as the SDK keeps by default."""
+
+PATIENCE = 1.0
+"""Seconds that an answer of a collector takes at the most which is there: at the end nobody waits for a slower one."""
+
+
+def open_export(settings: ConsumerSettings) -> "OtlpExport":
+    """Begin to export as the SDK's variables say.
+
+    Raises: StartRefused if they can't be used.
+    """
+    _keep_secrets()
+    try:
+        return OtlpExport(settings)
+    except (ValueError, TypeError, RuntimeError) as error:
+        # Not its text, which repeats the variable's.
+        raise StartRefused(
+            f"TRACING is 'otlp' and OpenTelemetry's SDK can't be used as it is configured ({type(error).__name__}); "
+            "look at the variables OTEL_…, or set TRACING=off."
+        ) from None
+
+
+class OtlpExport:
+    """A `SpanExport`. Made and used on the event loop; what it sends, a thread of the SDK's sends."""
+
+    def __init__(self, settings: ConsumerSettings) -> None:
+        self._service, self._names = settings.service, settings.names
+        self._database = settings.store_name.lower()  # by chance the conventions' own names: postgresql, neo4j
+        self._collector = _Collector(settings.service)
+        self._provider = TracerProvider(resource=_resource(settings.service), shutdown_on_exit=False)
+        self._provider.add_span_processor(
+            BatchSpanProcessor(self._collector, max_queue_size=MOST_WAITING + MOST_TRANSACTIONS + 1)
+        )
+        self._tracer = self._provider.get_tracer("spindle", VERSION)
+        self._given = 0
+        for result in SpanResult:
+            count_spans(settings.service, result, 0)
+
+    def send(self, trace: BatchTrace) -> None:
+        """Make spans of a batch; drop them if too many wait."""
+        count = 1 + len(trace.transactions)
+        if self._given - self._collector.seen > MOST_WAITING:
+            count_spans(self._service, SpanResult.DROPPED, count)
+            return
+        contexts = contexts_of(deliveries(trace.batch.all[:MOST_READ]))
+        batch = self._tracer.start_span(
+            f"process {self._names.queue(self._service, trace.kind)}",
+            context=Context(),  # a trace of its own: a batch has many producers
+            kind=SpanKind.CONSUMER,
+            attributes=self._attributes(trace, contexts),
+            links=[_link(context) for context in islice(contexts, MOST_LINKS)],
+            start_time=trace.began,
+        )
+        if trace.quarantined or trace.released:
+            batch.set_status(Status(StatusCode.ERROR))
+        for transaction in trace.transactions:
+            self._child(batch, trace.kind, transaction)
+        batch.end(trace.ended)
+        if batch.get_span_context().trace_flags.sampled:  # by the sampler that OTEL_TRACES_SAMPLER names
+            self._given += count
+
+    def _attributes(self, trace: BatchTrace, contexts: Sequence[TraceContext]) -> dict[str, Any]:
+        exchange, queue = self._names.exchange(trace.kind), self._names.queue(self._service, trace.kind)
+        attributes = {
+            "messaging.system": "rabbitmq",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            # Of a fanout exchange the routing key says nothing, and a batch may have several.
+            "messaging.destination.name": f"{exchange}:{queue}",
+            "messaging.batch.message_count": trace.batch.size,
+            "db.system.name": self._database,
+            "spindle.kind": trace.kind,
+            "spindle.batch.trigger": trace.batch.trigger.value,
+            "spindle.batch.size_bytes": sum(len(delivery.body) for delivery in deliveries(trace.batch.all)),
+            "spindle.batch.transactions": trace.transaction_count,
+            "spindle.batch.quarantined": trace.quarantined,
+            "spindle.batch.released": trace.released,
+            "spindle.links.left_out": max(0, len(contexts) - MOST_LINKS),
+            "spindle.links.unread_messages": max(0, trace.batch.size - MOST_READ),
+        }
+        for outcome in (Outcome.NEW, Outcome.CHANGED, Outcome.UNCHANGED, Outcome.STALE):
+            attributes[f"spindle.outcome.{outcome.value}"] = getattr(trace.outcomes, outcome.value)
+        attributes["spindle.outcome.superseded"] = trace.superseded
+        if trace.quarantined or trace.released:
+            attributes["error.type"] = "quarantined" if trace.quarantined else "released"
+        return attributes
+
+    def _child(self, batch: Span, kind: str, transaction: TracedTransaction) -> None:
+        attributes: dict[str, Any] = {
+            "db.system.name": self._database,
+            "db.operation.name": "write",
+            "spindle.kind": kind,
+            "spindle.transaction.result": transaction.result.value,
+        }
+        if transaction.records > 1:  # the conventions have it for two and more
+            attributes["db.operation.batch.size"] = transaction.records
+        if transaction.code:
+            attributes["db.response.status_code"] = transaction.code
+        has_failed = transaction.result is not Result.STORED
+        if has_failed:
+            attributes["error.type"] = transaction.code or transaction.result.value
+        span = self._tracer.start_span(
+            f"write {kind}",
+            context=set_span_in_context(batch, Context()),
+            kind=SpanKind.CLIENT,
+            attributes=attributes,
+            start_time=transaction.began,
+        )
+        if has_failed:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(transaction.ended)
+
+    async def close(self, limit: float) -> None:
+        """Send what waits. A thread does, which nobody waits for once the time is over or the collector has failed."""
+        loop, is_over = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # nobody waits any more, and the loop is closed
+                loop.call_soon_threadsafe(is_over.set)
+
+        def shut_down() -> None:
+            self._provider.shutdown()
+            tell()
+
+        self._collector.on_failure = tell
+        if limit and not self._collector.is_dead:
+            threading.Thread(target=shut_down, name="last spans", daemon=True).start()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit):
+                    await is_over.wait()
+        if left := self._given - self._collector.seen:
+            count_spans(self._service, SpanResult.DROPPED, left)
+            log.warning("Spans dropped: the collector did not take them before the end", count=left)
+
+
+class _Collector(SpanExporter):
+    """The way to the collector. It says once when spans are dropped, and once when they are taken again."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._session = _Session(on_failure=self._failed)
+        self._exporter = OTLPSpanExporter(session=self._session)
+        self._began: float | None = None
+        self._dropped = 0
+        self.seen = 0
+        """Spans that have left the queue, and are sent or dropped."""
+        self.on_failure: Callable[[], None] = _nobody_waits
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it did not take the last spans, or is slow to take those that are being sent."""
+        began = self._began
+        return bool(self._dropped or self._session.failure) or (
+            began is not None and time.monotonic() - began > PATIENCE
+        )
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """The SDK's call, in its thread."""
+        self._began = time.monotonic()
+        try:
+            result = self._exporter.export(spans)
+        except Exception as error:  # noqa: BLE001 - what is raised here would be logged with its text
+            self._session.failure = type(error).__name__
+            result = SpanExportResult.FAILURE
+        finally:
+            self._began = None
+        self._count(len(spans), is_taken=result is SpanExportResult.SUCCESS)
+        return result
+
+    def shutdown(self) -> None:
+        """The SDK's call."""
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK gives it no type
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """The SDK's call; nothing waits in here."""
+        return True
+
+    def _count(self, count: int, *, is_taken: bool) -> None:
+        count_spans(self._service, SpanResult.EXPORTED if is_taken else SpanResult.DROPPED, count)
+        self.seen += count
+        if is_taken and self._dropped:
+            log.info("Spans are exported again", dropped=self._dropped)
+            self._dropped = 0
+        elif not is_taken:
+            if not self._dropped:
+                log.warning("Spans dropped: the collector does not take them", reason=self._session.failure)
+            self._dropped += count
+
+    def _failed(self) -> None:
+        self.on_failure()
+
+
+class _Session(requests.Session):
+    """Knows what the last request came to, in words that hold no secret: a status, or the class of an error."""
+
+    def __init__(self, *, on_failure: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_failure = on_failure
+        self.failure = ""
+
+    def request(self, *args: Any, **more: Any) -> requests.Response:
+        """Send one."""
+        try:
+            response = super().request(*args, **more)
+        except Exception as error:
+            self._fail(type(error).__name__)
+            raise
+        if response.ok:
+            self.failure = ""
+        else:
+            self._fail(f"HTTP {response.status_code}")
+        return response
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        self._on_failure()
+
+
+def _keep_secrets() -> None:
+    """Have the SDK log no text of headers, which hold tokens, nor of addresses and answers, which may."""
+    for name in ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal"):  # what they fail in is said here
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("opentelemetry.util.re").addFilter(_hide_values)
+
+
+def _hide_values(record: logging.LogRecord) -> bool:
+    record.msg, record.args = re.sub(r"%[a-z].*", "(not shown)", str(record.msg), flags=re.DOTALL), ()
+    return True
+
+
+def _resource(service: str) -> Resource:
+    """What sends: under the service's name, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES says otherwise."""
+    ours = {"service.name": service, "service.version": VERSION, "service.instance.id": platform.node()}
+    return Resource.create(ours).merge(OTELResourceDetector().detect())
+
+
+def _link(context: TraceContext) -> Link:
+    return Link(SpanContext(context.trace_id, context.span_id, is_remote=True, trace_flags=TraceFlags(1)))
+
+
+def _nobody_waits() -> None:
+    return

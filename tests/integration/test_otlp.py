@@ -1,0 +1,357 @@
+"""Batches as spans at a collector: what they hold, how many wait, that nobody waits long and no secret is logged."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from structlog.testing import capture_logs
+
+from common.batching.batch import Batch, Item, Trigger
+from common.delivery import Delivery, Epoch, Properties
+from common.errors import StartRefused
+from common.outcomes import Outcomes
+from common.settings.environment import load
+from common.settings.programs import ConsumerProgramSettings
+from common.sink import Result
+from common.telemetry import otlp
+from common.telemetry.metrics import REGISTRY
+from common.telemetry.otlp import MOST_LINKS, MOST_READ, MOST_WAITING, OtlpExport, open_export
+from common.telemetry.tracing import BatchTrace
+from graphinator.settings import GraphinatorSettings
+from tableinator.settings import TableinatorSettings
+from tests.fakes import FakeRecord, consumer_settings
+from tests.servers.collector import Collector, children, collecting, links, values
+
+TOKEN = "tooth-fairy"
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    with collecting() as collector:
+        configure(monkeypatch, **collector.environment)
+        yield collector
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, **environ: str) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+
+@contextmanager
+def closed_port() -> Iterator[str]:
+    """An address at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def trace_of(
+    count: int, send: Callable[[BatchTrace], None], *, headers: Callable[[int], object] = lambda _: None
+) -> BatchTrace:
+    """The trace of a batch of so many records, with a header each."""
+    epoch = Epoch(1)
+    items = [
+        Item(
+            Delivery(number, epoch, b"x" * 10, 0.0, None, None, 0, properties(headers(number))),
+            FakeRecord(str(number)),
+        )
+        for number in range(1, count + 1)
+    ]
+    return BatchTrace("artists", Batch(items, Trigger.SIZE), on_end=send)
+
+
+def properties(header: object) -> Callable[[], Properties]:
+    return lambda: Properties(headers={} if header is None else {"traceparent": header})
+
+
+def traceparent(number: int, flags: str = "01") -> str:
+    return f"00-{number:032x}-{number:016x}-{flags}"
+
+
+def spans_counted(result: str) -> float:
+    labels = {"service": "tableinator", "result": result}
+    return REGISTRY.get_sample_value("spindle_trace_spans_total", labels) or 0.0
+
+
+async def test_a_batch_is_a_span_of_the_messaging_conventions_with_its_numbers(collector: Collector) -> None:
+    export = OtlpExport(consumer_settings())
+    trace = trace_of(5, export.send)
+    trace.stored(Outcomes(new=2, changed=1), superseded=1)
+    trace.end(quarantined=1)
+
+    await export.close(2.0)
+
+    [span] = collector.spans()
+    assert (span.name, span.kind) == ("process discogsography-discogs-tableinator-artists", Span.SPAN_KIND_CONSUMER)
+    assert values(span.attributes) == {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": "discogsography-discogs-artists:discogsography-discogs-tableinator-artists",
+        "messaging.batch.message_count": 5,
+        "db.system.name": "postgresql",
+        "spindle.kind": "artists",
+        "spindle.batch.trigger": "size",
+        "spindle.batch.size_bytes": 50,
+        "spindle.batch.transactions": 0,
+        "spindle.batch.quarantined": 1,
+        "spindle.batch.released": 0,
+        "spindle.links.left_out": 0,
+        "spindle.links.unread_messages": 0,
+        "spindle.outcome.new": 2,
+        "spindle.outcome.changed": 1,
+        "spindle.outcome.unchanged": 0,
+        "spindle.outcome.stale": 0,
+        "spindle.outcome.superseded": 1,
+        "error.type": "quarantined",
+    }
+    assert span.status.code == Status.STATUS_CODE_ERROR
+    assert 0 <= time.time_ns() - span.start_time_unix_nano < 60e9
+    assert (span.start_time_unix_nano, span.end_time_unix_nano) == (trace.began, trace.ended)
+
+
+async def test_its_transactions_are_below_it(collector: Collector) -> None:
+    export = OtlpExport(consumer_settings())
+    trace = trace_of(2, export.send)
+    trace.writing = 2
+    trace.transaction_begins()
+    trace.transaction_ended(Result.REFUSED, code="22P05")
+    trace.writing = 1
+    trace.transaction_begins()
+    trace.transaction_ended(Result.STORED, code="")
+    trace.stored(Outcomes(new=2), superseded=0)
+    trace.end(quarantined=0)
+
+    await export.close(2.0)
+
+    [batch] = [span for span in collector.spans() if not span.parent_span_id]
+    refused, stored = children(collector.spans(), batch)
+    assert {span.name for span in (refused, stored)} == {"write artists"}
+    assert values(refused.attributes) == {
+        "db.system.name": "postgresql",
+        "db.operation.name": "write",
+        "db.operation.batch.size": 2,
+        "db.response.status_code": "22P05",
+        "error.type": "22P05",
+        "spindle.kind": "artists",
+        "spindle.transaction.result": "refused",
+    }
+    assert values(stored.attributes) == {
+        "db.system.name": "postgresql",
+        "db.operation.name": "write",
+        "spindle.kind": "artists",
+        "spindle.transaction.result": "stored",
+    }
+    assert (refused.status.code, stored.status.code) == (Status.STATUS_CODE_ERROR, Status.STATUS_CODE_UNSET)
+    assert batch.status.code == Status.STATUS_CODE_UNSET
+    assert [(span.start_time_unix_nano, span.end_time_unix_nano) for span in (refused, stored)] == [
+        (each.began, each.ended) for each in trace.transactions
+    ]
+
+
+async def test_it_is_linked_with_32_sampled_contexts_and_says_how_many_were_left_out(collector: Collector) -> None:
+    export = OtlpExport(consumer_settings())
+
+    def header(number: int) -> object:
+        return traceparent(number, "00") if number <= 10 else None if number <= 20 else traceparent(number)
+
+    trace_of(100, export.send, headers=header).end(quarantined=0)
+
+    await export.close(2.0)
+
+    [span] = collector.spans()
+    assert links(span) == [(f"{n:032x}", f"{n:016x}") for n in range(21, 21 + MOST_LINKS)]
+    assert values(span.attributes)["spindle.links.left_out"] == 80 - MOST_LINKS
+
+
+async def test_of_a_very_large_batch_not_every_message_is_read(collector: Collector) -> None:
+    """While headers are read nothing else has a turn."""
+    export = OtlpExport(consumer_settings())
+    trace_of(MOST_READ + 7, export.send, headers=traceparent).end(quarantined=0)
+
+    await export.close(2.0)
+
+    [span] = collector.spans()
+    found = values(span.attributes)
+    assert (found["spindle.links.left_out"], found["spindle.links.unread_messages"]) == (MOST_READ - MOST_LINKS, 7)
+
+
+async def test_the_service_has_its_name_unless_the_environment_gives_it_another(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for environ, name in (({}, "tableinator"), ({"OTEL_SERVICE_NAME": "mine"}, "mine")):
+        configure(monkeypatch, **environ)
+        collector.bodies.clear()
+        export = OtlpExport(consumer_settings())
+        trace_of(1, export.send).end(quarantined=0)
+
+        await export.close(2.0)
+
+        assert collector.resource()["service.name"] == name
+        assert collector.resource()["telemetry.sdk.name"] == "opentelemetry"
+
+
+@pytest.mark.parametrize(("program", "database"), [(TableinatorSettings, "postgresql"), (GraphinatorSettings, "neo4j")])
+async def test_a_store_has_the_name_that_the_conventions_give_it(
+    collector: Collector, program: type[ConsumerProgramSettings], database: str
+) -> None:
+    export = OtlpExport(load(program, {}).consumer)
+    trace = trace_of(1, export.send)
+    trace.transaction_ended(Result.STORED, code="")
+    trace.end(quarantined=0)
+
+    await export.close(2.0)
+
+    assert [values(span.attributes)["db.system.name"] for span in collector.spans()] == [database] * 2
+
+
+async def test_the_sdks_own_sampler_has_a_word_too(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(monkeypatch, OTEL_TRACES_SAMPLER="always_off")
+    export = OtlpExport(consumer_settings())
+    with capture_logs() as lines:
+        trace_of(1, export.send).end(quarantined=0)
+
+        await export.close(2.0)
+
+    assert (collector.spans(), lines) == ([], [])
+
+
+# What does not get through
+
+
+async def test_what_a_collector_refuses_is_dropped_counted_and_said_once(collector: Collector) -> None:
+    collector.status = 401
+    export, before = OtlpExport(consumer_settings()), spans_counted("dropped")
+    with capture_logs() as lines:
+        for _ in range(3):
+            trace_of(1, export.send).end(quarantined=0)
+            await until(lambda: export._collector.seen == export._given)
+
+        assert spans_counted("dropped") - before == 3
+        collector.status = 200
+        trace_of(1, export.send).end(quarantined=0)
+        await until(lambda: bool(collector.bodies))
+        await until(lambda: export._collector.seen == export._given)
+    await export.close(2.0)
+
+    assert [(line["event"], line.get("reason"), line.get("dropped")) for line in lines] == [
+        ("Spans dropped: the collector does not take them", "HTTP 401", None),
+        ("Spans are exported again", None, 3),
+    ]
+
+
+async def test_so_many_wait_and_what_comes_then_is_dropped(collector: Collector) -> None:
+    collector.may_answer.clear()
+    export, before = OtlpExport(consumer_settings()), spans_counted("dropped")
+
+    for _ in range(MOST_WAITING + 100):
+        trace_of(1, export.send).end(quarantined=0)
+
+    assert spans_counted("dropped") - before == 99
+    collector.may_answer.set()
+    await until(lambda: export._collector.seen == export._given)
+    await export.close(2.0)
+    assert len(collector.spans()) == MOST_WAITING + 1
+
+
+async def test_a_collector_that_refuses_connections_delays_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_port() as endpoint:
+        configure(monkeypatch, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+        export = OtlpExport(consumer_settings())
+        trace_of(1, export.send).end(quarantined=0)
+        began = time.monotonic()
+        with capture_logs() as lines:
+            await export.close(30.0)
+
+    assert time.monotonic() - began < 5.0  # the SDK would try for 10 s
+    assert [line["count"] for line in lines if "before the end" in line["event"]] == [1]
+
+
+async def test_a_collector_that_says_nothing_delays_the_end_by_what_it_is_given(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector.may_answer.clear()
+    configure(monkeypatch, OTEL_BSP_SCHEDULE_DELAY="60000")
+    export = OtlpExport(consumer_settings())
+    trace_of(1, export.send).end(quarantined=0)
+    began = time.monotonic()
+
+    await export.close(0.3)
+
+    assert 0.3 <= time.monotonic() - began < 3.0
+
+
+async def test_nobody_waits_for_a_collector_that_is_known_to_be_slow(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp, "PATIENCE", 0.05)
+    collector.may_answer.clear()
+    export = OtlpExport(consumer_settings())
+    trace_of(1, export.send).end(quarantined=0)
+    await until(collector.has_asked.is_set)
+    await asyncio.sleep(0.1)  # what is known is that so much time has passed
+    began = time.monotonic()
+
+    await export.close(30.0)
+
+    assert time.monotonic() - began < 5.0
+
+
+# Secrets
+
+
+async def test_no_text_of_a_header_or_an_address_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closed_port() as endpoint:
+        address = endpoint.replace("//", f"//me:{TOKEN}@") + f"/?key={TOKEN}"
+        configure(
+            monkeypatch,
+            OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=address,
+            OTEL_EXPORTER_OTLP_HEADERS=f"authorization {TOKEN},x-key={TOKEN}",
+            OTEL_EXPORTER_OTLP_TIMEOUT="1",
+            OTEL_BSP_SCHEDULE_DELAY="50",
+        )
+        with caplog.at_level(logging.DEBUG), capture_logs() as lines:
+            export = open_export(consumer_settings())
+            trace_of(1, export.send).end(quarantined=0)
+            await until(lambda: export._collector.seen == 1)
+            await export.close(2.0)
+
+    assert TOKEN not in caplog.text
+    assert "Header format invalid" in caplog.text
+    assert TOKEN not in str(lines)
+    assert lines[0]["reason"] == "ConnectionError"
+
+
+async def test_headers_are_sent(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(monkeypatch, OTEL_EXPORTER_OTLP_HEADERS=f"x-key={TOKEN}")
+    export = OtlpExport(consumer_settings())
+    trace_of(1, export.send).end(quarantined=0)
+
+    await export.close(2.0)
+
+    assert collector.headers[0]["x-key"] == TOKEN
+
+
+def test_what_the_sdk_cannot_use_is_refused_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(monkeypatch, OTEL_BSP_MAX_EXPORT_BATCH_SIZE="100000")
+
+    with pytest.raises(StartRefused) as refused:
+        open_export(consumer_settings())
+
+    assert str(refused.value) == (
+        "TRACING is 'otlp' and OpenTelemetry's SDK can't be used as it is configured (ValueError); "
+        "look at the variables OTEL_…, or set TRACING=off."
+    )
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15.0):
+        while not fact():
+            await asyncio.sleep(0.01)
