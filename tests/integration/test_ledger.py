@@ -186,7 +186,7 @@ async def test_without_what_only_operators_read_a_login_of_few_rights_starts_all
 async def test_the_ledger_is_left_out_of_what_doctor_counts(empty_neo4j: servers.Neo4j) -> None:
     settings = graphs.settings(empty_neo4j).neo4j
     async with graphs.opened(empty_neo4j):
-        await graphs.fetch(empty_neo4j, "CREATE (:Artist {id: '1'})")
+        await graphs.fetch(empty_neo4j, "CREATE (:Artist {id: '1'}), (:SpindleErrors {key: 'one that a load met'})")
     await of_graph.record_check(settings, FOUND)
     await of_graph.set_pause(settings, ["labels"], by="me", reason="", paused=True)
 

@@ -9,9 +9,13 @@ from rich.console import Console
 
 from common.kinds import Service
 from common.loads import Load, LoadErrors, State, Totals
+from common.settings.environment import load as load_settings
+from extractor.settings import ExtractorSettings
+from extractor.synthetic.synthetic import SyntheticLoad
 from spindle.ledger.errors import errors_table
 from spindle.ledger.loads import _WIDTH, as_data, as_table
 from spindle.ledger.stores import Book
+from spindle.loading.command import Loading, show, summary
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 CHECKED = Load(
@@ -122,3 +126,16 @@ def test_a_load_of_which_only_errors_are_known_is_shown() -> None:
         ("20260301", "incomplete"),
     ]
     assert data["loads"][0]["errors"][0]["errors"] == 3
+
+
+def test_a_load_that_met_errors_says_so_at_its_end() -> None:
+    screen = StringIO()
+    loading = Loading({}, load_settings(ExtractorSettings, {}), SyntheticLoad(1, seed=1), (), lambda *_: None)
+    errors = [met("conflict", 3, "DeadlockDetectedError 40P01", load=loading.load.date)]
+    loading.books = [Book(Service.TABLEINATOR, errors=errors)]
+
+    show(loading, (), (), Console(width=_WIDTH, file=screen), plan=False)
+
+    assert "conflict" in screen.getvalue() and "DeadlockDetectedError 40P01" in screen.getvalue()
+    [told] = summary(loading, (), ())["errors"]
+    assert (told["service"], told["kind"], told["errors"]) == ("tableinator", "artists", 3)
