@@ -37,7 +37,7 @@ def pytest_configure() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
-    os.environ.setdefault("NEO4J_COLLECTOR", "SerialGC")  # of native ones
+    os.environ.setdefault("NEO4J_COLLECTOR", "SerialGC")  # only what devstack starts natively reads it
     hypothesis_settings.register_profile("spindle", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis_settings.load_profile("spindle")
     stop_on_sigterm()

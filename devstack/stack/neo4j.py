@@ -93,7 +93,7 @@ class Neo4j:
 
 
 def _collector() -> str:
-    return os.environ.get("NEO4J_COLLECTOR", "G1GC")  # Neo4j's own choice
+    return os.environ.get("NEO4J_COLLECTOR") or "G1GC"  # which is Neo4j's own choice
 
 
 def uri(place: Place) -> str:

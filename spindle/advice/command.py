@@ -139,6 +139,8 @@ def show(found: Sequence[Advice], report: Report, console: Console) -> None:
 
     if "publishing" in report:
         _show_publishing(report["publishing"], say)
+    if report["unseen"]:
+        say(f"can't see {report['unseen']}", "yellow")
     for advice in found:
         say(f"{advice.service}, {report['seconds']:.0f} s: {advice.verdict}", "yellow" if advice.findings else "bold")
         for finding in advice.findings:

@@ -113,7 +113,7 @@ def away(meters: Meters) -> Evidence:
 def alarm(meters: Meters) -> Evidence:
     """How long RabbitMQ blocked publishers."""
     metric = "RabbitMQ: mem_alarm, disk_free_alarm"
-    return evidence_of(meters, "share of the looks with an alarm", meters.blocked, OFTEN, metric)
+    return evidence_of(meters, "share of the looks with an alarm", meters.blocked or 0.0, OFTEN, metric)
 
 
 def dead_lettered(meters: Meters) -> Evidence:

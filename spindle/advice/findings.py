@@ -97,7 +97,7 @@ def _advise(service: Service, meters: Meters) -> Advice:
         limit = found[0].limit if found else Limit.PUBLISHER
         return Advice(service, verdict, tuple(found), aside_of(meters, found), limit=limit)
     if not meters.backlog and max(meters.writing, meters.cpu) < BUSY:
-        verdict = f"{meters.rate:,.0f} records/s; nothing is busy, and whether records wait can't be seen: ask RabbitMQ"
+        verdict = f"{meters.rate:,.0f} records/s; nothing is busy, and whether records wait can't be seen"
         return Advice(service, verdict, tuple(found), aside_of(meters, found), judged=False)
     main = _limit(meters)
     if main.limit is Limit.UNKNOWN and found:
@@ -117,11 +117,9 @@ def _of_little(meters: Meters, trouble: Sequence[Finding]) -> Advice:
     if not _is_behind(meters):
         verdict = f"nothing to do: {meters.records:,} records in {meters.seconds:.0f} s"
         return Advice(meters.service, verdict, limit=Limit.NOTHING_TO_DO)
-    return Advice(
-        meters.service,
-        f"only {meters.records:,} records in {meters.seconds:.0f} s, too few to judge by: look for longer (--seconds)",
-        judged=False,
-    )
+    few = f"only {meters.records:,} records in {meters.seconds:.0f} s, too few to judge by"
+    what = ": look for longer (--seconds)" if meters.backlog else ", and whether more wait can't be seen"
+    return Advice(meters.service, few + what, judged=False)
 
 
 def _is_behind(meters: Meters) -> bool:
@@ -139,9 +137,10 @@ def aside_of(meters: Meters, found: Sequence[Finding]) -> tuple[Evidence, ...]:
         *evidence.stages(meters),
         evidence.lag(meters),
         evidence.failing(meters),
-        evidence.alarm(meters),
         evidence.dead_lettered(meters),
     ]
+    if meters.blocked is not None:
+        looked_at.append(evidence.alarm(meters))
     if meters.broker_memory is not None:
         looked_at.append(evidence.broker_memory(meters))
     if meters.seen >= SEEN:
@@ -172,16 +171,16 @@ def _trouble(meters: Meters) -> Iterator[Finding]:
             (),
             f"`spindle resume {service} {kind}`" if why == "paused" else "see the runbook: `spindle status` names it",
         )
-    if meters.blocked >= OFTEN:
+    if (meters.blocked or 0.0) >= OFTEN:
         yield Finding(
             Limit.BROKER_ALARM,
             f"RabbitMQ took no messages {meters.blocked:.0%} of the time: memory or disk alarm",
-            meters.blocked,
+            meters.blocked or 0.0,
             (evidence.alarm(meters),),
             (evidence.broker_memory(meters),) if meters.broker_memory is not None else (),
             "lower EXTRACTOR_MAX_BACKLOG, or give the broker more memory or disk",
         )
-    if (meters.broker_memory or 0.0) >= NEARLY and meters.blocked < OFTEN:
+    if (meters.broker_memory or 0.0) >= NEARLY and (meters.blocked or 0.0) < OFTEN:
         yield Finding(
             Limit.MEMORY,
             f"RabbitMQ uses {meters.broker_memory:.0%} of its memory ceiling: above it, it takes no messages",
@@ -299,6 +298,13 @@ def _of_cpu(meters: Meters) -> Finding:
     )
 
 
+def _by_half(finding: Finding, meters: Meters) -> Finding:
+    """The same finding, with the bound by which it was made."""
+    writing = evidence.writing(meters)
+    shown = (replace(each, bound=HALF_BUSY) if each == writing else each for each in finding.evidence)
+    return replace(finding, evidence=tuple(shown))
+
+
 def _of_idle_stages(meters: Meters) -> Finding:
     """Records wait, and nothing is busy: what is waited for?"""
     if meters.lag >= LATE:
@@ -307,7 +313,7 @@ def _of_idle_stages(meters: Meters) -> Finding:
     if early is not None:
         return early
     if meters.writing >= HALF_BUSY and meters.cpu < meters.writing / 2:
-        return of_small_batches(meters) or of_store(meters)
+        return _by_half(of_small_batches(meters) or of_store(meters), meters)
     return Finding(
         Limit.UNKNOWN,
         "records wait, and nothing that can be seen from here is busy",

@@ -24,11 +24,11 @@ def _of_some_store(meters: Meters) -> Finding:
     store, variable = meters.store, f"{VARIABLES[meters.service]}_WRITERS"
     seen = [(wait, meters.share_in(wait)) for wait in Wait if meters.share_in(wait) >= OFTEN]
     seen = seen if meters.seen >= SEEN else []
-    mixed = ", ".join(f"{share:.0%} {wait} ({meters.events_of(wait)[0]})" for wait, share in seen)
+    mixed = ", ".join(f"{share:.0%} {_FOUND[wait]} ({meters.events_of(wait)[0]})" for wait, share in seen)
     return Finding(
         Limit.STORE,
         f"{store} is the limit: the writers spend {meters.writing:.0%} of their time in its transactions"
-        + (f", which were seen in it at {mixed}" if mixed else ""),
+        + (f"; these were found {mixed}" if mixed else ""),
         meters.writing,
         (evidence.writing(meters), *(evidence.waiting(meters, wait) for wait, _ in seen)),
         (evidence.cpu(meters), evidence.lag(meters)),
@@ -38,6 +38,15 @@ def _of_some_store(meters: Meters) -> Finding:
         if mixed
         else f"whether {store} computes, waits for its disk, or for locks",
     )
+
+
+_FOUND = {
+    Wait.COMPUTES: "computing",
+    Wait.DISK: "waiting for its disk",
+    Wait.LOCKS: "waiting for locks",
+    Wait.CLIENT: "waiting for our next statement",
+    Wait.OTHER: "at something else",
+}
 
 
 def _of_store_cpu(meters: Meters) -> Finding:

@@ -39,6 +39,10 @@ class Pressure:
     """What the fullest node uses of the memory at which it blocks publishers: a share."""
     flow: bool | None = None
     """Whether it slows a publisher down."""
+    blocked: bool | None = None
+    """Whether it takes no messages: an alarm for memory or disk."""
+    trouble: str = ""
+    """Why its management API could not be asked, a sentence; empty if it could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,8 @@ class Meters:
     """Connections to the store in use at the last look: transactions under way."""
     away: float
     """Share of the looks at which the store was held to be unavailable."""
-    blocked: float
-    """Share of the looks at which the broker took no messages."""
+    blocked: float | None
+    """Share of the looks at which the broker took no messages; None if it does not tell."""
     flow: float | None
     """Share of the looks at which the broker slowed a publisher down; None if it does not tell."""
     broker_memory: float | None
@@ -201,7 +205,7 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         by_bytes=window.moved("spindle_batch_size_records_count", trigger="bytes") / batches if batches else 0.0,
         in_use=sum(after[address].sum("spindle_pool_in_use_connections") for address in lasting),
         away=sum(state.breaker_open for state in states) / len(states),
-        blocked=sum(bool(look.picture.broker.alarms) for look in looks) / len(looks),
+        blocked=_share([bool(look.picture.broker.alarms) or look.pressure.blocked for look in looks]),
         flow=_share([look.pressure.flow for look in looks]),
         broker_memory=max((look.pressure.memory for look in looks if look.pressure.memory is not None), default=None),
         memory=max(after[address].largest("process_resident_memory_bytes") for address in lasting),
@@ -210,6 +214,17 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         stopped={kind.kind: kind.flags[0] for kind in last.kinds if kind.flags},
         moving=frozenset(kind.kind for kind in last.kinds if window.moved("spindle_records_total", kind=kind.kind)),
     )
+
+
+def why_none(looks: Sequence[Look], service: Service) -> str:
+    """Why a service has no meters, as `meters_of` says: a sentence."""
+    first, last = (_state(look.picture, service) for look in (looks[0], looks[-1]))
+    if _samples(first) and _samples(last):
+        return "every replica that answers began meanwhile, or began again: look again"
+    if _samples(last):
+        return "no replica answered at first: look again"
+    troubles = [f"{each.address}: {'; '.join(each.trouble)}" for each in last.replicas if each.trouble]
+    return f"no replica answers ({'; '.join(troubles)})" if troubles else "no replica answers"
 
 
 class _Window:

@@ -72,7 +72,8 @@ def page_of(report: Report) -> str:
     """The whole page."""
     title = f"Spindle: {report['title']}" if report["title"] else "Spindle: what limits it"
     began = datetime.fromisoformat(report["began"])
-    body = _publishing(report.get("publishing"))
+    body = f"<p>Can't see {escape(report['unseen'])}.</p>" if report["unseen"] else ""
+    body += _publishing(report.get("publishing"))
     body += "".join(_service(name, each, report) for name, each in report["services"].items())
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -122,7 +123,7 @@ def _service(name: str, service: Mapping[str, Any], report: Report) -> str:
         f'<p class="verdict">{escape(_sentence(service["verdict"]))}</p>',
         f"<p>Can't see in the store: {escape(service['unseen'])}</p>" if service["unseen"] else "",
         _timeline(service["phases"], seconds),
-        *(_finding(each) for each in service["findings"]),
+        *(_finding(each, is_said=each["sentence"] in service["verdict"]) for each in service["findings"]),
         _against(report.get("against", {}).get("services", {}).get(name), report),
         '<div class="plots">',
         *(figure(plot, service["series"], seconds, bands) for plot in PLOTS),
@@ -170,7 +171,8 @@ def _kind(phase: Mapping[str, Any]) -> str:
     return "healthy" if phase["limit"] in _HEALTHY else "limited"
 
 
-def _finding(finding: Mapping[str, Any]) -> str:
+def _finding(finding: Mapping[str, Any], *, is_said: bool) -> str:
+    """`is_said`: its sentence stands in the verdict above."""
     gain = "" if finding["gain"] is None else f" <em>Up to {finding['gain']:,.0f} records/s more.</em>"
     rows = [
         ("change", f"{escape(_sentence(finding['change']))}.{gain}"),
@@ -178,10 +180,8 @@ def _finding(finding: Mapping[str, Any]) -> str:
         ("looked at", _evidence(finding["against"])),
         ("can't see", escape(_sentence(finding["unseen"]))),
     ]
-    return (
-        f"<article><h3>{escape(_sentence(finding['sentence']))}</h3>"
-        f'<p class="share">{finding["limit"].replace("_", " ")}</p>{_listed(rows)}</article>'
-    )
+    heading = "" if is_said else f"<h3>{escape(_sentence(finding['sentence']))}</h3>"
+    return f'<article>{heading}<p class="share">{finding["limit"].replace("_", " ")}</p>{_listed(rows)}</article>'
 
 
 def _listed(rows: Sequence[tuple[str, str]]) -> str:

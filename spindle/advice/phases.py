@@ -10,7 +10,7 @@ from common.kinds import Service
 from spindle.advice.evidence import MOSTLY, OFTEN
 from spindle.advice.findings import Advice, Phase, advise, aside_of
 from spindle.advice.limits import Finding, Limit
-from spindle.advice.meters import Look, meters_of
+from spindle.advice.meters import Look, meters_of, why_none
 
 LEAST = 40.0
 """Seconds below which a window is judged as a whole."""
@@ -40,6 +40,8 @@ class _Stretch:
 def judge(service: Service, looks: Sequence[Look]) -> Advice:
     """Judge a service by all looks together, and by parts of them if these differ."""
     whole = advise(service, meters_of(looks, service))
+    if meters_of(looks, service) is None:
+        whole = replace(whole, verdict=why_none(looks, service))
     seconds = looks[-1].at - looks[0].at
     if seconds < LEAST:
         return whole

@@ -104,7 +104,8 @@ class Prometheus:
             picture = paint(
                 replicas, broker, services=services, kinds=settings.kinds, names=settings.names, latencies={}
             )
-            looks.append(Look(at, picture, pressure=Pressure(memory.get(at))))
+            known = [times[at] for times in alarms.values() if at in times]
+            looks.append(Look(at, picture, pressure=Pressure(memory.get(at), blocked=any(known) if known else None)))
         looks = _while_any_answered(looks)
         if len(looks) < 2:
             raise StartRefused(f"{self.url} has no metrics of the services from {_said(begin)} to {_said(end)}.")

@@ -39,8 +39,7 @@ COMPARED: Final[Mapping[str, str]] = {
 def judged(window: Window) -> list[Advice]:
     """What is found of each service."""
     found = [judge(service, window.looks) for service in window.services]
-    # Of a service that nothing limits, nobody asks what its store does.
-    return [replace(each, unseen=window.unseen.get(each.service, "") if each.findings else "") for each in found]
+    return [replace(each, unseen=window.unseen.get(each.service, "")) for each in found]
 
 
 def report_of(window: Window, found: Sequence[Advice], *, title: str = "") -> Report:
@@ -53,9 +52,18 @@ def report_of(window: Window, found: Sequence[Advice], *, title: str = "") -> Re
         "began": window.began.isoformat(timespec="seconds"),
         "seconds": round(window.seconds, 1),
         "source": window.source,
+        "unseen": unseen_of(window),
         "services": {str(advice.service): _data(advice, window) for advice in found},
         **({"publishing": asdict(publishing)} if publishing else {}),
     }
+
+
+def unseen_of(window: Window) -> str:
+    """What RabbitMQ does not tell, and why; empty if it tells everything."""
+    last = window.looks[-1]
+    if not last.picture.broker.is_reachable:
+        return f"whether records wait, nor alarms, memory and flow control: {last.picture.broker.trouble}"
+    return f"alarms, memory and flow control of RabbitMQ: {last.pressure.trouble}" if last.pressure.trouble else ""
 
 
 def _data(advice: Advice, window: Window) -> Mapping[str, Any]:

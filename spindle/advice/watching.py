@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -21,6 +21,7 @@ from spindle.advice.meters import Look, Pressure, slim
 from spindle.advice.window import Window
 from spindle.management import Management, NoManagement
 from spindle.settings import OperatorSettings
+from spindle.status.broker import ALARMS
 from spindle.status.collect import Watcher
 from tableinator.ops import activity as table_activity
 from tableinator.settings import PostgresSettings
@@ -65,16 +66,20 @@ class Activity(Protocol):
 class Observer:
     """Makes looks, and samples the stores between them."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        """Raises: SettingsError."""
+    def __init__(self, environ: Mapping[str, str], *, is_about_it: bool = False) -> None:
+        """`is_about_it`: what sees nothing for a wrong setting of a store refuses to begin; else it says so at the end.
+
+        Raises: SettingsError.
+        """
         self._settings = load_settings(OperatorSettings, environ)
         self._watcher = Watcher(self._settings)
-        self._stores = {
-            service: opening for service, opening in openings_of(environ).items() if self._settings.places.get(service)
-        }
+        openings, wrong = openings_of(environ)
+        if is_about_it and wrong:
+            raise next(iter(wrong.values()))
+        self._stores = {service: opening for service, opening in openings.items() if self._settings.places.get(service)}
         self.waits: dict[Service, Counter[Waiting]] = {service: Counter() for service in self._stores}
         self.unseen: dict[Service, str] = {
-            service: _NO_LOGIN[service]
+            service: str(wrong.get(service, _NO_LOGIN[service]))
             for service, places in self._settings.places.items()
             if places and service not in self._stores
         }
@@ -133,30 +138,40 @@ def _is_lost(error: Exception) -> bool:
 Opening = Callable[[], AbstractAsyncContextManager[Activity]]
 
 
-def openings_of(environ: Mapping[str, str]) -> dict[Service, Opening]:
-    """How to look into each store, as far as there is a login: the services' may be theirs alone."""
+def openings_of(environ: Mapping[str, str]) -> tuple[dict[Service, Opening], dict[Service, SettingsError]]:
+    """How to look into each store, as far as there is a login: the services' may be theirs alone. And what is wrong."""
     openings: dict[Service, Opening] = {}
-    with suppress(SettingsError):
+    wrong: dict[Service, SettingsError] = {}
+    try:
         postgres = load_settings(PostgresSettings, environ)
         if "dsn" in postgres.model_fields_set or postgres.password.get_secret_value():
             openings[Service.TABLEINATOR] = lambda: table_activity.open_activity(postgres)
-    with suppress(SettingsError):
+    except SettingsError as error:
+        wrong[Service.TABLEINATOR] = error
+    try:
         neo4j = load_settings(Neo4jSettings, environ)
         if neo4j.auth is not None:
             openings[Service.GRAPHINATOR] = lambda: graph_activity.open_activity(neo4j)
-    return openings
+    except SettingsError as error:
+        wrong[Service.GRAPHINATOR] = error
+    return openings, wrong
 
 
 def pressure_of(settings: OperatorSettings) -> Pressure:
     """What the management API says of memory and flow control, as far as this login may ask; blocks."""
     management = Management.of(settings)
-    memory, flow = None, None
-    with suppress(NoManagement):
-        nodes = [node for node in management.nodes() if node.get("mem_limit")]
-        memory = max((node["mem_used"] / node["mem_limit"] for node in nodes), default=None)
-    with suppress(NoManagement):
+    memory, flow, blocked, trouble = None, None, None, ""
+    try:
+        nodes = management.nodes()
+        shares = [node["mem_used"] / node["mem_limit"] for node in nodes if node.get("mem_limit")]
+        memory, blocked = max(shares, default=None), any(node.get(alarm) for node in nodes for alarm in ALARMS)
+    except NoManagement as error:
+        trouble = str(error)
+    try:
         flow = "flow" in management.publisher_states()
-    return Pressure(memory, flow)
+    except NoManagement as error:
+        trouble = trouble or str(error)
+    return Pressure(memory, flow, blocked, trouble)
 
 
 async def watch(
@@ -168,13 +183,13 @@ async def watch(
 
     Raises: SettingsError.
     """
-    observer, begun, began = Observer(environ), time.monotonic(), datetime.now(UTC)
+    observer, begun, began = Observer(environ, is_about_it=True), time.monotonic(), datetime.now(UTC)
     looks = Looks()
 
     async def look() -> None:
         while len(looks.kept) < 2 or looks.kept[-1].at - looks.kept[0].at < seconds:
             if looks.kept:
-                await asyncio.sleep(max(0.0, min(looks.interval, begun + seconds - time.monotonic())))
+                await asyncio.sleep(pause_before(looks, looks.kept[0].at + seconds - time.monotonic()))
             looks.add(await observer.look())
             on_done("watching", min(round(seconds), round(time.monotonic() - begun)), round(seconds))
 
@@ -195,6 +210,14 @@ class Looks:
         if len(self.kept) > MOST:
             self.kept = [*self.kept[:-1:2], self.kept[-1]]
             self.interval *= 2
+
+
+def pause_before(looks: Looks, left: float) -> float:
+    """Seconds until the next look, of so many that are left: the last two are not nearer to each other than others.
+
+    From one look to another right behind it counters tell nothing: they have moved by a whole transaction, or by none.
+    """
+    return max(0.0, left if left < 1.5 * looks.interval else looks.interval)
 
 
 class Recorder:

@@ -16,7 +16,7 @@ from common.rabbitmq.topology import queue_lengths
 from spindle.management import Management, NoManagement, limits_of
 from spindle.settings import OperatorSettings
 
-_ALARMS = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
+ALARMS = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +115,4 @@ def _alarms(management: Management) -> tuple[str, ...]:
         nodes = management.nodes()
     except NoManagement:  # it needs more rights than queues do; the services notice a block too
         return ()
-    return tuple(word for alarm, word in _ALARMS.items() if any(node.get(alarm) for node in nodes))
+    return tuple(word for alarm, word in ALARMS.items() if any(node.get(alarm) for node in nodes))

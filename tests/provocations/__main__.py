@@ -71,9 +71,8 @@ async def _run(servers: Servers, chosen: Sequence[Situation]) -> dict[str, Any]:
     seconds = time.monotonic() - began
     console.print(table(rows))
     wrong = [row.name for row in rows if not row.is_right]
-    say(
-        f"{len(rows)} situations in {seconds:.0f} s, {len(wrong)} not as expected{': ' * bool(wrong)}{', '.join(wrong)}"
-    )
+    count = "1 situation" if len(rows) == 1 else f"{len(rows)} situations"
+    say(f"{count} in {seconds:.0f} s, {len(wrong)} not as expected{': ' * bool(wrong)}{', '.join(wrong)}")
     return {
         "versions": await _versions(servers),
         "seconds": round(seconds),

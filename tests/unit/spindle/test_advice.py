@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import escape
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
@@ -18,7 +19,7 @@ from urllib.parse import parse_qs
 import pytest
 from rich.console import Console
 
-from common.errors import StartRefused
+from common.errors import SettingsError, StartRefused
 from common.kinds import Names, Service
 from common.ops.scraping import Samples
 from common.ops.waits import Wait, Waiting
@@ -29,7 +30,8 @@ from extractor.tally import Awaited
 from graphinator.ops import activity as graph_activity
 from spindle.advice import command, evidence, watching
 from spindle.advice.command import show
-from spindle.advice.evidence import ENOUGH, SEEN, Evidence
+from spindle.advice.evidence import BUSY as LIMIT_BUSY
+from spindle.advice.evidence import ENOUGH, HALF_BUSY, SEEN, Evidence
 from spindle.advice.findings import Advice, advise
 from spindle.advice.keeping import keep
 from spindle.advice.limits import Limit
@@ -39,7 +41,7 @@ from spindle.advice.phases import judge
 from spindle.advice.prometheus import Prometheus, is_match
 from spindle.advice.publishing import PublishingLimit, advise_publishing, read_published
 from spindle.advice.report import Report, compared, judged, read_report, report_of
-from spindle.advice.watching import MOST, Activity, Looks, Observer, openings_of
+from spindle.advice.watching import MOST, Activity, Looks, Observer, openings_of, pause_before
 from spindle.advice.window import POINTS, Window
 from spindle.cli import main
 from spindle.settings import OperatorSettings
@@ -444,7 +446,10 @@ def test_that_records_wait_is_not_said_if_nobody_could_see_it() -> None:
         for each in moments
     ]
 
-    assert advise(TABLE, meters_of(blind, TABLE)).judged is False
+    found = advise(TABLE, meters_of(blind, TABLE))
+
+    assert found.judged is False
+    assert found.verdict.endswith("and whether more wait can't be seen")
 
 
 def test_that_nothing_is_busy_is_no_finding_if_nobody_could_see_whether_records_wait() -> None:
@@ -780,7 +785,17 @@ def test_transactions_of_neo4j_are_understood(row: tuple[str, str, int, int], wa
 def test_a_store_is_looked_into_only_with_a_login_that_is_given(
     environ: Mapping[str, str], services: set[Service]
 ) -> None:
-    assert set(openings_of(environ)) == services
+    openings, wrong = openings_of(environ)
+
+    assert (set(openings), wrong) == (services, {})
+
+
+def test_a_wrong_setting_of_a_store_is_told_and_ends_what_is_about_it_alone() -> None:
+    environ = {"POSTGRES_PASSWORD": "secret", "POSTGRES_PORT": "abc", "NEO4J_PASSWORD": "b"}
+
+    assert "POSTGRES_PORT is 'abc'" in Observer(environ).unseen[TABLE]
+    with pytest.raises(SettingsError, match="POSTGRES_PORT is 'abc'"):
+        Observer(environ, is_about_it=True)
 
 
 async def test_a_sampler_that_fails_ends_alone_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -790,7 +805,7 @@ async def test_a_sampler_that_fails_ends_alone_and_says_why(monkeypatch: pytest.
 
         async def __aexit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(watching, "openings_of", lambda _: {GRAPH: Broken})
+    monkeypatch.setattr(watching, "openings_of", lambda _: ({GRAPH: Broken}, {}))
     observer = Observer({})
 
     async def looking() -> str:
@@ -803,8 +818,9 @@ async def test_a_sampler_that_fails_ends_alone_and_says_why(monkeypatch: pytest.
     assert observer.unseen[GRAPH] == "KeyError: 'a column'"
 
 
-def test_what_can_not_be_seen_in_a_store_is_said_with_what_is_found() -> None:
-    window = Window(run_of((20, SLOW)), BEGAN, "made up", {TABLE: "a member sees <more>"})
+@pytest.mark.parametrize("moved", [SLOW, WELL])
+def test_what_can_not_be_seen_in_a_store_is_said_whatever_is_found(moved: dict[str, Any]) -> None:
+    window = Window(run_of((20, moved)), BEGAN, "made up", {TABLE: "a member sees <more>"})
     found, screen = judged(window), StringIO()
     data = report_of(window, found)
 
@@ -812,6 +828,96 @@ def test_what_can_not_be_seen_in_a_store_is_said_with_what_is_found() -> None:
 
     assert "can't see in the store: a member sees <more>" in screen.getvalue()
     assert "a member sees &lt;more&gt;" in page_of(json.loads(json.dumps(data)))
+
+
+AWAY = BrokerState("here", trouble="RabbitMQ at here refused the login; RabbitMQ's management API at there: no")
+
+
+@pytest.mark.parametrize(
+    ("broker", "pressure", "words"),
+    [
+        (AWAY, UNTOLD, f"whether records wait, nor alarms, memory and flow control: {AWAY.trouble}"),
+        (
+            BrokerState("here", ("amqp",)),
+            Pressure(trouble="no management API is named"),
+            "alarms, memory and flow control of RabbitMQ: no management API is named",
+        ),
+        (BrokerState("here", ("amqp", "management")), Pressure(0.1, flow=False, blocked=False), ""),
+    ],
+)
+def test_what_rabbitmq_does_not_tell_is_said_with_the_reason(
+    broker: BrokerState, pressure: Pressure, words: str
+) -> None:
+    looks = [replace(each, picture=replace(each.picture, broker=broker)) for each in run_of((20, SLOW))]
+    window = Window([replace(each, pressure=pressure) for each in looks], BEGAN, "made up")
+    found, screen = judged(window), StringIO()
+    data = report_of(window, found)
+
+    show(found, data, Console(file=screen, width=400))
+
+    assert data["unseen"] == words
+    assert [line for line in screen.getvalue().splitlines() if line.startswith("can't see")] == (
+        [f"can't see {words}"] if words else []
+    )
+    page = page_of(json.loads(json.dumps(data)))
+    assert (f"<p>Can't see {escape(words)}.</p>" if words else "<main><section>") in page
+
+
+def test_an_alarm_that_nobody_could_have_seen_is_not_said_to_be_none() -> None:
+    untold, told = advice(**BUSY), advice(**BUSY, pressure=Pressure(blocked=False))
+
+    assert "share of the looks with an alarm" not in {each.meter for each in untold.not_the_limit}
+    assert "share of the looks with an alarm" in {each.meter for each in told.not_the_limit}
+    assert limits(advice(**IDLE, pressure=Pressure(blocked=True)))[0] is Limit.BROKER_ALARM
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [
+        (
+            {"began": 5.0},
+            {"began": 7.0},
+            "every replica that answers began meanwhile, or began again: look again",
+        ),
+        (None, {}, "no replica answered at first: look again"),
+        ({}, None, "no replica answers (a:1: the host's name is not known)"),
+    ],
+)
+def test_why_a_service_can_not_be_measured_is_said(
+    first: Mapping[str, Any] | None, last: Mapping[str, Any] | None, words: str
+) -> None:
+    looks = [
+        look(at, TABLE, ("releases",), waiting=0, **(moved or {})) for at, moved in ((0.0, first), (SECONDS / 4, last))
+    ]
+    silent = Replica(TABLE, "a:1", trouble=("the host's name is not known",))
+    for number, moved in enumerate((first, last)):
+        if moved is None:
+            picture = looks[number].picture
+            [state] = picture.services
+            looks[number] = replace(
+                looks[number], picture=replace(picture, services=[replace(state, replicas=[silent])])
+            )
+
+    found = judge(TABLE, looks)
+
+    assert (found.verdict, found.judged) == (words, False)
+
+
+def test_a_finding_by_the_lower_bound_shows_that_bound() -> None:
+    by_half = advice(**{**BUSY, "stored": 110.0, "cpu": 20.0}).findings[-1]
+    by_all = advice(**BUSY).findings[-1]
+
+    assert [found.evidence[0].bound for found in (by_half, by_all)] == [HALF_BUSY, LIMIT_BUSY]
+
+
+def test_the_last_look_is_no_nearer_to_the_one_before_than_half_of_the_others() -> None:
+    looks, left, pauses = Looks(), 14.3, []
+    while left > 0:
+        pauses.append(pause_before(looks, left))
+        left -= pauses[-1]
+
+    assert sum(pauses) == pytest.approx(14.3)
+    assert all(looks.interval / 2 <= pause <= 1.5 * looks.interval for pause in pauses)
 
 
 def test_replicas_that_came_or_went_are_said_to_be_left_out() -> None:
