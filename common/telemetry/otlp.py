@@ -176,7 +176,7 @@ class OtlpExport:
             with suppress(TimeoutError):
                 async with asyncio.timeout(limit):
                     await is_over.wait()
-        if left := self._given - self._collector.seen:
+        if left := self._given - self._collector.leave():
             count_spans(self._service, SpanResult.DROPPED, left)
             log.warning("Spans dropped: the collector did not take them before the end", count=left)
 
@@ -186,32 +186,27 @@ class _Collector(SpanExporter):
 
     def __init__(self, service: str) -> None:
         self._service = service
-        self._session = _Session(on_failure=self._failed)
+        self._session = _Session(on_gone=self._failed)
         self._exporter = OTLPSpanExporter(session=self._session)
-        self._began: float | None = None
         self._dropped = 0
+        self._counting, self._is_over = threading.Lock(), False
         self.seen = 0
         """Spans that have left the queue, and are sent or dropped."""
         self.on_failure: Callable[[], None] = _nobody_waits
 
     @property
     def is_dead(self) -> bool:
-        """Whether it did not take the last spans, or is slow to take those that are being sent."""
-        began = self._began
-        return bool(self._dropped or self._session.failure) or (
-            began is not None and time.monotonic() - began > PATIENCE
-        )
+        """Whether it did not take the last spans, or does not answer for those that are being sent."""
+        return bool(self._dropped) or self._session.is_gone
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """The SDK's call, in its thread."""
-        self._began = time.monotonic()
+        self._session.begin()
         try:
             result = self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001 - what is raised here would be logged with its text
             self._session.failure = type(error).__name__
             result = SpanExportResult.FAILURE
-        finally:
-            self._began = None
         self._count(len(spans), is_taken=result is SpanExportResult.SUCCESS)
         return result
 
@@ -223,45 +218,72 @@ class _Collector(SpanExporter):
         """The SDK's call; nothing waits in here."""
         return True
 
+    def leave(self) -> int:
+        """Count no more: whoever calls this counts what is left. Returns: what was seen until now."""
+        with self._counting:
+            self._is_over = True
+            return self.seen
+
     def _count(self, count: int, *, is_taken: bool) -> None:
-        count_spans(self._service, SpanResult.EXPORTED if is_taken else SpanResult.DROPPED, count)
-        self.seen += count
-        if is_taken and self._dropped:
-            log.info("Spans are exported again", dropped=self._dropped)
-            self._dropped = 0
-        elif not is_taken:
-            if not self._dropped:
-                log.warning("Spans dropped: the collector does not take them", reason=self._session.failure)
-            self._dropped += count
+        with self._counting:
+            if self._is_over:
+                return
+            count_spans(self._service, SpanResult.EXPORTED if is_taken else SpanResult.DROPPED, count)
+            if is_taken and self._dropped:
+                log.info("Spans are exported again", dropped=self._dropped)
+                self._dropped = 0
+            elif not is_taken:
+                if not self._dropped:
+                    log.warning("Spans dropped: the collector does not take them", reason=self._session.failure)
+                self._dropped += count
+            self.seen += count  # last: whoever sees it finds it counted and said
+        if not is_taken:
+            self._failed()
 
     def _failed(self) -> None:
         self.on_failure()
 
 
 class _Session(requests.Session):
-    """Knows what the last request came to, in words that hold no secret: a status, or the class of an error."""
+    """Knows what the last request came to, in words that hold no secret: a status, or the class of an error.
 
-    def __init__(self, *, on_failure: Callable[[], None]) -> None:
+    One that failed says little, for the SDK repeats it: at once if the connection broke, which a pooled one may just
+    have done, and later if the collector asks for it (HTTP 429, 503 …). Nobody is there if two in a row find nobody.
+    """
+
+    def __init__(self, *, on_gone: Callable[[], None]) -> None:
         super().__init__()
-        self._on_failure = on_failure
+        self._on_gone = on_gone
+        self._unanswered = 0
+        self._began: float | None = None
         self.failure = ""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody answered the last requests, or the one that is under way for too long."""
+        began = self._began
+        return self._unanswered > 1 or (began is not None and time.monotonic() - began > PATIENCE)
+
+    def begin(self) -> None:
+        """Other spans are sent."""
+        self._unanswered, self.failure = 0, ""
 
     def request(self, *args: Any, **more: Any) -> requests.Response:
         """Send one."""
+        self._began = time.monotonic()
         try:
             response = super().request(*args, **more)
         except Exception as error:
-            self._fail(type(error).__name__)
+            self.failure = type(error).__name__
+            self._unanswered += 1
+            if self.is_gone:
+                self._on_gone()
             raise
-        if response.ok:
-            self.failure = ""
-        else:
-            self._fail(f"HTTP {response.status_code}")
+        finally:
+            self._began = None
+        self._unanswered = 0
+        self.failure = "" if response.ok else f"HTTP {response.status_code}"
         return response
-
-    def _fail(self, reason: str) -> None:
-        self.failure = reason
-        self._on_failure()
 
 
 def _keep_secrets() -> None:

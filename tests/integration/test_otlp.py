@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -243,6 +244,54 @@ async def test_what_a_collector_refuses_is_dropped_counted_and_said_once(collect
         ("Spans dropped: the collector does not take them", "HTTP 401", None),
         ("Spans are exported again", None, 3),
     ]
+
+
+@pytest.mark.parametrize("status", [0, 503], ids=["breaks the connection", "asks for patience"])
+async def test_a_collector_that_fails_once_at_the_end_has_its_spans_all_the_same(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """The SDK sends them again: at once, or after a second."""
+    configure(monkeypatch, OTEL_BSP_SCHEDULE_DELAY="60000")
+    collector.first = [status]
+    export, before = OtlpExport(consumer_settings()), (spans_counted("exported"), spans_counted("dropped"))
+    trace_of(1, export.send).end(quarantined=0)
+    with capture_logs() as lines:
+        await export.close(30.0)
+
+    assert len(collector.spans()) == 1
+    assert (spans_counted("exported") - before[0], spans_counted("dropped") - before[1]) == (1, 0)
+    assert lines == []
+
+
+async def test_a_connection_is_used_again_and_one_that_was_closed_meanwhile_is_made_again(collector: Collector) -> None:
+    export, before = OtlpExport(consumer_settings()), spans_counted("dropped")
+    for count in (1, 2):
+        trace_of(1, export.send).end(quarantined=0)
+        await until(lambda count=count: export._collector.seen == count)
+    assert collector.connections == 1
+    collector.first = [0]
+    trace_of(1, export.send).end(quarantined=0)
+    await until(lambda: export._collector.seen == 3)
+    await export.close(2.0)
+
+    assert (len(collector.spans()), collector.connections) == (3, 2)
+    assert spans_counted("dropped") == before
+
+
+async def test_what_was_given_up_at_the_end_is_counted_once_if_it_is_taken_after_all(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(monkeypatch, OTEL_BSP_SCHEDULE_DELAY="60000")
+    collector.may_answer.clear()
+    export, before = OtlpExport(consumer_settings()), (spans_counted("exported"), spans_counted("dropped"))
+    trace_of(1, export.send).end(quarantined=0)
+
+    await export.close(0.3)
+    collector.may_answer.set()
+    await until(lambda: not [each for each in threading.enumerate() if each.name == "last spans"])
+
+    assert len(collector.spans()) == 1
+    assert (spans_counted("exported") - before[0], spans_counted("dropped") - before[1]) == (0, 1)
 
 
 async def test_so_many_wait_and_what_comes_then_is_dropped(collector: Collector) -> None:

@@ -19,11 +19,15 @@ class Collector:
         self.headers: list[dict[str, str]] = []
         self.status = 200
         """What it answers."""
+        self.first: list[int] = []
+        """What it answers to the first requests instead; 0: it hangs up on one."""
         self.may_answer = threading.Event()
         """Until then it takes requests and says nothing."""
         self.may_answer.set()
         self.has_asked = threading.Event()
         """Set as soon as somebody has sent something."""
+        self.connections = 0
+        """How many were made."""
         self.endpoint = ""
 
     @property
@@ -77,15 +81,24 @@ def collecting() -> Iterator[Collector]:
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 30.0
+        protocol_version = "HTTP/1.1"  # connections are kept, as with real ones
+
+        def setup(self) -> None:
+            collector.connections += 1
+            super().setup()
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             collector.has_asked.set()
             collector.may_answer.wait(60.0)
-            if collector.status == 200 and self.path == "/v1/traces":
+            status = collector.first.pop(0) if collector.first else collector.status
+            if not status:
+                self.close_connection = True
+                return
+            if status == 200 and self.path == "/v1/traces":
                 collector.bodies.append(body)
                 collector.headers.append({name.lower(): value for name, value in self.headers.items()})
-            self.send_response(collector.status)
+            self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
