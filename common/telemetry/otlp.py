@@ -29,13 +29,12 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 
 from common import VERSION
 from common.batching.batch import deliveries
-from common.errors import StartRefused
 from common.outcomes import Outcome
 from common.settings.programs import ConsumerSettings
 from common.sink import Result
 from common.telemetry.metrics import SpanResult, count_spans
 from common.telemetry.trace_context import TraceContext, contexts_of
-from common.telemetry.tracing import MOST_TRANSACTIONS, BatchTrace, TracedTransaction
+from common.telemetry.tracing import MOST_TRANSACTIONS, BatchTrace, TracedTransaction, unusable
 
 log = structlog.get_logger()
 
@@ -61,11 +60,7 @@ def open_export(settings: ConsumerSettings) -> "OtlpExport":
     try:
         return OtlpExport(settings)
     except (ValueError, TypeError, RuntimeError) as error:
-        # Not its text, which repeats the variable's.
-        raise StartRefused(
-            f"TRACING is 'otlp' and OpenTelemetry's SDK can't be used as it is configured ({type(error).__name__}); "
-            "look at the variables OTEL_…, or set TRACING=off."
-        ) from None
+        raise unusable(error) from None
 
 
 class OtlpExport:
@@ -103,9 +98,12 @@ class OtlpExport:
             batch.set_status(Status(StatusCode.ERROR))
         for transaction in trace.transactions:
             self._child(batch, trace.kind, transaction)
-        batch.end(trace.ended)
-        if batch.get_span_context().trace_flags.sampled:  # by the sampler that OTEL_TRACES_SAMPLER names
-            self._given += count
+        self._end(batch, trace.ended)
+
+    def _end(self, span: Span, at: int) -> None:
+        span.end(at)
+        # The sampler that OTEL_TRACES_SAMPLER names decides of each, and those that it leaves out are not sent.
+        self._given += span.get_span_context().trace_flags.sampled
 
     def _attributes(self, trace: BatchTrace, contexts: Sequence[TraceContext]) -> dict[str, Any]:
         exchange, queue = self._names.exchange(trace.kind), self._names.queue(self._service, trace.kind)
@@ -156,7 +154,7 @@ class OtlpExport:
         )
         if has_failed:
             span.set_status(Status(StatusCode.ERROR))
-        span.end(transaction.ended)
+        self._end(span, transaction.ended)
 
     async def close(self, limit: float) -> None:
         """Send what waits. A thread does, which nobody waits for once the time is over or the collector has failed."""
@@ -176,7 +174,7 @@ class OtlpExport:
             with suppress(TimeoutError):
                 async with asyncio.timeout(limit):
                     await is_over.wait()
-        if left := self._given - self._collector.leave():
+        if (left := self._given - self._collector.leave()) > 0:
             count_spans(self._service, SpanResult.DROPPED, left)
             log.warning("Spans dropped: the collector did not take them before the end", count=left)
 

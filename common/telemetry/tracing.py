@@ -140,4 +140,14 @@ def open_tracer(settings: ConsumerSettings) -> Tracer | None:
             f"TRACING is 'otlp' and {error.name or 'OpenTelemetry'} is not installed; install the extra tracing "
             "(pip install '.[tracing]', or build the images with --build-arg TRACING=otlp), or set TRACING=off."
         ) from error
+    except ValueError as error:  # of variables that the SDK reads when it is imported
+        raise unusable(error) from None
     return Tracer(open_export(settings), ratio=settings.tracing_ratio)
+
+
+def unusable(error: Exception) -> StartRefused:
+    """What to raise instead of what the SDK raises for its variables, whose text is in there."""
+    return StartRefused(
+        f"TRACING is 'otlp' and OpenTelemetry's SDK can't be used as it is configured ({type(error).__name__}); "
+        "look at the variables OTEL_…, or set TRACING=off."
+    )

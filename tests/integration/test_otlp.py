@@ -7,9 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import SpanKind
 from structlog.testing import capture_logs
 
 from common.batching.batch import Batch, Item, Trigger
@@ -222,6 +226,40 @@ async def test_the_sdks_own_sampler_has_a_word_too(collector: Collector, monkeyp
     assert (collector.spans(), lines) == ([], [])
 
 
+class OneKind(Sampler):
+    """Keeps spans of one kind and no others, as somebody's own sampler may."""
+
+    def __init__(self, kind: SpanKind) -> None:
+        self._kind = kind
+
+    def should_sample(
+        self, parent_context: Context | None, trace_id: int, name: str, kind: SpanKind | None = None, *_: Any, **__: Any
+    ) -> SamplingResult:
+        return SamplingResult(Decision.RECORD_AND_SAMPLE if kind is self._kind else Decision.DROP)
+
+    def get_description(self) -> str:
+        return "one kind"
+
+
+@pytest.mark.parametrize(("kind", "count"), [(SpanKind.CONSUMER, 1), (SpanKind.CLIENT, 2)])
+async def test_a_sampler_may_keep_batches_or_transactions(collector: Collector, kind: SpanKind, count: int) -> None:
+    export, before = OtlpExport(consumer_settings()), (spans_counted("exported"), spans_counted("dropped"))
+    export._tracer.sampler = OneKind(kind)  # type: ignore[attr-defined]  # of the SDK's tracer, not the interface's
+    with capture_logs() as lines:
+        trace = trace_of(1, export.send)
+        trace.transaction_ended(Result.REFUSED, code="")
+        trace.transaction_ended(Result.STORED, code="")
+        trace.end(quarantined=0)
+        await until(lambda: bool(collector.bodies))
+        await until(lambda: export._collector.seen == count)
+        waiting = export._given - export._collector.seen
+
+        await export.close(2.0)
+
+    assert (waiting, len(collector.spans()), lines) == (0, count, [])
+    assert (spans_counted("exported") - before[0], spans_counted("dropped") - before[1]) == (count, 0)
+
+
 # What does not get through
 
 
@@ -265,9 +303,9 @@ async def test_a_collector_that_fails_once_at_the_end_has_its_spans_all_the_same
 
 async def test_a_connection_is_used_again_and_one_that_was_closed_meanwhile_is_made_again(collector: Collector) -> None:
     export, before = OtlpExport(consumer_settings()), spans_counted("dropped")
-    for count in (1, 2):
+    for _ in range(2):
         trace_of(1, export.send).end(quarantined=0)
-        await until(lambda count=count: export._collector.seen == count)
+        await until(lambda: export._collector.seen == export._given)
     assert collector.connections == 1
     collector.first = [0]
     trace_of(1, export.send).end(quarantined=0)

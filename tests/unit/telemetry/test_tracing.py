@@ -200,6 +200,17 @@ def test_on_without_the_packages_the_service_names_the_extra_and_does_not_start(
     assert "install the extra tracing (pip install '.[tracing]'" in line
 
 
+def test_a_variable_that_the_sdk_cannot_read_when_it_is_imported_is_refused_without_its_text() -> None:
+    code = "import sys; from tableinator.__main__ import main; sys.exit(main())"
+
+    exit_code, _, logged = _run(code, TRACING="otlp", OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="tooth-fairy")
+
+    assert exit_code == 2
+    assert "can't be used as it is configured (ValueError); look at the variables OTEL_" in logged
+    assert "tooth-fairy" not in logged
+    assert "Traceback" not in logged
+
+
 def _run(code: str, **environ: str) -> tuple[int, str, str]:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environ)
     return done.returncode, done.stdout, done.stderr
