@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import accumulate, islice, takewhile
 from typing import Any
 
 import requests
@@ -29,6 +29,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 
 from common import VERSION
 from common.batching.batch import deliveries
+from common.delivery import Delivery
 from common.outcomes import Outcome
 from common.settings.programs import ConsumerSettings
 from common.sink import Result
@@ -43,6 +44,9 @@ MOST_LINKS = 32
 
 MOST_READ = 1000
 """Messages of a batch whose headers are read for their links: that takes 11 ms, in which nothing else has a turn."""
+
+MOST_READ_BYTES = 256 * 1024
+"""Of those headers together: a message may have a thousand, and each takes its time."""
 
 MOST_WAITING = 2048
 """Spans that may wait to be sent: as many as the SDK keeps by default."""
@@ -85,12 +89,13 @@ class OtlpExport:
         if self._given - self._collector.seen > MOST_WAITING:
             count_spans(self._service, SpanResult.DROPPED, count)
             return
-        contexts = contexts_of(deliveries(trace.batch.all[:MOST_READ]))
+        messages = _few_enough(deliveries(trace.batch.all[:MOST_READ]))
+        contexts = contexts_of(messages)
         batch = self._tracer.start_span(
             f"process {self._names.queue(self._service, trace.kind)}",
             context=Context(),  # a trace of its own: a batch has many producers
             kind=SpanKind.CONSUMER,
-            attributes=self._attributes(trace, contexts),
+            attributes=self._attributes(trace, contexts, unread=trace.batch.size - len(messages)),
             links=[_link(context) for context in islice(contexts, MOST_LINKS)],
             start_time=trace.began,
         )
@@ -105,7 +110,7 @@ class OtlpExport:
         # The sampler that OTEL_TRACES_SAMPLER names decides of each, and those that it leaves out are not sent.
         self._given += span.get_span_context().trace_flags.sampled
 
-    def _attributes(self, trace: BatchTrace, contexts: Sequence[TraceContext]) -> dict[str, Any]:
+    def _attributes(self, trace: BatchTrace, contexts: Sequence[TraceContext], *, unread: int) -> dict[str, Any]:
         exchange, queue = self._names.exchange(trace.kind), self._names.queue(self._service, trace.kind)
         attributes = {
             "messaging.system": "rabbitmq",
@@ -122,7 +127,7 @@ class OtlpExport:
             "spindle.batch.quarantined": trace.quarantined,
             "spindle.batch.released": trace.released,
             "spindle.links.left_out": max(0, len(contexts) - MOST_LINKS),
-            "spindle.links.unread_messages": max(0, trace.batch.size - MOST_READ),
+            "spindle.links.unread_messages": unread,
         }
         for outcome in (Outcome.NEW, Outcome.CHANGED, Outcome.UNCHANGED, Outcome.STALE):
             attributes[f"spindle.outcome.{outcome.value}"] = getattr(trace.outcomes, outcome.value)
@@ -300,6 +305,12 @@ def _resource(service: str) -> Resource:
     """What sends: under the service's name, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES says otherwise."""
     ours = {"service.name": service, "service.version": VERSION, "service.instance.id": platform.node()}
     return Resource.create(ours).merge(OTELResourceDetector().detect())
+
+
+def _few_enough(messages: Sequence[Delivery]) -> Sequence[Delivery]:
+    """The first ones, as many as have headers of so many bytes."""
+    weights = accumulate(message.header_bytes for message in messages)
+    return messages[: sum(1 for _ in takewhile(MOST_READ_BYTES.__ge__, weights))]
 
 
 def _link(context: TraceContext) -> Link:

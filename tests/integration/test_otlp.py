@@ -25,7 +25,7 @@ from common.settings.programs import ConsumerProgramSettings
 from common.sink import Result
 from common.telemetry import otlp
 from common.telemetry.metrics import REGISTRY
-from common.telemetry.otlp import MOST_LINKS, MOST_READ, MOST_WAITING, OtlpExport, open_export
+from common.telemetry.otlp import MOST_LINKS, MOST_READ, MOST_READ_BYTES, MOST_WAITING, OtlpExport, open_export
 from common.telemetry.tracing import BatchTrace
 from graphinator.settings import GraphinatorSettings
 from tableinator.settings import TableinatorSettings
@@ -56,13 +56,17 @@ def closed_port() -> Iterator[str]:
 
 
 def trace_of(
-    count: int, send: Callable[[BatchTrace], None], *, headers: Callable[[int], object] = lambda _: None
+    count: int,
+    send: Callable[[BatchTrace], None],
+    *,
+    headers: Callable[[int], object] = lambda _: None,
+    header_bytes: int = 0,
 ) -> BatchTrace:
-    """The trace of a batch of so many records, with a header each."""
+    """The trace of a batch of so many records, with a header each; all of a message's weigh `header_bytes`."""
     epoch = Epoch(1)
     items = [
         Item(
-            Delivery(number, epoch, b"x" * 10, 0.0, None, None, 0, properties(headers(number))),
+            Delivery(number, epoch, b"x" * 10, 0.0, None, None, 0, properties(headers(number)), header_bytes),
             FakeRecord(str(number)),
         )
         for number in range(1, count + 1)
@@ -184,6 +188,18 @@ async def test_of_a_very_large_batch_not_every_message_is_read(collector: Collec
     [span] = collector.spans()
     found = values(span.attributes)
     assert (found["spindle.links.left_out"], found["spindle.links.unread_messages"]) == (MOST_READ - MOST_LINKS, 7)
+
+
+async def test_of_messages_with_many_headers_fewer_are_read(collector: Collector) -> None:
+    """A message of a thousand headers takes as long as hundreds of others."""
+    export = OtlpExport(consumer_settings())
+    trace_of(100, export.send, headers=traceparent, header_bytes=MOST_READ_BYTES // 50).end(quarantined=0)
+
+    await export.close(2.0)
+
+    [span] = collector.spans()
+    found = values(span.attributes)
+    assert (found["spindle.links.left_out"], found["spindle.links.unread_messages"]) == (50 - MOST_LINKS, 50)
 
 
 async def test_the_service_has_its_name_unless_the_environment_gives_it_another(
