@@ -79,16 +79,35 @@ class OtlpExport:
             BatchSpanProcessor(self._collector, max_queue_size=MOST_WAITING + MOST_TRANSACTIONS + 1)
         )
         self._tracer = self._provider.get_tracer("spindle", VERSION)
-        self._given = 0
+        self._given, self._is_full = 0, False
         for result in SpanResult:
             count_spans(settings.service, result, 0)
 
     def send(self, trace: BatchTrace) -> None:
         """Make spans of a batch; drop them if too many wait."""
-        count = 1 + len(trace.transactions)
-        if self._given - self._collector.seen > MOST_WAITING:
+        count, given = 1 + len(trace.transactions), self._given
+        if not self._has_room():
             count_spans(self._service, SpanResult.DROPPED, count)
             return
+        try:
+            self._make(trace)
+        except Exception:
+            count_spans(self._service, SpanResult.DROPPED, count - (self._given - given))
+            raise
+
+    def _has_room(self) -> bool:
+        """Whether not too many wait; says it once if they do, and again only after half of them have gone."""
+        waiting = self._given - self._collector.seen
+        if waiting > MOST_WAITING:
+            if not self._is_full:
+                log.warning("Spans dropped: too many wait for the collector", waiting=waiting)
+            self._is_full = True
+            return False
+        if waiting <= MOST_WAITING // 2:
+            self._is_full = False
+        return True
+
+    def _make(self, trace: BatchTrace) -> None:
         messages = _few_enough(deliveries(trace.batch.all[:MOST_READ]))
         contexts = contexts_of(messages)
         batch = self._tracer.start_span(

@@ -352,14 +352,50 @@ async def test_so_many_wait_and_what_comes_then_is_dropped(collector: Collector)
     collector.may_answer.clear()
     export, before = OtlpExport(consumer_settings()), spans_counted("dropped")
 
-    for _ in range(MOST_WAITING + 100):
-        trace_of(1, export.send).end(quarantined=0)
+    with capture_logs() as lines:
+        for _ in range(MOST_WAITING + 100):
+            trace_of(1, export.send).end(quarantined=0)
 
     assert spans_counted("dropped") - before == 99
+    assert [line["event"] for line in lines] == ["Spans dropped: too many wait for the collector"]
     collector.may_answer.set()
     await until(lambda: export._collector.seen == export._given)
     await export.close(2.0)
     assert len(collector.spans()) == MOST_WAITING + 1
+
+
+async def test_another_time_that_too_many_wait_is_said_too(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export, said = OtlpExport(consumer_settings()), []
+    monkeypatch.setattr(otlp, "MOST_WAITING", 10)
+    for _ in range(2):
+        collector.may_answer.clear()
+        with capture_logs() as lines:
+            for _ in range(20):
+                trace_of(1, export.send).end(quarantined=0)
+        said.append(len(lines))
+        collector.may_answer.set()
+        await until(lambda: export._collector.seen == export._given)
+    await export.close(2.0)
+
+    assert said == [1, 1]
+
+
+async def test_spans_that_cannot_be_made_are_counted(collector: Collector) -> None:
+    export, before = OtlpExport(consumer_settings()), (spans_counted("exported"), spans_counted("dropped"))
+
+    def unreadable() -> Properties:
+        raise ValueError("of a header")
+
+    trace = trace_of(1, export.send)
+    trace.batch.items[0].delivery.read_properties = unreadable
+    trace.transaction_ended(Result.STORED, code="")
+    with pytest.raises(ValueError, match="of a header"):
+        trace.end(quarantined=0)
+    await export.close(2.0)
+
+    assert (spans_counted("exported") - before[0], spans_counted("dropped") - before[1]) == (0, 2)
 
 
 async def test_a_collector_that_refuses_connections_delays_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
