@@ -256,7 +256,8 @@ class _Collector(SpanExporter):
                 self._dropped = 0
             elif not is_taken:
                 if not self._dropped:
-                    log.warning("Spans dropped: the collector does not take them", reason=self._session.failure)
+                    reason = self._session.failure or "they can't be encoded, or are too large for one request"
+                    log.warning("Spans dropped: the collector does not take them", reason=reason)
                 self._dropped += count
             self.seen += count  # last: whoever sees it finds it counted and said
         if not is_taken:
@@ -309,10 +310,13 @@ class _Session(requests.Session):
 
 
 def _keep_secrets() -> None:
-    """Have the SDK log no text of headers, which hold tokens, nor of addresses and answers, which may."""
+    """Have the SDK log no value of a variable, which may hold a token, nor any text of addresses and answers."""
     for name in ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal"):  # what they fail in is said here
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("opentelemetry.util.re").addFilter(_hide_values)
+    # What these complain of is a variable.
+    for name in ("opentelemetry.exporter.otlp.proto.http._common", "opentelemetry.util.re"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).addFilter(_hide_values)
 
 
 def _hide_values(record: logging.LogRecord) -> bool:

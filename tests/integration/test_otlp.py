@@ -348,6 +348,18 @@ async def test_what_was_given_up_at_the_end_is_counted_once_if_it_is_taken_after
     assert (spans_counted("exported") - before[0], spans_counted("dropped") - before[1]) == (0, 1)
 
 
+async def test_what_is_too_large_for_a_request_is_said_to_be(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = OtlpExport(consumer_settings())
+    monkeypatch.setattr(export._collector._exporter, "_max_request_size", 1)
+    with capture_logs() as lines:
+        trace_of(1, export.send).end(quarantined=0)
+        await export.close(2.0)
+
+    assert [line["reason"] for line in lines] == ["they can't be encoded, or are too large for one request"]
+
+
 async def test_so_many_wait_and_what_comes_then_is_dropped(collector: Collector) -> None:
     collector.may_answer.clear()
     export, before = OtlpExport(consumer_settings()), spans_counted("dropped")
@@ -466,6 +478,24 @@ async def test_no_text_of_a_header_or_an_address_is_logged(
     assert "Header format invalid" in caplog.text
     assert TOKEN not in str(lines)
     assert lines[0]["reason"] == "ConnectionError"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "Invalid timeout value (not shown)"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "Unsupported compression type: (not shown)"),
+    ],
+)
+async def test_a_variable_that_the_sdk_passes_over_is_named_without_its_value(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, said: str
+) -> None:
+    configure(monkeypatch, **{name: TOKEN})
+
+    export = open_export(consumer_settings())
+    await export.close(2.0)
+
+    assert [record.getMessage() for record in caplog.records] == [said]
 
 
 async def test_headers_are_sent(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
