@@ -112,6 +112,17 @@ def test_an_operators_secret_brings_the_user_name_too(helm: str) -> None:
     assert not [kind for kind, _ in made if kind in ("ScaledObject", "TriggerAuthentication")]
 
 
+def test_what_the_collector_asks_for_is_in_a_secret_too(helm: str) -> None:
+    made = rendered(helm, "--set", "secrets.collector.name=collector,secrets.collector.key=headers")
+
+    for service in ("graphinator", "tableinator"):
+        [container] = made["Deployment", service]["spec"]["template"]["spec"]["containers"]
+        assert {
+            "name": "OTEL_EXPORTER_OTLP_HEADERS",
+            "valueFrom": {"secretKeyRef": {"name": "collector", "key": "headers"}},
+        } in container["env"]
+
+
 def test_what_a_cluster_lacks_can_be_switched_off(helm: str) -> None:
     off = [
         f"{each}.enabled=false" for each in ("keda", "serviceMonitor", "rules", "networkPolicy", "state", "graphinator")
@@ -179,6 +190,9 @@ def test_alerts_lead_to_the_runbook_that_is_named(helm: str) -> None:
     [
         ("rules.runbook=a page", "runbook"),
         ("settings.RABBITMQ_PASSWORD=x", "RABBITMQ_PASSWORD"),
+        ("settings.OTEL_EXPORTER_OTLP_HEADERS=authorization=x", "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("tableinator.settings.OTEL_EXPORTER_OTLP_TRACES_HEADERS=authorization=x", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
+        ("secrets.collector.name=x", "key"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("tableinator.scaling.min=0", "min"),
         ("tabelinator.enabled=false", "tabelinator"),
