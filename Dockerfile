@@ -17,10 +17,10 @@ ARG TRACING=off
 COPY requirements.hashes.txt requirements-tracing.hashes.txt ./
 RUN python -m venv --without-pip /opt/spindle \
  && grep -viE '^(lxml|markdown-it-py|mdurl|psutil|pygments|rich|shtab|urllib3)==' requirements.hashes.txt >services.txt \
- && if [ "$TRACING" = otlp ]; then \
+ && case "$TRACING" in [Oo][Tt][Ll][Pp]) \
       grep -v '^#' requirements-tracing.hashes.txt >>services.txt \
-      && grep '^urllib3==' requirements.hashes.txt >>services.txt; \
-    fi \
+      && grep '^urllib3==' requirements.hashes.txt >>services.txt;; \
+    esac \
  && python -m pip --python /opt/spindle install --no-cache-dir --disable-pip-version-check \
       --no-deps --no-compile --only-binary :all: --require-hashes --requirement services.txt \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/spindle/lib

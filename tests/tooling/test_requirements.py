@@ -1,6 +1,9 @@
 """What the images install is what is pinned, each file by its hash, and from no address."""
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -26,3 +29,18 @@ def test_what_is_off_by_default_is_no_dependency_of_the_images() -> None:
     assert not {pin.partition("==")[0] for pin in lines_of("requirements.txt")} & {
         pin.partition("==")[0] for pin in lines_of("requirements-tracing.txt")
     }
+
+
+@pytest.mark.parametrize(("tracing", "has_it"), [("otlp", True), ("OTLP", True), ("off", False), ("", False)])
+def test_an_image_has_the_extra_however_the_setting_is_spelt(tmp_path: Path, tracing: str, has_it: bool) -> None:
+    [choice] = re.findall(r'case "\$TRACING".*?esac', (ROOT / "Dockerfile").read_text(), re.DOTALL)
+    for name in ("requirements.hashes.txt", "requirements-tracing.hashes.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    subprocess.run(["sh", "-ec", choice], cwd=tmp_path, env={"TRACING": tracing}, check=True, timeout=10.0)
+
+    services = tmp_path / "services.txt"
+    added = {line.partition("==")[0] for line in services.read_text().splitlines()} if services.exists() else set()
+    assert added == (
+        {pin.partition("==")[0] for pin in lines_of("requirements-tracing.txt")} | {"urllib3"} if has_it else set()
+    )
