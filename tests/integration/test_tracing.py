@@ -1,6 +1,7 @@
 """A message that was sent within a span, and the span of the batch in which its record was committed: real servers."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from tests.servers.servers import RabbitMQ
 
 KIND = "artists"
 MARK = "nobody-may-read-this"
-STOP_LIMIT = 6.0
-"""Seconds that an end takes at the most, on a busy machine, where spans have their two."""
+PATIENT = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
+"""The SDK tries for so long that only a service which does not wait for it drops spans before the end."""
 
 
 @pytest.fixture
@@ -73,6 +74,12 @@ def context(number: int) -> tuple[str, str]:
 
 def batches(collector: Collector) -> list[Span]:
     return [span for span in collector.spans() if span.kind == Span.SPAN_KIND_CONSUMER]
+
+
+def dropped_at_the_end(service: Running) -> list[int]:
+    """Spans, of each line that says so: a batch's, and those of its transactions."""
+    lines = re.findall(r"Spans dropped: the collector did not take them before the end count=(\d+)", service.log)
+    return [int(count) for count in lines]
 
 
 async def stored(dsn: str) -> int:
@@ -139,36 +146,33 @@ async def test_a_refused_transaction_has_its_sqlstate_and_nothing_of_the_record(
     assert not any(MARK.encode() in body for body in collector.bodies)
 
 
-async def test_with_a_collector_that_is_down_everything_is_stored_and_the_end_is_not_delayed(
+async def test_with_a_collector_that_is_down_everything_is_stored_and_the_end_does_not_wait_for_it(
     services: Services, environment: dict[str, str], peer: Peer, names: Names, collector: Collector, dsn: str
 ) -> None:
     nobody = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
-    service = await services.start(Service.TABLEINATOR, environment | collector.environment | nobody)
+    service = await services.start(Service.TABLEINATOR, environment | collector.environment | PATIENT | nobody)
 
     await publish(peer, names, 60, {number: f"00-{'-'.join(context(number))}-01" for number in range(60)})
     await service.until_settled(60)
-    code, seconds = await service.stop()
+    code, _ = await service.stop()
 
-    print(f"stopped within {seconds:.2f} s")
     assert (code, await stored(dsn)) == (0, 60)
-    assert seconds < STOP_LIMIT
-    assert service.log.count("Spans dropped") <= 2
-    assert "Spans dropped: the collector did not take them before the end" in service.log
+    assert [count >= 2 for count in dropped_at_the_end(service)] == [True]
+    assert service.log.count("Spans dropped") == 1
 
 
-async def test_a_collector_that_never_answers_delays_the_end_by_two_seconds_at_the_most(
+async def test_the_end_does_not_wait_for_a_collector_that_never_answers(
     services: Services, environment: dict[str, str], peer: Peer, names: Names, collector: Collector, dsn: str
 ) -> None:
     collector.may_answer.clear()
-    service = await services.start(Service.TABLEINATOR, environment | collector.environment)
+    service = await services.start(Service.TABLEINATOR, environment | collector.environment | PATIENT)
 
     await publish(peer, names, 10, {})
     await service.until_settled(10)
-    code, seconds = await service.stop()
+    code, _ = await service.stop()
 
-    print(f"stopped within {seconds:.2f} s")
     assert (code, await stored(dsn)) == (0, 10)
-    assert seconds < STOP_LIMIT
+    assert [count >= 2 for count in dropped_at_the_end(service)] == [True]
 
 
 async def test_off_nothing_of_opentelemetry_is_imported_all_the_way(
