@@ -116,8 +116,6 @@ class StoreWriter(Generic[R]):
         if self._breaker.is_open:
             turn.has_held = True
             await turn.give_slot_back()  # the probe needs one
-        if turn.trace is not None:
-            turn.trace.writing = len(records)
         outcomes = await self._answered(
             lambda: self._write(records),
             turn=turn,
@@ -261,7 +259,7 @@ class StoreWriter(Generic[R]):
                 raise Released
             began = now()
             if turn.trace is not None:
-                turn.trace.transaction_begins()
+                turn.trace.transaction_begins(len(counted))
             try:
                 answer = await action()
             except (RecordsRefused, BatchTooLarge, WriteConflict, StoreUnavailable) as error:

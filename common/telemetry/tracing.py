@@ -1,4 +1,4 @@
-"""What a trace tells of a batch, noted while it is written. Off, and then nothing of this is there.
+"""Note what happens to a batch while it is written, for its spans. Nothing here runs if TRACING is off.
 
 Only a sampled batch has a trace, and the spans are made of it when it has ended: by `otlp`, the one module that knows
 OpenTelemetry, which is imported only if TRACING says so.
@@ -21,7 +21,7 @@ from common.sink import Result
 log = structlog.get_logger()
 
 MOST_TRANSACTIONS = 64
-"""Of a batch that are kept: one that is halved for each of its records has twice as many as records."""
+"""Transactions kept of a batch; one halved down to single records has twice as many as records."""
 
 FLUSH_LIMIT = 2.0
 """Seconds that the end of the process waits for spans."""
@@ -49,22 +49,21 @@ class BatchTrace:
         self._on_end = on_end
         self._since = time.time_ns() - time.perf_counter_ns()  # one clock for all of it: the machine's may be set back
         self.began = self.ended = self._transaction_began = self._now()
+        self._writing = 0
         self.outcomes = Outcomes()
         self.superseded = self.quarantined = self.released = 0
-        self.writing = 0
-        """Records of the transaction that comes next."""
         self.transactions: list[TracedTransaction] = []
         self.transaction_count = 0
 
-    def transaction_begins(self) -> None:
-        """Note that one begins now. (The loop's clock, which measures them, is as coarse as a short one is long.)"""
-        self._transaction_began = self._now()
+    def transaction_begins(self, records: int) -> None:
+        """Note that one of so many records begins now. (The loop's clock is as coarse as a short one is long.)"""
+        self._transaction_began, self._writing = self._now(), records
 
     def transaction_ended(self, result: Result, *, code: str) -> None:
         """Note how the one ended that began last, just now."""
         self.transaction_count += 1
         if len(self.transactions) < MOST_TRANSACTIONS:
-            transaction = TracedTransaction(self._transaction_began, self._now(), self.writing, result, code)
+            transaction = TracedTransaction(self._transaction_began, self._now(), self._writing, result, code)
             self.transactions.append(transaction)
 
     def stored(self, outcomes: Outcomes, *, superseded: int) -> None:

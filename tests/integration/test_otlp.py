@@ -127,11 +127,9 @@ async def test_a_batch_is_a_span_of_the_messaging_conventions_with_its_numbers(c
 async def test_its_transactions_are_below_it(collector: Collector) -> None:
     export = OtlpExport(consumer_settings())
     trace = trace_of(2, export.send)
-    trace.writing = 2
-    trace.transaction_begins()
+    trace.transaction_begins(2)
     trace.transaction_ended(Result.REFUSED, code="22P05")
-    trace.writing = 1
-    trace.transaction_begins()
+    trace.transaction_begins(1)
     trace.transaction_ended(Result.STORED, code="")
     trace.stored(Outcomes(new=2), superseded=0)
     trace.end(quarantined=0)
