@@ -147,9 +147,7 @@ class Consumer:
         least_batch: int = LEAST,
         credit: int = CREDIT,
     ) -> None:
-        """All but the settings and what traces is for a simulation, which gives its own broker and chance, and smaller
-        numbers.
-        """
+        """`broker`, `metrics`, `rng`, `least_batch` and `credit` are for simulations."""
         self._settings, self._metrics = settings, metrics
         self._broker = broker or BrokerAccess(settings.broker)
         self._tracer = tracer

@@ -4,7 +4,7 @@ A span of a batch, with a child for each of its transactions, and a link to the 
 in. What they are called is OpenTelemetry's semantic conventions (messaging, RabbitMQ, databases); `spindle.…` is ours.
 
 Where to, how often and how large: the SDK reads its own variables (OTEL_…). Spans wait in a queue, which a thread of
-the SDK's empties; what the queue has no room for and what the collector does not take is dropped and counted.
+the SDK empties; what the queue has no room for and what the collector does not take is dropped and counted.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ MOST_WAITING = 2048
 """Spans that may wait to be sent: as many as the SDK keeps by default."""
 
 PATIENCE = 1.0
-"""Seconds that an answer of a collector takes at the most which is there: at the end nobody waits for a slower one."""
+"""After so many seconds without an answer a collector counts as gone; a stop does not wait for it."""
 
 
 def open_export(settings: ConsumerSettings) -> "OtlpExport":
@@ -73,10 +73,10 @@ class OtlpExport:
     def __init__(self, settings: ConsumerSettings) -> None:
         self._service, self._names = settings.service, settings.names
         self._database = settings.store_name.lower()  # by chance the conventions' own names: postgresql, neo4j
-        self._collector = _Collector(settings.service)
+        self._exporter = _CountingExporter(settings.service)
         self._provider = TracerProvider(resource=_resource(settings.service), shutdown_on_exit=False)
         self._provider.add_span_processor(
-            BatchSpanProcessor(self._collector, max_queue_size=MOST_WAITING + MOST_TRANSACTIONS + 1)
+            BatchSpanProcessor(self._exporter, max_queue_size=MOST_WAITING + MOST_TRANSACTIONS + 1)
         )
         self._tracer = self._provider.get_tracer("spindle", VERSION)
         self._given, self._is_full = 0, False
@@ -97,7 +97,7 @@ class OtlpExport:
 
     def _has_room(self) -> bool:
         """Whether not too many wait; says it once if they do, and again only after half of them have gone."""
-        waiting = self._given - self._collector.seen
+        waiting = self._given - self._exporter.seen
         if waiting > MOST_WAITING:
             if not self._is_full:
                 log.warning("Spans dropped: too many wait for the collector", waiting=waiting)
@@ -192,24 +192,24 @@ class OtlpExport:
             self._provider.shutdown()
             tell()
 
-        self._collector.on_failure = tell
-        if limit and not self._collector.is_dead:
+        self._exporter.on_failure = tell
+        if limit and not self._exporter.is_dead:
             threading.Thread(target=shut_down, name="last spans", daemon=True).start()
             with suppress(TimeoutError):
                 async with asyncio.timeout(limit):
                     await is_over.wait()
-        if (left := self._given - self._collector.leave()) > 0:
+        if (left := self._given - self._exporter.leave()) > 0:
             count_spans(self._service, SpanResult.DROPPED, left)
             log.warning("Spans dropped: the collector did not take them before the end", count=left)
 
 
-class _Collector(SpanExporter):
+class _CountingExporter(SpanExporter):
     """The way to the collector. It says once when spans are dropped, and once when they are taken again."""
 
     def __init__(self, service: str) -> None:
         self._service = service
         self._session = _Session(on_gone=self._failed)
-        self._exporter = OTLPSpanExporter(session=self._session)
+        self._otlp = OTLPSpanExporter(session=self._session)
         self._dropped = 0
         self._counting, self._is_over = threading.Lock(), False
         self.seen = 0
@@ -225,7 +225,7 @@ class _Collector(SpanExporter):
         """The SDK's call, in its thread."""
         self._session.begin()
         try:
-            result = self._exporter.export(spans)
+            result = self._otlp.export(spans)
         except Exception as error:  # noqa: BLE001 - what is raised here would be logged with its text
             self._session.failure = type(error).__name__
             result = SpanExportResult.FAILURE
@@ -234,7 +234,7 @@ class _Collector(SpanExporter):
 
     def shutdown(self) -> None:
         """The SDK's call."""
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK gives it no type
+        self._otlp.shutdown()  # type: ignore[no-untyped-call]  # the SDK gives it no type
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """The SDK's call; nothing waits in here."""

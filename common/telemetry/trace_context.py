@@ -21,7 +21,7 @@ class TraceContext(NamedTuple):
 
 
 def sampled_context(header: object) -> TraceContext | None:
-    """Read a `traceparent`; None for what is none by the W3C's rule, and for one that its sender does not record."""
+    """Read a `traceparent`; None if it is not valid by W3C's rule, or not sampled."""
     # A client that has no texts sends the same letters as bytes.
     text = header.decode("ascii", "replace") if isinstance(header, bytes | bytearray) else header
     found = _FORM.fullmatch(text) if isinstance(text, str) else None

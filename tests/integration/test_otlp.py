@@ -265,8 +265,8 @@ async def test_a_sampler_may_keep_batches_or_transactions(collector: Collector, 
         trace.transaction_ended(Result.STORED, code="")
         trace.end(quarantined=0)
         await until(lambda: bool(collector.bodies))
-        await until(lambda: export._collector.seen == count)
-        waiting = export._given - export._collector.seen
+        await until(lambda: export._exporter.seen == count)
+        waiting = export._given - export._exporter.seen
 
         await export.close(2.0)
 
@@ -283,13 +283,13 @@ async def test_what_a_collector_refuses_is_dropped_counted_and_said_once(collect
     with capture_logs() as lines:
         for _ in range(3):
             trace_of(1, export.send).end(quarantined=0)
-            await until(lambda: export._collector.seen == export._given)
+            await until(lambda: export._exporter.seen == export._given)
 
         assert spans_counted("dropped") - before == 3
         collector.status = 200
         trace_of(1, export.send).end(quarantined=0)
         await until(lambda: bool(collector.bodies))
-        await until(lambda: export._collector.seen == export._given)
+        await until(lambda: export._exporter.seen == export._given)
     await export.close(2.0)
 
     assert [(line["event"], line.get("reason"), line.get("dropped")) for line in lines] == [
@@ -319,11 +319,11 @@ async def test_a_connection_is_used_again_and_one_that_was_closed_meanwhile_is_m
     export, before = OtlpExport(consumer_settings()), spans_counted("dropped")
     for _ in range(2):
         trace_of(1, export.send).end(quarantined=0)
-        await until(lambda: export._collector.seen == export._given)
+        await until(lambda: export._exporter.seen == export._given)
     assert collector.connections == 1
     collector.first = [0]
     trace_of(1, export.send).end(quarantined=0)
-    await until(lambda: export._collector.seen == 3)
+    await until(lambda: export._exporter.seen == 3)
     await export.close(2.0)
 
     assert (len(collector.spans()), collector.connections) == (3, 2)
@@ -350,7 +350,7 @@ async def test_what_is_too_large_for_a_request_is_said_to_be(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = OtlpExport(consumer_settings())
-    monkeypatch.setattr(export._collector._exporter, "_max_request_size", 1)
+    monkeypatch.setattr(export._exporter._otlp, "_max_request_size", 1)
     with capture_logs() as lines:
         trace_of(1, export.send).end(quarantined=0)
         await export.close(2.0)
@@ -369,7 +369,7 @@ async def test_so_many_wait_and_what_comes_then_is_dropped(collector: Collector)
     assert spans_counted("dropped") - before == 99
     assert [line["event"] for line in lines] == ["Spans dropped: too many wait for the collector"]
     collector.may_answer.set()
-    await until(lambda: export._collector.seen == export._given)
+    await until(lambda: export._exporter.seen == export._given)
     await export.close(2.0)
     assert len(collector.spans()) == MOST_WAITING + 1
 
@@ -386,7 +386,7 @@ async def test_another_time_that_too_many_wait_is_said_too(
                 trace_of(1, export.send).end(quarantined=0)
         said.append(len(lines))
         collector.may_answer.set()
-        await until(lambda: export._collector.seen == export._given)
+        await until(lambda: export._exporter.seen == export._given)
     await export.close(2.0)
 
     assert said == [1, 1]
@@ -444,7 +444,7 @@ async def test_nobody_waits_for_a_collector_that_is_known_to_be_slow(
     export = OtlpExport(consumer_settings())
     trace_of(1, export.send).end(quarantined=0)
     await until(collector.has_asked.is_set)
-    await until(lambda: export._collector.is_dead)
+    await until(lambda: export._exporter.is_dead)
     async with asyncio.timeout(20.0):  # the SDK alone waits for 60 s
         await export.close(60.0)
 
@@ -467,7 +467,7 @@ async def test_no_text_of_a_header_or_an_address_is_logged(
         with caplog.at_level(logging.DEBUG), capture_logs() as lines:
             export = open_export(consumer_settings())
             trace_of(1, export.send).end(quarantined=0)
-            await until(lambda: export._collector.seen == 1)
+            await until(lambda: export._exporter.seen == 1)
             await export.close(2.0)
 
     assert TOKEN not in caplog.text
