@@ -353,7 +353,7 @@ async def test_what_is_too_large_for_a_request_is_said_to_be(
     monkeypatch.setattr(export._exporter._otlp, "_max_request_size", 1)
     with capture_logs() as lines:
         trace_of(1, export.send).end(quarantined=0)
-        await export.close(2.0)
+        await export.close(30.0)
 
     assert [line["reason"] for line in lines] == ["they can't be encoded, or are too large for one request"]
 
@@ -431,7 +431,6 @@ async def test_a_collector_that_says_nothing_delays_the_end_by_no_more_than_it_i
         async with asyncio.timeout(20.0):  # the collector says something after 60 s
             await export.close(0.3)
 
-    assert collector.has_asked.is_set()
     assert [line["count"] for line in lines if "before the end" in line["event"]] == [1]
 
 
