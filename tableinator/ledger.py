@@ -198,20 +198,33 @@ $$"""
 
 _DEFINITION: Final = re.compile(r"^    ([a-z]\w*) (.+?),?$", re.MULTILINE)
 
+CREATIONS: Final[Mapping[str, str]] = {
+    name: statement.strip()
+    for name, statement in {
+        "spindle_loads": _LOADS,
+        "spindle_progress": _PROGRESS,
+        "spindle_events": _EVENTS,
+        "spindle_pauses": _PAUSES,
+        "spindle_errors": _ERRORS,
+        "spindle_removed": _REMOVED,
+        "spindle_control": _CONTROL,
+        "spindle_durations": _DURATIONS,
+        "spindle_running_long": _RUNNING_LONG,
+        "spindle_failed": _FAILED,
+        "spindle_errors_by_load": _ERRORS_BY_LOAD,
+        FUNCTION: _AS_OF,
+    }.items()
+}
+"""The statement that makes each table, view or function, in an order in which each finds what it needs.
+
+Of a ledger that lacks some, only what it lacks is made: `IF NOT EXISTS` looks in one schema alone, so that a second,
+empty table would hide one that the search_path finds; and a view may be replaced by its owner only.
+"""
+
 COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
-    table: dict(_DEFINITION.findall(creation))
-    for table, creation in zip(TABLES, (_LOADS, _PROGRESS, _EVENTS, _PAUSES, _ERRORS, _REMOVED), strict=True)
+    table: dict(_DEFINITION.findall(CREATIONS[table])) for table in TABLES
 }
 """Each table's columns with their definitions."""
-
-STATEMENTS: Final = tuple(
-    statement.strip()
-    for statement in (
-        *(_LOADS, _PROGRESS, _EVENTS, _PAUSES, _ERRORS, _REMOVED),
-        *(_CONTROL, _DURATIONS, _RUNNING_LONG, _FAILED, _ERRORS_BY_LOAD, _AS_OF),
-    )
-)
-"""All of it, in an order in which each finds what it needs."""
 
 _GRANTS: Final = (
     "GRANT INSERT, UPDATE ON spindle_loads TO spindle_operator",
@@ -225,6 +238,16 @@ SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NULL
 UNION ALL SELECT $2 WHERE to_regprocedure($2) IS NULL
 """
 """Names of what is missing; arguments: tables and views, and the function."""
+
+HOME: Final = """
+SELECT nspname AS home FROM unnest($1::text[]) WITH ORDINALITY AS known (name, place)
+JOIN pg_class ON pg_class.oid = to_regclass(name) JOIN pg_namespace ON pg_namespace.oid = relnamespace
+ORDER BY place LIMIT 1
+"""
+"""The schema that the ledger is in, no row if there is none of it; argument: its tables."""
+
+LOOK_IN: Final = "SELECT set_config('search_path', quote_ident($1) || ', ' || current_setting('search_path'), true)"
+"""Have the rest of a transaction make what it makes in this schema."""
 
 LACKING: Final = """
 SELECT name, privilege FROM unnest($1::text[], $2::text[]) AS needed (name, privilege)
@@ -255,7 +278,7 @@ def shipped() -> str:
         "--   psql --single-transaction -v ON_ERROR_STOP=1 -d spindle -f deploy/grants/ledger.sql\n"
         "-- Another owner of the tables, or schema: put its name for spindle_setup, or SET search_path first.\n\n"
     )
-    statements = ("SET ROLE spindle_setup", *STATEMENTS, *_GRANTS, "RESET ROLE")
+    statements = ("SET ROLE spindle_setup", *CREATIONS.values(), *_GRANTS, "RESET ROLE")
     return head + "\n\n".join(f"{statement};" for statement in statements) + "\n"
 
 

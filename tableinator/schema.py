@@ -3,7 +3,7 @@
 Several replicas start at once: one at a time makes what is missing, under an advisory lock; the others find it made.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import asyncpg
@@ -71,7 +71,7 @@ async def prepare_tables(connections: Connections, kinds: Sequence[str]) -> None
         lacking = await missing_of_ledger(transaction)
     missing = [kind for kind in kinds if kind not in found]
     if missing or lacking:
-        await _create(connections, missing, lacking)
+        await _create(connections, missing)
         async with connections.transaction() as transaction:
             await _usable(transaction, kinds)
 
@@ -143,40 +143,61 @@ async def ledger_problems(transaction: Transaction) -> list[str]:
     ]
 
 
-async def _create(connections: Connections, kinds: Sequence[str], lacking: Sequence[str]) -> None:
+async def make_in_ledger(transaction: Transaction, names: Collection[str]) -> None:
+    """Make these tables, views or functions, beside the ledger's others wherever those are.
+
+    Raises: what the driver raises.
+    """
+    [[path]] = await transaction.fetch("SELECT current_setting('search_path')")
+    if home := await _home(transaction):
+        await transaction.fetch(ledger.LOOK_IN, home)
+    for name, statement in ledger.CREATIONS.items():
+        if name in names:
+            await transaction.execute(statement)
+    await transaction.fetch("SELECT set_config('search_path', $1, true)", path)
+
+
+async def _home(transaction: Transaction) -> str:
+    """The schema that the ledger is in; empty if there is none of it."""
+    return "".join([row["home"] for row in await transaction.fetch(ledger.HOME, list(ledger.TABLES))])
+
+
+async def _create(connections: Connections, kinds: Sequence[str]) -> None:
     """Make what is missing, in one transaction: a table without its ledger is never seen.
 
-    `lacking`: of the ledger. What only an operator reads of it stays away if this user may not make it.
+    Raises: StartRefused. What only an operator reads of the ledger stays away if this user may not make it.
     """
-    what_to_do = (
-        f"as one who may, run {ledger.MADE_BY}, or start tableinator once with a login that may create: "
-        f"the ledger lacks {', '.join(lacking)}."
-    )
     async with connections.transaction() as transaction:
         lz4 = bool(await transaction.fetch(LZ4))
         statements = [creation(kind, lz4=lz4) for kind in kinds]
         await transaction.fetch("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        await _run(transaction, statements, how_to_create(statements))
+        lacking = await missing_of_ledger(transaction)  # now that nobody else is making it
+        try:
+            for statement in statements:
+                await transaction.execute(statement)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise _refused("Tables are", error, how_to_create(statements)) from error
         if lacking:
+            home = await _home(transaction)
+            what_to_do = (
+                f"as one who may, run {ledger.MADE_BY}, or start tableinator once with a login that may create: "
+                f"the ledger{f' in schema {home}' if home else ''} lacks {', '.join(lacking)}."
+            )
             try:
-                await _run(transaction, ledger.STATEMENTS, what_to_do)
-            except StartRefused:
+                await make_in_ledger(transaction, lacking)
+            except asyncpg.InsufficientPrivilegeError as error:
                 if kinds or set(lacking) & set(ledger.PRIVILEGES):
-                    raise
+                    raise _refused("Parts of the ledger are", error, what_to_do) from error
                 log.warning("The ledger lacks what operators read", missing=",".join(lacking), action=what_to_do)
                 return
         await transaction.commit()
     if kinds:
         log.info("Tables created", tables=",".join(kinds), compression="lz4" if lz4 else "none")
     if lacking:
-        log.info("Ledger created", tables=",".join(ledger.TABLES))
+        log.info("Ledger created", tables=",".join(lacking))
 
 
-async def _run(transaction: Transaction, statements: Sequence[str], what_to_do: str) -> None:
-    try:
-        for statement in statements:
-            await transaction.execute(statement)
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise StartRefused(
-            f"Tables are missing in PostgreSQL, and this user may not create them ({error.args[0]}): {what_to_do}"
-        ) from error
+def _refused(what: str, error: asyncpg.PostgresError, what_to_do: str) -> StartRefused:
+    return StartRefused(
+        f"{what} missing in PostgreSQL, and this user may not create them ({error.args[0]}): {what_to_do}"
+    )

@@ -17,7 +17,7 @@ from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections
 from tableinator.model import Row
 from tableinator.notes import TableLedger
-from tableinator.schema import LZ4, find_tables, ledger_problems, missing_of_ledger, problems_of
+from tableinator.schema import LZ4, find_tables, ledger_problems, make_in_ledger, missing_of_ledger, problems_of
 from tableinator.sessions import Session, door_of, open_session
 from tableinator.settings import PostgresSettings
 from tableinator.statements import Statements
@@ -283,14 +283,13 @@ async def _made(transaction: Transaction) -> Check:
         return _found.ok("ledger", "It exists, with the privileges that are needed, and was written for trial.")
     await transaction.execute("SAVEPOINT ledger")
     try:
-        for statement in ledger.STATEMENTS:
-            await transaction.execute(statement)
+        await make_in_ledger(transaction, missing)
     except asyncpg.PostgresError as error:
         await transaction.execute("ROLLBACK TO SAVEPOINT ledger")
         sentence = f"{', '.join(missing)} are missing and can't be created ({error.args[0]}): run {ledger.MADE_BY}."
         is_needed = bool(set(missing) & set(ledger.PRIVILEGES))
         return _found.failed("ledger", sentence) if is_needed else _found.warning("ledger", sentence)
-    return _found.ok("ledger", "It does not exist yet: tableinator may create it.")
+    return _found.ok("ledger", f"{', '.join(missing)} don't exist yet: tableinator may create them.")
 
 
 def _tables_found(missing: Sequence[str]) -> list[Check]:

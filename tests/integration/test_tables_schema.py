@@ -123,7 +123,7 @@ async def test_without_the_privilege_to_create_the_statement_to_run_is_given(dsn
     statement = sentence.split("as one who may, run ")[1].split("; and grant")[0]
     await run(dsn, statement, f"GRANT SELECT, INSERT, UPDATE ON artists TO {weak.split(':')[0]}")
     assert "deploy/grants/ledger.sql" in await refusal(at(dsn, login=weak))
-    await run(dsn, *ledger.STATEMENTS, *(f"GRANT {rights} TO {weak.split(':')[0]}" for rights in RIGHTS))
+    await run(dsn, *ledger.CREATIONS.values(), *(f"GRANT {rights} TO {weak.split(':')[0]}" for rights in RIGHTS))
     await open_and_close(at(dsn, login=weak))
 
 
