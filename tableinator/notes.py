@@ -35,6 +35,9 @@ ON CONFLICT (load, kind, process, meaning) DO UPDATE SET
     errors = known.errors + excluded.errors, last_error = excluded.last_error, last_at = excluded.last_at
 """
 
+# Nobody needs the errors at once, and what waits for them has the kind's turn: the next batch, pause and announcements.
+_PATIENCE: Final = "SET LOCAL lock_timeout = '1s'"
+
 # The first announcement counts, and no announcement takes back what a check has found; what a manifest says of the
 # number of records is better than what a message says. The event is told once.
 _ANNOUNCE: Final = """
@@ -135,6 +138,7 @@ class TableLedger:
 
         async def write_errors(transaction: Transaction) -> None:
             with self.progress.taking_errors() as errors:
+                await transaction.execute(_PATIENCE)
                 await self._write_errors(transaction, errors)
                 await transaction.commit()
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from common.errors import StartRefused, StoreUnavailable
+from common.errors import StartRefused, StoreUnavailable, WriteConflict
 from common.ledger import Ledger
 from common.loads import LoadErrors
 from common.pipeline.pipeline import Pipeline
@@ -345,6 +345,27 @@ async def test_a_table_of_errors_that_can_not_be_written_holds_no_batch(dsn: str
 
         assert "spindle_errors" in (noted.value.alarm or "")
         assert sink.ledger.progress.waits
+
+
+async def test_a_table_of_errors_that_another_locks_holds_a_writers_turn_for_a_second(dsn: str) -> None:
+    async with open_store(tables.settings(dsn)) as store:
+        sink = store.sink("artists")
+        sink.ledger.progress.failed(LOAD, "conflict", "40P01", at=datetime.now(UTC))
+        other = await asyncpg.connect(dsn, timeout=10)
+        try:
+            await other.execute("BEGIN")
+            await other.execute("LOCK TABLE spindle_errors IN SHARE MODE")
+            async with asyncio.timeout(8):  # of the 24 s that a batch waits for a lock
+                with pytest.raises(WriteConflict):
+                    await sink.ledger.note()
+            assert (await sink.write([tables.row("1")])).new == 1
+            assert sink.ledger.progress.has_errors
+        finally:
+            await other.close(timeout=30)
+        await sink.ledger.note()
+
+    [met] = await of_tables.read_errors(tables.settings(dsn).postgres)
+    assert met.errors == 1
 
 
 async def test_a_constraint_that_refuses_the_graphs_errors_holds_no_batch(empty_neo4j: servers.Neo4j) -> None:
