@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from common.kinds import Service
@@ -114,6 +115,26 @@ def test_what_went_wrong_with_a_load_is_a_row_for_each_meaning_and_store() -> No
         "artists tableinator unavailable 34 ConnectionRefusedError 2026-03-02 00:00:00",
     ]
     assert errors_table(BOOKS, "20260201") is None
+
+
+@pytest.mark.parametrize("width", [100, 140])
+def test_nothing_of_an_error_is_cut_on_a_narrow_screen(width: int) -> None:
+    screen = StringIO()
+    errors = [
+        met("conflict", 1_234_567, "TransientError Neo.TransientError.Transaction.DeadlockDetected", kind="releases"),
+        met("dead_letter:projection_failed", 12, "ClientError Neo.ClientError.Schema.ConstraintValidationFailed"),
+    ]
+
+    Console(width=width, file=screen).print(errors_table([Book(Service.GRAPHINATOR, errors=errors)], "20260301"))
+
+    text = screen.getvalue()
+    assert "…" not in text
+    assert "releases graphinator conflict 1,234,567" in " ".join(text.split())
+    assert "graphinator dead letter: projection failed 12" in " ".join(text.split())
+    assert text.count("2026-03-02 00:00:00") == 2
+    column = slice(text.splitlines()[1].index("the last one"), text.splitlines()[1].index("at (UTC)"))
+    codes = "".join("".join(line[column] for line in text.splitlines()[2:]).split())
+    assert codes == "".join("".join(error.last_error for error in reversed(errors)).split())
 
 
 def test_a_load_of_which_only_errors_are_known_is_shown() -> None:
