@@ -276,7 +276,9 @@ def shipped() -> str:
         "-- The ledger's tables, which tableinator makes at its first start where its login may; and what\n"
         "-- spindle_operator needs of them. After postgresql.sql and after an upgrade, as a superuser:\n"
         "--   psql --single-transaction -v ON_ERROR_STOP=1 -d spindle -f deploy/grants/ledger.sql\n"
-        "-- Another owner of the tables, or schema: put its name for spindle_setup, or SET search_path first.\n\n"
+        "-- Another owner of the tables, or schema: put its name for spindle_setup, or SET search_path first; then,\n"
+        "-- also after an upgrade, run the grants that postgresql.sql has as comments: what it grants in advance is\n"
+        "-- of spindle_setup's tables in public.\n\n"
     )
     statements = ("SET ROLE spindle_setup", *CREATIONS.values(), *_GRANTS, "RESET ROLE")
     return head + "\n\n".join(f"{statement};" for statement in statements) + "\n"

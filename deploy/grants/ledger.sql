@@ -1,7 +1,9 @@
 -- The ledger's tables, which tableinator makes at its first start where its login may; and what
 -- spindle_operator needs of them. After postgresql.sql and after an upgrade, as a superuser:
 --   psql --single-transaction -v ON_ERROR_STOP=1 -d spindle -f deploy/grants/ledger.sql
--- Another owner of the tables, or schema: put its name for spindle_setup, or SET search_path first.
+-- Another owner of the tables, or schema: put its name for spindle_setup, or SET search_path first; then,
+-- also after an upgrade, run the grants that postgresql.sql has as comments: what it grants in advance is
+-- of spindle_setup's tables in public.
 
 SET ROLE spindle_setup;
 

@@ -15,19 +15,28 @@ from spindle.ledger.stores import Book
 _ABOUT = "Errors, as each process saw them: transactions that failed and were written again, and dead letters"
 
 
-def failed_transactions(book: Book, load: str, kind: str) -> int:
-    """How many transactions of a load and kind failed in one store."""
+def troubles(books: Iterable[Book]) -> dict[str, str]:
+    """Of each service whose errors are not known: why."""
+    return {book.service: book.trouble or book.trouble_of_errors for book in books if book.errors is None}
+
+
+def failed_transactions(book: Book, load: str, kind: str) -> int | None:
+    """How many transactions of a load and kind one store did not take; None if that is not known."""
+    if book.errors is None:
+        return None
     return sum(met.errors for met in _of(book, load, kind) if not met.meaning.startswith(DEAD_LETTER))
 
 
-def errors_as_data(book: Book, load: str, kind: str) -> list[dict[str, Any]]:
-    """What a load and kind met in one store, for a program; times are ISO 8601."""
+def errors_as_data(book: Book, load: str, kind: str) -> list[dict[str, Any]] | None:
+    """What a load and kind met in one store, for a program; times are ISO 8601. None if that is not known."""
+    if book.errors is None:
+        return None
     names = [each.name for each in fields(LoadErrors) if each.name not in ("load", "kind")]
     return [{name: _plain(getattr(met, name)) for name in names} for met in _of(book, load, kind)]
 
 
 def errors_table(books: Sequence[Book], load: str) -> Table | None:
-    """A row per kind, store and meaning of one load; None if it met no error."""
+    """A row per kind, store and meaning of one load; None if none is known."""
     rows = sorted(_of_load(books, load), key=lambda row: (row[1].kind, row[0], row[1].meaning))
     if not rows:
         return None
@@ -46,11 +55,11 @@ def errors_table(books: Sequence[Book], load: str) -> Table | None:
 
 def _of_load(books: Iterable[Book], load: str) -> Iterator[tuple[Service, LoadErrors]]:
     for book in books:
-        yield from ((book.service, met) for met in book.errors if met.load == load)
+        yield from ((book.service, met) for met in book.errors or () if met.load == load)
 
 
 def _of(book: Book, load: str, kind: str) -> list[LoadErrors]:
-    return [met for met in book.errors if (met.load, met.kind) == (load, kind)]
+    return [met for met in book.errors or () if (met.load, met.kind) == (load, kind)]
 
 
 def _plain(value: object) -> object:

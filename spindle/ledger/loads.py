@@ -14,7 +14,7 @@ from rich.table import Table
 
 from common.loads import Load, State, Totals
 from spindle.environments import add_stack_argument, environment_of
-from spindle.ledger.errors import errors_as_data, errors_table, failed_transactions
+from spindle.ledger.errors import errors_as_data, errors_table, failed_transactions, troubles
 from spindle.ledger.stores import Book, ledgers_of
 from spindle.output import readers_may_leave, wide_console
 
@@ -25,7 +25,7 @@ at least once. Errors are transactions that failed and were written again, as ea
 it also says what they meant, with the dead letters by reason. None of it is evidence that a load is complete, except
 the word of a check.
 
-exit codes: 0 all that was asked for is shown; 2 a store can't be asked
+exit codes: 0 what is known of the loads is shown (errors that can't be read are a `-`); 2 a store can't be asked
 """
 _COLOURS = {State.COMPLETE: "green", State.INCOMPLETE: "red", State.FAILED: "red", State.ANNOUNCED: "yellow"}
 _WIDTH = 190  # columns: no load's date is cut, whatever the numbers
@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     for book in books:
         if book.trouble:
             print(f"spindle: {book.service}'s store can't be asked: {book.trouble}", file=sys.stderr)
+        elif book.trouble_of_errors:
+            print(f"spindle: {book.service}'s errors can't be read: {book.trouble_of_errors}", file=sys.stderr)
     return 2 if any(book.trouble for book in books) else 0
 
 
@@ -97,6 +99,7 @@ def as_data(books: Sequence[Book], *, only: str | None = None) -> dict[str, Any]
             for book, load in _rows(books, only)
         ],
         "troubles": {book.service: book.trouble for book in books if book.trouble},
+        "troubles_of_errors": troubles(books),
     }
 
 
@@ -110,7 +113,7 @@ def _known(book: Book) -> Iterator[Load]:
     """All loads of a store's book; of some it may know errors only, because nothing else has come of them yet."""
     yield from book.loads
     known = {(load.load, load.kind) for load in book.loads}
-    for load, kind in {(met.load, met.kind) for met in book.errors} - known:
+    for load, kind in {(met.load, met.kind) for met in book.errors or ()} - known:
         yield Load(load=load, kind=kind, state=State.RUNNING)
 
 

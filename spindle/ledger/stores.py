@@ -1,7 +1,7 @@
 """Ask both stores' ledgers, one beside the other."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from common.errors import SinkError
@@ -16,13 +16,15 @@ from tableinator.settings import PostgresSettings
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What one store says. `trouble`: why it can't be asked, or not for all of this."""
+    """What one store says. `trouble`: why it can't be asked; `trouble_of_errors`: why not for the errors."""
 
     service: Service
     loads: Sequence[Load] = ()
     pauses: Sequence[Pause] = ()
-    errors: Sequence[LoadErrors] = ()
+    errors: Sequence[LoadErrors] | None = None
+    """None if they could not be read."""
     trouble: str = ""
+    trouble_of_errors: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +60,23 @@ async def _of_tables(settings: PostgresSettings) -> Book:
     book = Book(Service.TABLEINATOR)
     try:
         book = replace(book, loads=await of_tables.read_loads(settings), pauses=await of_tables.read_pauses(settings))
-        return replace(book, errors=await of_tables.read_errors(settings))
     except SinkError as error:
         return replace(book, trouble=str(error))
+    return await _with_errors(book, of_tables.read_errors(settings))
 
 
 async def _of_graph(settings: Neo4jSettings) -> Book:
     book = Book(Service.GRAPHINATOR)
     try:
         book = replace(book, loads=await of_graph.read_loads(settings), pauses=await of_graph.read_pauses(settings))
-        return replace(book, errors=await of_graph.read_errors(settings))
     except SinkError as error:
         return replace(book, trouble=str(error))
+    return await _with_errors(book, of_graph.read_errors(settings))
+
+
+async def _with_errors(book: Book, reading: Awaitable[Sequence[LoadErrors]]) -> Book:
+    """Add what explains a load: nobody needs it to know how far the load is."""
+    try:
+        return replace(book, errors=await reading)
+    except SinkError as error:
+        return replace(book, trouble_of_errors=str(error))

@@ -45,7 +45,7 @@ from spindle.checking.manifests import ManifestSource, open_manifests
 from spindle.checking.repair import check_source
 from spindle.checking.report import lines
 from spindle.environments import add_stack_argument, environment_of
-from spindle.ledger.errors import errors_as_data, errors_table
+from spindle.ledger.errors import errors_as_data, errors_table, troubles
 from spindle.ledger.stores import Book, ledgers_of
 from spindle.loading.plan import Part, as_data, objections, plan_of, plan_table
 from spindle.loading.publishing import STALLED, Missing, until_drained, until_settled
@@ -425,8 +425,9 @@ def summary(loading: Loading, parts: Sequence[Part], problems: Sequence[str]) ->
             {"service": book.service, "kind": kind, **met}
             for book in loading.books
             for kind in loading.load.kinds
-            for met in errors_as_data(book, loading.load.date, kind)
+            for met in errors_as_data(book, loading.load.date, kind) or ()
         ],
+        "troubles_of_errors": troubles(loading.books),
     }
 
 
@@ -447,6 +448,8 @@ def show(loading: Loading, parts: Sequence[Part], problems: Sequence[str], conso
     console.print(table)
     if (met := errors_table(loading.books, loading.load.date)) is not None:
         console.print(met, style="yellow", highlight=False)
+    for service, why in troubles(loading.books).items():
+        console.print(f"{service}'s errors can't be read: {why}", style="yellow", markup=False, highlight=False)
     for line in lines(list(loading.results.values())):
         console.print(line, style="yellow", markup=False, highlight=False)
     for queue, count in loading.stuck.items():

@@ -8,13 +8,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.errors import StartRefused
+from common.kinds import KINDS
 from common.ops.checks import Check, State
+from graphinator.settings import Neo4jSettings
+from spindle.ledger.stores import Ledgers
 from tableinator import ledger
 from tableinator.ops.doctor import check_tables
 from tableinator.ops.ledger import read_pauses, set_pause
 from tableinator.store import open_store
 from tests.integration import tables
+from tests.integration.test_grants_postgresql import granted
 from tests.integration.test_tables_durability import another_role
+from tests.servers import grants
 from tests.servers.servers import Postgres
 
 FORGET_ERRORS = ("DROP VIEW spindle_errors_by_load", "DROP TABLE spindle_errors")
@@ -112,3 +117,28 @@ async def test_a_login_that_may_not_create_is_told_what_is_lacking_and_where(beh
 
     assert str(refused.value).startswith("Parts of the ledger are missing in PostgreSQL")
     assert f"the ledger in schema {behind.schema} lacks spindle_errors, spindle_errors_by_load." in str(refused.value)
+
+
+async def test_where_another_login_owns_the_ledger_the_new_table_takes_its_grants_and_loads_are_shown_without(
+    postgres: Postgres,
+) -> None:
+    async with granted(postgres, with_ledger=False) as desk:
+        async with open_store(tables.settings(desk.admin, kinds=KINDS)):
+            pass
+        grants_of_tables = grants.postgresql_of_made_tables(desk.logins)
+        await tables.run(desk.admin, *grants_of_tables, *FORGET_ERRORS)
+        async with open_store(tables.settings(desk.admin, kinds=KINDS)):
+            pass
+        postgresql = tables.settings(desk.dsn("operator")).postgres
+        nowhere = Neo4jSettings(uri="bolt://127.0.0.1:1", connect_timeout=1)
+
+        with pytest.raises(StartRefused, match="GRANT SELECT, INSERT, UPDATE ON spindle_errors TO CURRENT_USER"):
+            await desk.start("tableinator")
+        [before, _] = await Ledgers(postgresql, nowhere).read()
+        await tables.run(desk.admin, *grants_of_tables)
+        await desk.write("tableinator")
+        [after, _] = await Ledgers(postgresql, nowhere).read()
+
+    assert before.trouble == "" and before.errors is None and "spindle_errors" in before.trouble_of_errors
+    assert {load.kind for load in after.loads} == set(KINDS)
+    assert after.errors is not None and {met.kind for met in after.errors} == set(KINDS)

@@ -13,9 +13,10 @@ from common.loads import Load, LoadErrors, State, Totals
 from common.settings.environment import load as load_settings
 from extractor.settings import ExtractorSettings
 from extractor.synthetic.synthetic import SyntheticLoad
+from spindle import cli
 from spindle.ledger.errors import errors_table
 from spindle.ledger.loads import _WIDTH, as_data, as_table
-from spindle.ledger.stores import Book
+from spindle.ledger.stores import Book, Ledgers
 from spindle.loading.command import Loading, show, summary
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -67,6 +68,7 @@ def test_the_newest_load_comes_first_with_what_its_check_found_and_what_records_
     )
     assert second[:5] == ["20260201", "artists", "tableinator", "announced", "never"]
     assert " ".join(third[:4]) == "(none named) artists graphinator"
+    assert (second[-1], third[-1]) == ("0", "-"), "none, and not known"
 
 
 def test_nothing_is_cut_where_there_is_no_terminal_whatever_the_numbers() -> None:
@@ -100,6 +102,7 @@ def test_a_program_gets_all_of_it_and_the_trouble() -> None:
         "last_at": "2026-03-02T00:00:00+00:00",
     }
     assert data["loads"][1]["errors"] == []
+    assert data["loads"][2]["errors"] is None and data["troubles_of_errors"] == {"graphinator": "away"}
 
 
 def test_what_went_wrong_with_a_load_is_a_row_for_each_meaning_and_store() -> None:
@@ -160,3 +163,31 @@ def test_a_load_that_met_errors_says_so_at_its_end() -> None:
     assert "conflict" in screen.getvalue() and "DeadlockDetectedError 40P01" in screen.getvalue()
     [told] = summary(loading, (), ())["errors"]
     assert (told["service"], told["kind"], told["errors"]) == ("tableinator", "artists", 3)
+
+
+def test_a_load_whose_errors_can_not_be_read_says_so_at_its_end() -> None:
+    screen = StringIO()
+    loading = Loading({}, load_settings(ExtractorSettings, {}), SyntheticLoad(1, seed=1), (), lambda *_: None)
+    loading.books = [Book(Service.TABLEINATOR, errors=()), Book(Service.GRAPHINATOR, trouble="[away]")]
+
+    show(loading, (), (), Console(width=_WIDTH, file=screen), plan=False)
+
+    assert "graphinator's errors can't be read: [away]" in screen.getvalue()
+    assert "tableinator" not in screen.getvalue()
+    told = summary(loading, (), ())
+    assert (told["errors"], told["troubles_of_errors"]) == ([], {"graphinator": "[away]"})
+
+
+def test_errors_that_alone_can_not_be_read_are_said_and_change_no_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def read(_: object) -> list[Book]:
+        return [replace(BOOKS[0], errors=None, trouble_of_errors="denied")]
+
+    monkeypatch.setattr(Ledgers, "read", read)
+
+    assert cli.main(["loads"]) == 0
+
+    shown, said = capsys.readouterr()
+    assert [line.split()[-1] for line in shown.splitlines()] == ["errors", "-", "-"]
+    assert said == "spindle: tableinator's errors can't be read: denied\n"
