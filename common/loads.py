@@ -97,7 +97,8 @@ class LoadErrors:
     """The errors of one meaning that the records of a load and kind met in one store, as each process saw them.
 
     `meaning`: how a transaction failed (`conflict`, `unavailable`, `too_large`, `refused`), or `dead_letter:` and a
-    reason. Counted at least once; a process that is killed may lose the last seconds.
+    reason. What has been written is not lost, and may be counted twice; what waits is lost with the process: of an
+    outage, all since it began.
     """
 
     load: str

@@ -9,10 +9,13 @@ from rich.table import Table
 
 from common.kinds import Service
 from common.loads import LoadErrors
+from common.pipeline.bookkeeper import INTERVAL
 from common.progress import DEAD_LETTER
 from spindle.ledger.stores import Book
 
-_ABOUT = "Errors, as each process saw them: transactions that failed and were written again, and dead letters"
+_ABOUT = (
+    f"Errors up to the last {INTERVAL:.0f} s: transactions that a store did not take, probes included, and dead letters"
+)
 
 
 def troubles(books: Iterable[Book]) -> dict[str, str]:

@@ -161,6 +161,7 @@ def test_a_load_that_met_errors_says_so_at_its_end() -> None:
     show(loading, (), (), Console(width=_WIDTH, file=screen), plan=False)
 
     assert "conflict" in screen.getvalue() and "DeadlockDetectedError 40P01" in screen.getvalue()
+    assert "up to the last 3 s: transactions that a store did not take, probes included" in screen.getvalue()
     [told] = summary(loading, (), ())["errors"]
     assert (told["service"], told["kind"], told["errors"]) == ("tableinator", "artists", 3)
 
