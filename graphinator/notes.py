@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from msgspec.structs import asdict
@@ -159,6 +160,19 @@ class GraphLedger:
             await self._transact(write)
         if self.progress.has_errors:
             await self._transact(write_errors)
+
+    async def try_errors(self) -> None:
+        """Write errors as `note` does, in a transaction that is rolled back.
+
+        Raises: as `Sink.write`.
+        """
+        now = datetime.now(UTC)
+        rows = {"errors": self._rows_of_errors({(UNKNOWN, ""): Errors(0, "", now, now)})}
+
+        async def write(transaction: AsyncTransaction) -> None:
+            await (await run(transaction, _NOTE_ERRORS, rows)).consume()
+
+        await self._transact(write)
 
     async def announce(self, announcement: Announcement) -> None:
         """Write that all of a load was published; see `common.ledger.Ledger`."""

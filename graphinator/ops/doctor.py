@@ -80,7 +80,7 @@ async def _writes(driver: AsyncDriver, settings: Neo4jSettings, kinds: Sequence[
         failed, unfinished = await unready_indexes(session)
         constraints = await _constraints(session, settings.transaction_timeout, is_building=bool(unfinished))
         others = await foreign_nodes(session, settings.transaction_timeout, _found)
-    return [constraints, _indexes(failed, unfinished), others, await _nodes(driver, settings, kinds)]
+    return [constraints, _indexes(failed, unfinished), others, *await _nodes(driver, settings, kinds)]
 
 
 async def _constraints(session: AsyncSession, limit: float, *, is_building: bool) -> Check:
@@ -114,20 +114,27 @@ def _indexes(failed: Sequence[str], unfinished: Sequence[str]) -> Check:
     return _found.ok("indexes", "All that exist are online.")
 
 
-async def _nodes(driver: AsyncDriver, settings: Neo4jSettings, kinds: Sequence[str]) -> Check:
-    """Write a record of each kind with every sort of edge, and roll back."""
+async def _nodes(driver: AsyncDriver, settings: Neo4jSettings, kinds: Sequence[str]) -> list[Check]:
+    """Write a record of each kind with every sort of edge, and errors into the ledger, and roll back."""
     transactions = Transactions(
         driver,
         database=settings.database,
         connect_timeout=settings.connect_timeout,
         transaction_timeout=settings.transaction_timeout,
     )
-    for kind in kinds:
-        try:
-            await GraphSink(kind, transactions).probe(record_of(kind))
-        except SinkError as error:
-            return _found.failed("nodes", f"A node of {kind} with its edges can't be written: {_sentence(error)}")
-    return _found.ok("nodes", "One of each kind was written, with every sort of edge, and rolled back.")
+    sinks = {kind: GraphSink(kind, transactions) for kind in kinds}
+    try:
+        for kind, sink in sinks.items():
+            await sink.probe(record_of(kind))
+    except SinkError as error:
+        return [_found.failed("nodes", f"A node of {kind} with its edges can't be written: {_sentence(error)}")]
+    nodes = _found.ok("nodes", "One of each kind was written, with every sort of edge, and rolled back.")
+    try:
+        for sink in sinks.values():
+            await sink.ledger.try_errors()
+    except SinkError as error:
+        return [nodes, _found.failed("ledger", f"What errors a load meets can't be written: {_sentence(error)}")]
+    return [nodes, _found.ok("ledger", "It was written for trial, with what errors a load meets.")]
 
 
 def record_of(kind: str) -> GraphRecord:

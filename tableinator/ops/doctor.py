@@ -259,7 +259,9 @@ async def _tables(transaction: Transaction, kinds: Sequence[str], pool: Connecti
 
 
 async def _ledger(transaction: Transaction, books: Sequence[TableLedger]) -> Check:
-    """Make what is missing of the ledger, and use all of it: no batch is stored without it."""
+    """Make what is missing of the ledger, and use all of it: no batch is stored without its numbers, and what can't be
+    written beside them waits for good.
+    """
     made = await _made(transaction)
     if made.state is State.FAILED:
         return made

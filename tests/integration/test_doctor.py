@@ -305,6 +305,7 @@ async def test_a_bare_graph_is_in_order_and_stays_bare_unless_its_nodes_forbid_a
         "indexes",
         "other writers",
         "nodes",
+        "ledger",
     ]
     assert f"{len(CONSTRAINED)} don't exist yet" in checks[4].sentence
     assert await graphs.fetch(bare_graph, "SHOW INDEXES YIELD type WHERE type <> 'LOOKUP'") == []
@@ -336,6 +337,22 @@ async def test_a_bare_graph_is_in_order_and_stays_bare_unless_its_nodes_forbid_a
 
     assert state is State.FAILED
     assert "artist_id" in sentence and "Person" in sentence
+
+
+async def test_errors_of_loads_that_are_refused_fail(empty_neo4j: servers.Neo4j) -> None:
+    await _run(empty_neo4j, *map(statement_of, CONSTRAINED))
+    await _run(empty_neo4j, "CREATE CONSTRAINT doctor FOR (n:SpindleErrors) REQUIRE n.last_error IS UNIQUE")
+    try:
+        await _run(empty_neo4j, "CREATE (:SpindleErrors {key: 'other', last_error: ''})")
+
+        found = wrong(await graph_checks(empty_neo4j))
+    finally:
+        await _run(empty_neo4j, "DROP CONSTRAINT doctor")
+
+    assert list(found) == ["ledger"]
+    assert found["ledger"][0] is State.FAILED
+    assert "SpindleErrors" in found["ledger"][1]
+    assert await graphs.fetch(empty_neo4j, "MATCH (n:SpindleErrors) RETURN count(n)") == [[1]], "rolled back"
 
 
 async def test_a_node_that_is_refused_fails(empty_neo4j: servers.Neo4j) -> None:
