@@ -78,7 +78,8 @@ RETURN p.load AS load, p.kind AS kind, min(p.began_at) AS began_at, max(p.at) AS
     last(collect(p.last_error)) AS last_error, max(p.last_error_at) AS last_error_at"""
 
 _ERRORS: Final = f"""\
-CYPHER 5 MATCH (e:{ERRORS.label}) WITH e ORDER BY e.last_at
+CYPHER 5 MATCH (e:{ERRORS.label}) WHERE e.kind IN $kinds AND e.load IS NOT NULL AND e.meaning IS NOT NULL
+WITH e ORDER BY e.last_at
 RETURN e.load AS load, e.kind AS kind, e.meaning AS meaning, sum(e.errors) AS errors,
     last(collect(e.last_error)) AS last_error, min(e.first_at) AS first_at, max(e.last_at) AS last_at
 ORDER BY load DESC, kind, meaning"""
@@ -215,8 +216,8 @@ async def read_loads_in(transaction: AsyncTransaction, kinds: Sequence[str] = KI
 
 
 async def read_errors_in(transaction: AsyncTransaction) -> list[LoadErrors]:
-    """What errors the loads met, the newest load first."""
-    return [LoadErrors(**native(row)) for row in await _rows(transaction, _ERRORS, {})]
+    """What errors the loads met, the newest load first; another's nodes of this label are left out."""
+    return [LoadErrors(**native(row)) for row in await _rows(transaction, _ERRORS, {"kinds": list(KINDS)})]
 
 
 def native(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -240,6 +240,38 @@ async def test_the_documents_queries_say_what_the_document_shows(dsn: str) -> No
             assert [_as_shown(row[name]) for row in rows] == [line[place] for line in lines], (query, name)
 
 
+async def test_the_documents_query_of_the_graph_says_the_same_of_errors(empty_neo4j: servers.Neo4j) -> None:
+    [query] = re.findall(r"```cypher\n(MATCH \(e:SpindleErrors.*?)\n```", OPERATING.read_text(), re.DOTALL)
+    for process, errors, last_error, at in (
+        ("host-1", 2, "DeadlockDetected", "2026-03-02T08:19:00Z"),
+        ("host-2", 1, "LockClientStopped", "2026-03-02T08:06:00Z"),
+    ):
+        await graphs.fetch(
+            empty_neo4j,
+            "CREATE (:SpindleErrors {load: '20260301', kind: 'artists', meaning: 'conflict', process: $process,"
+            " errors: $errors, last_error: $last_error, first_at: datetime($at), last_at: datetime($at)})",
+            process=process,
+            errors=errors,
+            last_error=last_error,
+            at=at,
+        )
+
+    [[kind, meaning, errors, last_error, last_at]] = await graphs.fetch(empty_neo4j, query)
+
+    assert (kind, meaning, errors, last_error) == ("artists", "conflict", 3, "DeadlockDetected")
+    assert last_at.iso_format().startswith("2026-03-02T08:19")
+
+
+async def test_anothers_nodes_of_errors_are_left_out(empty_neo4j: servers.Neo4j) -> None:
+    await graphs.fetch(
+        empty_neo4j,
+        "CREATE (:SpindleErrors {kind: 'artists'}), (:SpindleErrors {load: '20260301', kind: 'none', meaning: 'x'}),"
+        " (:SpindleErrors {load: '20260301', kind: 'artists'})",
+    )
+
+    assert await of_graph.read_errors(graphs.settings(empty_neo4j).neo4j) == []
+
+
 def _as_shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}".rstrip("0").rstrip(".") if value < 100 else f"{value:.0f}"
