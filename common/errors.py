@@ -46,7 +46,7 @@ class Refusal:
     @property
     def what(self) -> str:
         """Class and code: what may be logged and kept."""
-        return f"{self.error_class} {self.code}".strip()
+        return _what(self.error_class, self.code)
 
 
 class SpindleError(Exception):
@@ -89,7 +89,7 @@ class SinkError(SpindleError):
     @property
     def what(self) -> str:
         """Class and code."""
-        return f"{self.error_class} {self.code}".strip()
+        return _what(self.error_class, self.code)
 
 
 class RecordsRefused(SinkError):
@@ -138,3 +138,7 @@ class StoreUnavailable(SinkError):
         super().__init__(message, error_class=error_class, code=code)
         self.alarm = alarm
         self.pause = pause
+
+
+def _what(error_class: str, code: str) -> str:
+    return f"{error_class} {code}".strip()

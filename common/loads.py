@@ -7,9 +7,18 @@ shown and never evidence: a load is complete because a check has compared it wit
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 UNKNOWN = ""
 """The load of records whose producer names none."""
+
+
+_DEAD_LETTER: Final = "dead_letter:"
+
+
+def of_dead_letter(reason: str) -> str:
+    """The result of an error that is a dead letter, such as `dead_letter:refused`."""
+    return _DEAD_LETTER + reason
 
 
 class State(StrEnum):
@@ -94,21 +103,26 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadErrors:
-    """The errors of one meaning that the records of a load and kind met in one store, as each process saw them.
+    """The errors of one result that the records of a load and kind met in one store, as each process saw them.
 
-    `meaning`: how a transaction failed (`conflict`, `unavailable`, `too_large`, `refused`), or `dead_letter:` and a
-    reason. What has been written is not lost, and may be counted twice; what waits is lost with the process: of an
+    `result`: how a transaction ended (`conflict`, `unavailable`, `too_large`, `refused`), or `of_dead_letter`.
+    What has been written is not lost, and may be counted twice; what waits is lost with the process: of an
     outage, all since it began.
     """
 
     load: str
     kind: str
-    meaning: str
+    result: str
     errors: int
     last_error: str
     """Class and code of the last one, never its text."""
     first_at: datetime
     last_at: datetime
+
+    @property
+    def reason(self) -> str:
+        """Why they became dead letters; empty if they are transactions."""
+        return self.result.removeprefix(_DEAD_LETTER) if self.result.startswith(_DEAD_LETTER) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

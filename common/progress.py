@@ -26,9 +26,6 @@ NOBODY: Final = -1
 NUMBERS: Final = ("batches", "new", "changed", "unchanged", "stale", "superseded", "dead_lettered")
 """What is counted of a load, in the order of every store's statement."""
 
-DEAD_LETTER: Final = "dead_letter:"
-"""What the meaning of a dead letter begins with; its `Reason` follows. Every other meaning is a `Result`."""
-
 
 class Versioned(Protocol):
     """What must be known of a record to count it."""
@@ -58,7 +55,7 @@ class Numbers(msgspec.Struct):
 
 
 class Errors(msgspec.Struct):
-    """The errors of one meaning that a load's records met in this process. `last_error`: class and code, never a text.
+    """The errors of one result that a load's records met in this process. `last_error`: class and code, never a text.
 
     The times are this process's: what is counted in an outage is written after it.
     """
@@ -87,7 +84,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Numbers] = {}
-        self._errors: dict[tuple[str, str], Errors] = {}  # as many as loads and meanings, however many errors
+        self._errors: dict[tuple[str, str], Errors] = {}  # as many as loads and results, however many errors
         self._free: list[int] = []
         self._writers = 0
 
@@ -113,9 +110,9 @@ class Progress:
                 known = self._waiting[load] = Numbers()
             known.add(numbers)
 
-    def failed(self, load: str, meaning: str, what: str, *, at: datetime) -> None:
-        """Count an error of a load. `meaning`: a `Result`, or `DEAD_LETTER` and a reason; `what`: class and code."""
-        _add(self._errors, (load, str(meaning)), Errors(1, what, at, at))
+    def count_error(self, load: str, result: str, what: str, *, at: datetime) -> None:
+        """Count an error of a load. `result`: as `LoadErrors` has it; `what`: class and code."""
+        _add(self._errors, (load, str(result)), Errors(1, what, at, at))
 
     @contextmanager
     def taking(self, by_load: Mapping[str, Numbers]) -> Iterator[Note]:
@@ -138,7 +135,7 @@ class Progress:
 
     @contextmanager
     def taking_errors(self) -> Iterator[Mapping[tuple[str, str], Errors]]:
-        """The errors that wait, by load and meaning. The body commits; if it raises, they wait again."""
+        """The errors that wait, by load and result. The body commits; if it raises, they wait again."""
         taken, self._errors = self._errors, {}
         try:
             yield taken

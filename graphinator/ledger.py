@@ -9,9 +9,9 @@ LOAD = Node("SpindleLoad", key="key")
 PROGRESS = Node("SpindleProgress", key="key")
 PAUSE = Node("SpindlePause", key="key")
 REMOVED = Node("SpindleRemoved", key="key")
-ERRORS = Node("SpindleErrors", key="key")
+LOAD_ERRORS = Node("SpindleErrors", key="key")
 
-LEDGER = (LOAD, PAUSE, PROGRESS, REMOVED, ERRORS)
+LEDGER = (LOAD, PAUSE, PROGRESS, REMOVED, LOAD_ERRORS)
 
 # From the store's own counts, whatever the size.
 COUNT = "CYPHER 5 MATCH (n) RETURN count(n) AS nodes" + "".join(

@@ -15,7 +15,7 @@ from common.ledger import View
 from common.loads import UNKNOWN, Announcement, Load, LoadErrors, Pause, State, Totals
 from common.progress import NOBODY, NUMBERS, Errors, Note, Numbers, Progress, Versioned
 from graphinator.classification import Unpackable, classify
-from graphinator.ledger import ERRORS, LOAD, PAUSE, PROGRESS, key_of
+from graphinator.ledger import LOAD, LOAD_ERRORS, PAUSE, PROGRESS, key_of
 from graphinator.transactions import Transactions, run
 
 T = TypeVar("T")
@@ -49,8 +49,8 @@ _NOTE: Final = f"CYPHER 5 UNWIND $notes AS note WITH note, note AS numbers\n{_AD
 # Of one process: what is counted later happened later.
 _NOTE_ERRORS: Final = f"""\
 CYPHER 5 UNWIND $errors AS met
-MERGE (e:{ERRORS.label} {{key: met.key}})
-ON CREATE SET e.load = met.load, e.kind = met.kind, e.process = met.process, e.meaning = met.meaning,
+MERGE (e:{LOAD_ERRORS.label} {{key: met.key}})
+ON CREATE SET e.load = met.load, e.kind = met.kind, e.process = met.process, e.result = met.result,
     e.first_at = met.first_at
 SET e.errors = coalesce(e.errors, 0) + met.errors, e.last_error = met.last_error, e.last_at = met.last_at"""
 
@@ -77,12 +77,12 @@ RETURN p.load AS load, p.kind AS kind, min(p.began_at) AS began_at, max(p.at) AS
     {", ".join(f"sum(p.{name}) AS {name}" for name in NUMBERS)},
     last(collect(p.last_error)) AS last_error, max(p.last_error_at) AS last_error_at"""
 
-_ERRORS: Final = f"""\
-CYPHER 5 MATCH (e:{ERRORS.label}) WHERE e.kind IN $kinds AND e.load IS NOT NULL AND e.meaning IS NOT NULL
+_READ_ERRORS: Final = f"""\
+CYPHER 5 MATCH (e:{LOAD_ERRORS.label}) WHERE e.kind IN $kinds AND e.load IS NOT NULL AND e.result IS NOT NULL
 WITH e ORDER BY e.last_at
-RETURN e.load AS load, e.kind AS kind, e.meaning AS meaning, sum(e.errors) AS errors,
+RETURN e.load AS load, e.kind AS kind, e.result AS result, sum(e.errors) AS errors,
     last(collect(e.last_error)) AS last_error, min(e.first_at) AS first_at, max(e.last_at) AS last_at
-ORDER BY load DESC, kind, meaning"""
+ORDER BY load DESC, kind, result"""
 
 _OF_LOAD: Final = frozenset(each.name for each in fields(Load)) - {"totals", "state"}
 
@@ -132,14 +132,14 @@ class GraphLedger:
     def _rows_of_errors(self, errors: Mapping[tuple[str, str], Errors]) -> list[dict[str, Any]]:
         return [
             {
-                "key": f"{key_of(load, self._kind)} {self._process} {meaning}",
+                "key": f"{key_of(load, self._kind)} {self._process} {result}",
                 "load": load,
                 "kind": self._kind,
                 "process": self._process,
-                "meaning": meaning,
+                "result": result,
                 **asdict(met),
             }
-            for (load, meaning), met in sorted(errors.items())
+            for (load, result), met in sorted(errors.items())
         ]
 
     async def note(self) -> None:
@@ -217,7 +217,7 @@ async def read_loads_in(transaction: AsyncTransaction, kinds: Sequence[str] = KI
 
 async def read_errors_in(transaction: AsyncTransaction) -> list[LoadErrors]:
     """What errors the loads met, the newest load first; another's nodes of this label are left out."""
-    return [LoadErrors(**native(row)) for row in await _rows(transaction, _ERRORS, {"kinds": list(KINDS)})]
+    return [LoadErrors(**native(row)) for row in await _rows(transaction, _READ_ERRORS, {"kinds": list(KINDS)})]
 
 
 def native(values: Mapping[str, Any]) -> dict[str, Any]:

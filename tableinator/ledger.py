@@ -102,18 +102,18 @@ CREATE TABLE IF NOT EXISTS spindle_pauses (
     reason text NOT NULL DEFAULT ''
 )"""
 
-# No CHECK on `meaning`: during an upgrade a newer replica may write one that an older one does not know.
-_ERRORS: Final = """
+# No CHECK on `result`: during an upgrade a newer replica may write one that an older one does not know.
+_LOAD_ERRORS: Final = """
 CREATE TABLE IF NOT EXISTS spindle_errors (
     load text NOT NULL,
     kind text NOT NULL,
     process text NOT NULL,
-    meaning text NOT NULL,
+    result text NOT NULL,
     errors bigint NOT NULL DEFAULT 0,
     last_error text NOT NULL DEFAULT '',
     first_at timestamptz NOT NULL DEFAULT now(),
     last_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (load, kind, process, meaning)
+    PRIMARY KEY (load, kind, process, result)
 )"""
 
 _REMOVED: Final = """
@@ -176,11 +176,14 @@ FROM spindle_control
 WHERE (status IN ('incomplete', 'failed') AND checked > now() - interval '24 hours')
 OR error_at > now() - interval '24 hours'"""
 
-_ERRORS_BY_LOAD: Final = """
-CREATE OR REPLACE VIEW spindle_errors_by_load AS
-SELECT load AS source, kind AS target, meaning, sum(errors)::bigint AS errors,
+SUMS_OF_ERRORS: Final = """result, sum(errors)::bigint AS errors,
     (array_agg(last_error ORDER BY last_at DESC))[1] AS last_error, min(first_at) AS first_at, max(last_at) AS last_at
-FROM spindle_errors GROUP BY load, kind, meaning"""
+FROM spindle_errors GROUP BY load, kind, result"""
+"""What is selected of errors behind load and kind, over all processes."""
+
+_ERRORS_BY_LOAD: Final = f"""
+CREATE OR REPLACE VIEW spindle_errors_by_load AS
+SELECT load AS source, kind AS target, {SUMS_OF_ERRORS}"""
 
 # By the events, because a load's row has only the last check's word.
 _AS_OF: Final = """
@@ -205,7 +208,7 @@ CREATIONS: Final[Mapping[str, str]] = {
         "spindle_progress": _PROGRESS,
         "spindle_events": _EVENTS,
         "spindle_pauses": _PAUSES,
-        "spindle_errors": _ERRORS,
+        "spindle_errors": _LOAD_ERRORS,
         "spindle_removed": _REMOVED,
         "spindle_control": _CONTROL,
         "spindle_durations": _DURATIONS,

@@ -29,9 +29,9 @@ ON CONFLICT (load, kind, process, writer) DO UPDATE SET at = excluded.at,
 
 # Of one process: what is counted later happened later.
 _NOTE_ERRORS: Final = """
-INSERT INTO spindle_errors AS known (load, kind, process, meaning, errors, last_error, first_at, last_at)
+INSERT INTO spindle_errors AS known (load, kind, process, result, errors, last_error, first_at, last_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (load, kind, process, meaning) DO UPDATE SET
+ON CONFLICT (load, kind, process, result) DO UPDATE SET
     errors = known.errors + excluded.errors, last_error = excluded.last_error, last_at = excluded.last_at
 """
 
@@ -124,9 +124,9 @@ class TableLedger:
 
     async def _write_errors(self, transaction: Transaction, errors: Mapping[tuple[str, str], Errors]) -> None:
         with _no_records_fault("spindle_errors"):
-            for (load, meaning), met in sorted(errors.items()):
+            for (load, result), met in sorted(errors.items()):
                 counted = (met.errors, met.last_error, met.first_at, met.last_at)
-                await transaction.execute(_NOTE_ERRORS, load, self._kind, self._process, meaning, *counted)
+                await transaction.execute(_NOTE_ERRORS, load, self._kind, self._process, result, *counted)
 
     async def note(self) -> None:
         """Write the numbers that wait, then the errors; see `common.ledger.Ledger`."""

@@ -183,7 +183,7 @@ class FakeLedger:
         self.rows: dict[tuple[str, int], Numbers] = {}
         """By load and writer."""
         self.noted: list[tuple[tuple[str, str], Errors]] = []
-        """Errors by load and meaning, as they were written."""
+        """Errors by load and result, as they were written."""
         self.announced: dict[str, Load] = {}
         self.pause: Pause | None = None
         self.fail: Callable[[], SinkError | None] = lambda: None
@@ -204,7 +204,7 @@ class FakeLedger:
         return sums
 
     def errors(self) -> dict[tuple[str, str], Errors]:
-        """What errors there were, by load and meaning, the last one last."""
+        """What errors there were, by load and result, the last one last."""
         sums: dict[tuple[str, str], Errors] = {}
         for key, met in sorted(self.noted, key=lambda each: each[1].last_at):
             if key in sums:

@@ -12,14 +12,14 @@ from common.batching.batcher import Batcher
 from common.dead_letters import DeadLetter, DeadLetters
 from common.delivery import Source
 from common.envelope import Projection
-from common.loads import UNKNOWN
+from common.loads import UNKNOWN, of_dead_letter
 from common.pipeline.absence import Absence
 from common.pipeline.bookkeeper import Bookkeeper
 from common.pipeline.hold_limit import HoldLimit
 from common.pipeline.reader import Reader
 from common.pipeline.settling import Settling
 from common.pipeline.writers import Writers
-from common.progress import DEAD_LETTER, Numbers
+from common.progress import Numbers
 from common.quarantine.evidence import CREDIT, Credit
 from common.quarantine.quarantine import Quarantine
 from common.settings.programs import ConsumerSettings
@@ -178,7 +178,7 @@ class Pipeline(Generic[R]):
         """Leave a dead letter to the ledger: the error's class and code, because its text may show the record."""
         load, what = letter.delivery.load or UNKNOWN, letter.refusal.what
         self._progress.add({load: Numbers(dead_lettered=1, last_error=f"{letter.reason} {what}".strip())})
-        self._progress.failed(load, DEAD_LETTER + letter.reason, what, at=datetime.now(UTC))
+        self._progress.count_error(load, of_dead_letter(letter.reason), what, at=datetime.now(UTC))
 
     async def _drain_refused(self) -> None:
         now = asyncio.get_running_loop().time

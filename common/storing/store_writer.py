@@ -280,7 +280,7 @@ class StoreWriter(Generic[R]):
         """Leave an error to the ledger: of each load that has a record in it, of which there is nearly always one."""
         now = datetime.now(UTC)
         for load in {record.version or UNKNOWN for record in records}:
-            self._sink.ledger.progress.failed(load, result, error.what, at=now)
+            self._sink.ledger.progress.count_error(load, result, error.what, at=now)
 
 
 def _never() -> bool:

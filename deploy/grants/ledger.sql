@@ -70,12 +70,12 @@ CREATE TABLE IF NOT EXISTS spindle_errors (
     load text NOT NULL,
     kind text NOT NULL,
     process text NOT NULL,
-    meaning text NOT NULL,
+    result text NOT NULL,
     errors bigint NOT NULL DEFAULT 0,
     last_error text NOT NULL DEFAULT '',
     first_at timestamptz NOT NULL DEFAULT now(),
     last_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (load, kind, process, meaning)
+    PRIMARY KEY (load, kind, process, result)
 );
 
 CREATE TABLE IF NOT EXISTS spindle_removed (
@@ -132,9 +132,9 @@ WHERE (status IN ('incomplete', 'failed') AND checked > now() - interval '24 hou
 OR error_at > now() - interval '24 hours';
 
 CREATE OR REPLACE VIEW spindle_errors_by_load AS
-SELECT load AS source, kind AS target, meaning, sum(errors)::bigint AS errors,
+SELECT load AS source, kind AS target, result, sum(errors)::bigint AS errors,
     (array_agg(last_error ORDER BY last_at DESC))[1] AS last_error, min(first_at) AS first_at, max(last_at) AS last_at
-FROM spindle_errors GROUP BY load, kind, meaning;
+FROM spindle_errors GROUP BY load, kind, result;
 
 CREATE OR REPLACE FUNCTION spindle_as_of(moment timestamptz)
 RETURNS TABLE (target text, source text, announced timestamptz, checked timestamptz, status text)

@@ -10,7 +10,6 @@ from rich.table import Table
 from common.kinds import Service
 from common.loads import LoadErrors
 from common.pipeline.bookkeeper import INTERVAL
-from common.progress import DEAD_LETTER
 from spindle.ledger.stores import Book
 
 _ABOUT = (
@@ -27,7 +26,7 @@ def failed_transactions(book: Book, load: str, kind: str) -> int | None:
     """How many transactions of a load and kind one store did not take; None if that is not known."""
     if book.errors is None:
         return None
-    return sum(met.errors for met in _of(book, load, kind) if not met.meaning.startswith(DEAD_LETTER))
+    return sum(met.errors for met in _of(book, load, kind) if not met.reason)
 
 
 def errors_as_data(book: Book, load: str, kind: str) -> list[dict[str, Any]] | None:
@@ -39,8 +38,8 @@ def errors_as_data(book: Book, load: str, kind: str) -> list[dict[str, Any]] | N
 
 
 def errors_table(books: Sequence[Book], load: str) -> Table | None:
-    """A row per kind, store and meaning of one load; None if none is known."""
-    rows = sorted(_of_load(books, load), key=lambda row: (row[1].kind, row[0], row[1].meaning))
+    """A row per kind, store and result of one load; None if none is known."""
+    rows = sorted(_of_load(books, load), key=lambda row: (row[1].kind, row[0], row[1].result))
     if not rows:
         return None
     table = Table(box=None, pad_edge=False, title=_ABOUT, title_justify="left", title_style="")
@@ -51,8 +50,8 @@ def errors_table(books: Sequence[Book], load: str) -> Table | None:
     table.add_column("at (UTC)", no_wrap=True)
     for service, met in rows:
         when = f"{met.last_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-        meaning = met.meaning.replace(DEAD_LETTER, "dead letter: ").replace("_", " ")
-        table.add_row(met.kind, service, meaning, f"{met.errors:,}", met.last_error, when)
+        result = f"dead letter: {met.reason}" if met.reason else met.result
+        table.add_row(met.kind, service, result.replace("_", " "), f"{met.errors:,}", met.last_error, when)
     return table
 
 

@@ -22,7 +22,7 @@ _ABOUT = """\
 Which loads the stores know, the newest first: of each kind whether it was announced (all published), what a check has
 found, and what its records came to. New and changed are counted in the transactions that write, and exact; the others
 at least once. Errors are transactions that a store did not take, probes included, as each process saw them: of one
-load (LOAD) it also says what they meant, with the dead letters by reason. None of it is evidence that a load is
+load (LOAD) it also says how they ended, with the dead letters by reason. None of it is evidence that a load is
 complete, except the word of a check.
 
 exit codes: 0 what is known of the loads is shown (errors that can't be read are a `-`); 2 a store can't be asked

@@ -11,6 +11,7 @@ import msgspec
 from common.loads import UNKNOWN, Checked, Load, LoadErrors, Pause, Removed, State, Totals
 from tableinator.classification import ERRORS, classify
 from tableinator.connections import Connections, reading
+from tableinator.ledger import SUMS_OF_ERRORS
 from tableinator.settings import PostgresSettings
 from tableinator.transaction import Transaction
 
@@ -56,10 +57,8 @@ SELECT * FROM spindle_loads FULL JOIN progress USING (load, kind) ORDER BY load 
 """
 
 # Of the table, because the view may be missing where the service's login may not make it.
-_ERRORS: Final = """
-SELECT load, kind, meaning, sum(errors)::bigint AS errors,
-    (array_agg(last_error ORDER BY last_at DESC))[1] AS last_error, min(first_at) AS first_at, max(last_at) AS last_at
-FROM spindle_errors GROUP BY load, kind, meaning ORDER BY load COLLATE "C" DESC, kind, meaning
+_LOAD_ERRORS: Final = f"""
+SELECT load, kind, {SUMS_OF_ERRORS} ORDER BY load COLLATE "C" DESC, kind, result
 """
 
 _PAUSES: Final = "SELECT kind, since, by, reason FROM spindle_pauses WHERE since IS NOT NULL ORDER BY kind"
@@ -133,7 +132,7 @@ async def read_errors(settings: PostgresSettings) -> list[LoadErrors]:
 
     Raises: a SinkError.
     """
-    return [LoadErrors(**row) for row in await _read(settings, _ERRORS, "spindle_errors")]
+    return [LoadErrors(**row) for row in await _read(settings, _LOAD_ERRORS, "spindle_errors")]
 
 
 async def set_pause(settings: PostgresSettings, kinds: Sequence[str], *, by: str, reason: str, paused: bool) -> None:

@@ -360,7 +360,7 @@ class SinkContract:
         assert (totals.batches, totals.new, totals.changed, totals.unchanged) == (2, 1, 0, 1)
 
     async def test_errors_are_written_by_a_note_and_by_no_batch(self, harness: SinkHarness) -> None:
-        harness.sink.ledger.progress.failed(VERSION, "conflict", "Deadlock 40P01", at=NOW)
+        harness.sink.ledger.progress.count_error(VERSION, "conflict", "Deadlock 40P01", at=NOW)
         await harness.sink.write(harness.records(3))
         before = await harness.errors()
 
@@ -369,7 +369,7 @@ class SinkContract:
         once = LoadErrors(
             load=VERSION,
             kind="artists",
-            meaning="conflict",
+            result="conflict",
             errors=1,
             last_error="Deadlock 40P01",
             first_at=NOW,
@@ -382,21 +382,21 @@ class SinkContract:
         self, harness: SinkHarness
     ) -> None:
         progress = harness.sink.ledger.progress
-        progress.failed(VERSION, "conflict", "first", at=NOW)
-        progress.failed(OLDER, "unavailable", "of another load", at=NOW)
+        progress.count_error(VERSION, "conflict", "first", at=NOW)
+        progress.count_error(OLDER, "unavailable", "of another load", at=NOW)
         await harness.sink.ledger.note()
-        progress.failed(VERSION, "conflict", "last", at=NOW + 2 * SECOND)
-        progress.failed(VERSION, "dead_letter:refused", "of another meaning", at=NOW)
+        progress.count_error(VERSION, "conflict", "last", at=NOW + 2 * SECOND)
+        progress.count_error(VERSION, "dead_letter:refused", "of another result", at=NOW)
         await harness.sink.ledger.note()
         other = harness.another_sink().ledger
-        other.progress.failed(VERSION, "conflict", "in between", at=NOW + SECOND)
+        other.progress.count_error(VERSION, "conflict", "in between", at=NOW + SECOND)
 
         await other.note()
 
-        found = {(met.load, met.meaning): met for met in await harness.errors()}
+        found = {(met.load, met.result): met for met in await harness.errors()}
         assert {key: (met.errors, met.last_error) for key, met in found.items()} == {
             (VERSION, "conflict"): (3, "last"),
-            (VERSION, "dead_letter:refused"): (1, "of another meaning"),
+            (VERSION, "dead_letter:refused"): (1, "of another result"),
             (OLDER, "unavailable"): (1, "of another load"),
         }
         conflicts = found[VERSION, "conflict"]

@@ -34,8 +34,8 @@ class FakeHarness(SinkHarness):
 
     async def errors(self) -> list[LoadErrors]:
         return [
-            LoadErrors(load=load, kind="artists", meaning=meaning, **asdict(met))
-            for (load, meaning), met in self.sink.ledger.errors().items()
+            LoadErrors(load=load, kind="artists", result=result, **asdict(met))
+            for (load, result), met in self.sink.ledger.errors().items()
         ]
 
     def make_refused(self, record_id: str) -> FakeRecord:

@@ -55,7 +55,7 @@ class Actions:
                 assert await sink.rewrite(changed)
                 await sink.probe(new)
                 for _ in range(2):
-                    sink.ledger.progress.failed("20250201", "conflict", "40P01", at=datetime.now(UTC))
+                    sink.ledger.progress.count_error("20250201", "conflict", "40P01", at=datetime.now(UTC))
                     await sink.ledger.note()
 
     async def read(self) -> None:

@@ -212,7 +212,7 @@ _BOOK = (
     ('2026-02-02 08:10', '20260201', 'labels', 'load', 'announced'),
     ('2026-02-02 09:00', '20260201', 'labels', 'check', 'complete'),
     ('2026-03-02 08:20', '20260301', 'artists', 'load', 'announced')""",
-    """INSERT INTO spindle_errors (load, kind, process, meaning, errors, last_error, first_at, last_at) VALUES
+    """INSERT INTO spindle_errors (load, kind, process, result, errors, last_error, first_at, last_at) VALUES
     ('20260301', 'artists', 'host-1', 'conflict', 2, 'DeadlockDetectedError 40P01', '2026-03-02 08:05',
         '2026-03-02 08:19'),
     ('20260301', 'artists', 'host-2', 'conflict', 1, 'LockNotAvailableError 55P03', '2026-03-02 08:06',
@@ -248,7 +248,7 @@ async def test_the_documents_query_of_the_graph_says_the_same_of_errors(empty_ne
     ):
         await graphs.fetch(
             empty_neo4j,
-            "CREATE (:SpindleErrors {load: '20260301', kind: 'artists', meaning: 'conflict', process: $process,"
+            "CREATE (:SpindleErrors {load: '20260301', kind: 'artists', result: 'conflict', process: $process,"
             " errors: $errors, last_error: $last_error, first_at: datetime($at), last_at: datetime($at)})",
             process=process,
             errors=errors,
@@ -256,16 +256,16 @@ async def test_the_documents_query_of_the_graph_says_the_same_of_errors(empty_ne
             at=at,
         )
 
-    [[kind, meaning, errors, last_error, last_at]] = await graphs.fetch(empty_neo4j, query)
+    [[kind, result, errors, last_error, last_at]] = await graphs.fetch(empty_neo4j, query)
 
-    assert (kind, meaning, errors, last_error) == ("artists", "conflict", 3, "DeadlockDetected")
+    assert (kind, result, errors, last_error) == ("artists", "conflict", 3, "DeadlockDetected")
     assert last_at.iso_format().startswith("2026-03-02T08:19")
 
 
 async def test_anothers_nodes_of_errors_are_left_out(empty_neo4j: servers.Neo4j) -> None:
     await graphs.fetch(
         empty_neo4j,
-        "CREATE (:SpindleErrors {kind: 'artists'}), (:SpindleErrors {load: '20260301', kind: 'none', meaning: 'x'}),"
+        "CREATE (:SpindleErrors {kind: 'artists'}), (:SpindleErrors {load: '20260301', kind: 'none', result: 'x'}),"
         " (:SpindleErrors {load: '20260301', kind: 'artists'})",
     )
 

@@ -1,4 +1,4 @@
-"""Errors of loads in both stores' ledgers: what real servers refuse, delay or cut off, by load and by meaning."""
+"""Errors of loads in both stores' ledgers: what real servers refuse, delay or cut off, by load and by result."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -19,7 +19,7 @@ from common.loads import LoadErrors
 from common.pipeline.pipeline import Pipeline
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import REGISTRY, KindMetrics
-from graphinator.ledger import ERRORS
+from graphinator.ledger import LOAD_ERRORS
 from graphinator.ops import ledger as of_graph
 from graphinator.schema import name_of
 from graphinator.store import GraphStore
@@ -207,11 +207,11 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
 
 
 async def found(place: Place) -> dict[tuple[str, str], tuple[int, str]]:
-    """What the ledger says, by load and meaning: how many, and the last one."""
+    """What the ledger says, by load and result: how many, and the last one."""
     errors = await place.errors()
     assert {met.kind for met in errors} <= {"artists"}
     assert all(met.first_at <= met.last_at for met in errors)
-    return {(met.load, met.meaning): (met.errors, met.last_error) for met in errors}
+    return {(met.load, met.result): (met.errors, met.last_error) for met in errors}
 
 
 async def test_a_lock_that_another_holds_is_a_conflict_of_the_load_that_waits(place: Place) -> None:
@@ -336,7 +336,7 @@ async def test_a_table_of_errors_that_can_not_be_written_holds_no_batch(dsn: str
     async with open_store(tables.settings(dsn)) as store:
         sink = store.sink("artists")
         await tables.run(dsn, *BROKEN[broken])
-        sink.ledger.progress.failed(LOAD, "conflict", "40P01", at=datetime.now(UTC))
+        sink.ledger.progress.count_error(LOAD, "conflict", "40P01", at=datetime.now(UTC))
 
         with pytest.raises(StoreUnavailable) as noted:
             await sink.ledger.note()
@@ -350,7 +350,7 @@ async def test_a_table_of_errors_that_can_not_be_written_holds_no_batch(dsn: str
 async def test_a_table_of_errors_that_another_locks_holds_a_writers_turn_for_a_second(dsn: str) -> None:
     async with open_store(tables.settings(dsn)) as store:
         sink = store.sink("artists")
-        sink.ledger.progress.failed(LOAD, "conflict", "40P01", at=datetime.now(UTC))
+        sink.ledger.progress.count_error(LOAD, "conflict", "40P01", at=datetime.now(UTC))
         other = await asyncpg.connect(dsn, timeout=10)
         try:
             await other.execute("BEGIN")
@@ -374,7 +374,7 @@ async def test_a_constraint_that_refuses_the_graphs_errors_holds_no_batch(empty_
         await graphs.fetch(empty_neo4j, "CREATE (:SpindleErrors {kind: 'artists'})")
         await graphs.fetch(empty_neo4j, "CREATE CONSTRAINT strange FOR (n:SpindleErrors) REQUIRE n.kind IS UNIQUE")
         try:
-            sink.ledger.progress.failed(LOAD, "conflict", "Deadlock", at=datetime.now(UTC))
+            sink.ledger.progress.count_error(LOAD, "conflict", "Deadlock", at=datetime.now(UTC))
             with pytest.raises(StoreUnavailable) as noted:
                 await sink.ledger.note()
             assert (await sink.write([graphs.record("artists", "1")])).new == 1
@@ -427,13 +427,13 @@ async def test_a_missing_privilege_on_the_table_is_named(postgres: servers.Postg
 
 async def test_a_graph_with_an_older_ledger_gets_the_constraint(empty_neo4j: servers.Neo4j) -> None:
     async with graphs.opened(empty_neo4j):
-        await graphs.fetch(empty_neo4j, f"DROP CONSTRAINT {name_of(ERRORS)}")
+        await graphs.fetch(empty_neo4j, f"DROP CONSTRAINT {name_of(LOAD_ERRORS)}")
         assert await of_graph.read_errors(graphs.settings(empty_neo4j).neo4j) == []
 
     async with graphs.opened(empty_neo4j):
         names = await graphs.fetch(empty_neo4j, "SHOW CONSTRAINTS YIELD name RETURN name")
 
-    assert [name_of(ERRORS)] in names
+    assert [name_of(LOAD_ERRORS)] in names
 
 
 async def _forget_errors(dsn: str) -> None:

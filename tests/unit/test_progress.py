@@ -51,9 +51,9 @@ def test_no_two_processes_have_one_name() -> None:
 
 def test_errors_wait_for_a_transaction_of_their_own_and_no_other_takes_them() -> None:
     progress = Progress()
-    progress.failed("20260301", "conflict", "Deadlock 40P01", at=NOW)
-    progress.failed("20260301", "conflict", "Lock 55P03", at=LATER)
-    progress.failed("20260401", "conflict", "Lock 55P03", at=LATER)
+    progress.count_error("20260301", "conflict", "Deadlock 40P01", at=NOW)
+    progress.count_error("20260301", "conflict", "Lock 55P03", at=LATER)
+    progress.count_error("20260401", "conflict", "Lock 55P03", at=LATER)
 
     with progress.taking({"20260301": Numbers(new=1)}):
         pass
@@ -69,11 +69,11 @@ def test_errors_wait_for_a_transaction_of_their_own_and_no_other_takes_them() ->
 
 def test_errors_of_a_note_that_fails_wait_again_before_those_that_came_meanwhile() -> None:
     progress = Progress()
-    progress.failed("20260301", "unavailable", "first", at=NOW)
+    progress.count_error("20260301", "unavailable", "first", at=NOW)
 
     with pytest.raises(TimeoutError), progress.taking_errors():
-        progress.failed("20260301", "unavailable", "second", at=LATER)
-        progress.failed("20260301", "conflict", "third", at=LATEST)
+        progress.count_error("20260301", "unavailable", "second", at=LATER)
+        progress.count_error("20260301", "conflict", "third", at=LATEST)
         raise TimeoutError
 
     with progress.taking_errors() as errors:
@@ -86,7 +86,7 @@ def test_errors_of_a_note_that_fails_wait_again_before_those_that_came_meanwhile
 def test_an_outage_keeps_one_count_however_long_it_lasts() -> None:
     progress = Progress()
     for _ in range(10_000):
-        progress.failed("20260301", "unavailable", "OSError", at=NOW)
+        progress.count_error("20260301", "unavailable", "OSError", at=NOW)
 
     with progress.taking_errors() as errors:
         assert errors == {("20260301", "unavailable"): Errors(10_000, "OSError", NOW, NOW)}

@@ -18,7 +18,7 @@ from neo4j.exceptions import (
 
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
 from graphinator.classification import STATUSES, TABLE, Meaning, Unpackable, classify, row_of
-from graphinator.ledger import ERRORS
+from graphinator.ledger import LOAD_ERRORS
 from graphinator.schema import refusal_of
 
 RETRY, OUTAGE, DATA, UNKNOWN = Meaning.RETRY, Meaning.OUTAGE, Meaning.DATA, Meaning.UNKNOWN
@@ -355,7 +355,7 @@ def test_what_the_ledger_keeps_of_an_error_is_its_class_and_code(error: Exceptio
 
 
 def test_a_user_who_may_not_make_the_constraint_of_a_newer_ledger_is_told_the_statement() -> None:
-    sentence = refusal_of(server_error("Neo.ClientError.Security.Forbidden"), [ERRORS])
+    sentence = refusal_of(server_error("Neo.ClientError.Security.Forbidden"), [LOAD_ERRORS])
 
     assert "may not create constraints" in sentence
     assert "CREATE CONSTRAINT spindleerrors_key IF NOT EXISTS FOR (n:SpindleErrors) REQUIRE n.key IS UNIQUE" in sentence

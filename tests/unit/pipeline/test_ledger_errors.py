@@ -1,4 +1,4 @@
-"""Errors in the ledger: of which load, of what meaning, and how many, whatever becomes of the store meanwhile."""
+"""Errors in the ledger: of which load, of what result, and how many, whatever becomes of the store meanwhile."""
 
 import asyncio
 
@@ -17,12 +17,12 @@ REFUSED = Refusal("CheckViolation", "23514", "the record's text")
 
 
 def errors(line: Line) -> dict[tuple[str, str], tuple[int, str]]:
-    """What the ledger says, by load and meaning: how many, and the last one."""
+    """What the ledger says, by load and result: how many, and the last one."""
     return {key: (met.errors, met.last_error) for key, met in line.sink.ledger.errors().items()}
 
 
 @pytest.mark.parametrize(
-    ("error", "meaning", "last"),
+    ("error", "result", "last"),
     [
         (
             WriteConflict("deadlock detected", error_class="DeadlockDetected", code="40P01"),
@@ -36,7 +36,7 @@ def errors(line: Line) -> dict[tuple[str, str], tuple[int, str]]:
     ],
 )
 @in_virtual_time
-async def test_each_transaction_that_fails_is_an_error_of_its_load(error: SinkError, meaning: str, last: str) -> None:
+async def test_each_transaction_that_fails_is_an_error_of_its_load(error: SinkError, result: str, last: str) -> None:
     line = Line()
     line.sink.fail = lambda _: error if len(line.sink.attempts) == 1 else None
     line.source.put(body(1), body(2), load=LOAD)
@@ -44,7 +44,7 @@ async def test_each_transaction_that_fails_is_an_error_of_its_load(error: SinkEr
     async with line.running():
         await line.until(line.settled)
 
-    assert errors(line) == {(LOAD, meaning): (1, last)}
+    assert errors(line) == {(LOAD, result): (1, last)}
 
 
 @in_virtual_time

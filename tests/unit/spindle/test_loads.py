@@ -34,9 +34,9 @@ CHECKED = Load(
 )
 
 
-def met(meaning: str, errors: int, last_error: str, *, load: str = "20260301", kind: str = "artists") -> LoadErrors:
+def met(result: str, errors: int, last_error: str, *, load: str = "20260301", kind: str = "artists") -> LoadErrors:
     return LoadErrors(
-        load=load, kind=kind, meaning=meaning, errors=errors, last_error=last_error, first_at=NOW, last_at=NOW
+        load=load, kind=kind, result=result, errors=errors, last_error=last_error, first_at=NOW, last_at=NOW
     )
 
 
@@ -95,7 +95,7 @@ def test_a_program_gets_all_of_it_and_the_trouble() -> None:
     assert (data["loads"][0]["checked_at"], data["loads"][0]["totals_new"]) == ("2026-03-01T21:00:00+00:00", 311)
     assert data["troubles"] == {"graphinator": "away"}
     assert data["loads"][0]["errors"][1] == {
-        "meaning": "dead_letter:refused",
+        "result": "dead_letter:refused",
         "errors": 2,
         "last_error": "UntranslatableCharacterError 22P05",
         "first_at": "2026-03-02T00:00:00+00:00",
