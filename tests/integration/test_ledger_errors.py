@@ -31,6 +31,7 @@ from tests.fakes import FakeDeadLetters, FakeSource, body, consumer_settings
 from tests.integration import graphs, tables
 from tests.integration.test_grants_postgresql import granted
 from tests.integration.test_graph_outage import configured
+from tests.integration.test_graph_races import COMMIT
 from tests.servers import servers
 from tests.servers.native import OwnNeo4j
 
@@ -47,6 +48,8 @@ class Place(ABC):
     proxy: Proxy
     errors_of_ledger: bytes
     """What the statement that writes errors has in it."""
+    commit: bytes
+    """What a commit is on the wire."""
 
     @abstractmethod
     async def errors(self) -> list[LoadErrors]:
@@ -68,7 +71,7 @@ class Place(ABC):
 class Tables(Place):
     """PostgreSQL."""
 
-    errors_of_ledger = b"spindle_errors"
+    errors_of_ledger, commit = b"spindle_errors", b"COMMIT\0"
 
     def __init__(self, store: TableStore, proxy: Proxy, dsn: str) -> None:
         self.store, self.proxy, self._dsn = store, proxy, dsn
@@ -97,7 +100,7 @@ class Tables(Place):
 class Graph(Place):
     """Neo4j."""
 
-    errors_of_ledger = b"SpindleErrors"
+    errors_of_ledger, commit = b"SpindleErrors", COMMIT
 
     def __init__(self, store: GraphStore, proxy: Proxy, server: servers.Neo4j) -> None:
         self.store, self.proxy, self._server = store, proxy, server
@@ -253,6 +256,21 @@ async def test_an_answer_that_is_cut_off_while_errors_are_written_loses_none(pla
         await until(lambda: place.proxy._fatal is None)
 
     assert await found(place) == {(LOAD, "dead_letter:not_json"): (1, "DecodeError")}
+
+
+async def test_a_commit_of_errors_whose_answer_is_lost_may_count_them_twice_and_loses_none(place: Place) -> None:
+    async with asyncio.timeout(60):
+        ledger = place.store.sink("artists").ledger
+        ledger.progress.count_error(LOAD, "conflict", "40P01", at=datetime.now(UTC))
+        place.proxy.lose_answer_to(place.commit)
+        with pytest.raises(StoreUnavailable):
+            await ledger.note()
+        assert ledger.progress.has_errors, "who knows?"
+        await ledger.note()
+
+    [(key, (counted, last))] = (await found(place)).items()
+    assert (key, last) == ((LOAD, "conflict"), "40P01") and counted in (1, 2)
+    assert not ledger.progress.waits
 
 
 async def test_a_batch_that_takes_too_long_is_too_large_for_the_tables(dsn: str) -> None:
