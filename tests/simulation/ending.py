@@ -15,6 +15,7 @@ def check_end(world: "World") -> None:
         _check_letters(world)
         _check_store(world)
         _check_counters(world)
+        _check_errors(world)
 
 
 def _check_letters(world: "World") -> None:
@@ -69,6 +70,14 @@ def _check_counters(world: "World") -> None:
     for tally in tallies:
         if _settled(tally) + tally["expired"] > tally["received"]:
             world.checks.violate(f"{tally['received']} received, {_settled(tally)} settled, {tally['expired']} expired")
+
+
+def _check_errors(world: "World") -> None:
+    """Each process's ledgers know at least of every transaction that failed, and of every dead letter."""
+    for life in (*world.past, *(process.life for process in world.processes)):
+        met, known = life.failed + life.tally["dead_lettered"], sum(ledger.errors for ledger in life.ledgers)
+        if known < met:
+            world.checks.violate(f"{life.name} met {met} errors, and the ledger knows of {known}")
 
 
 def _settled(tally: Counter[str]) -> int:

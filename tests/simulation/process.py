@@ -11,7 +11,7 @@ from common.settings.programs import ConsumerSettings
 from tests.simulation.access import ModelAccess
 from tests.simulation.checks import Checks
 from tests.simulation.connection import ModelConnection
-from tests.simulation.sink import StoreView
+from tests.simulation.sink import ModelLedger, StoreView
 from tests.simulation.tally import Tally
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ class Life:
         """Under way."""
         self.written = 0
         """Transactions that were answered."""
+        self.failed = 0
+        """Transactions with records that the store did not take."""
+        self.ledgers: list[ModelLedger] = []
+        """By kind, and all that they ever knew, also when the life is over."""
         self.is_dead = False
         self.shutdown = Shutdown()
         self.consumer = Consumer(

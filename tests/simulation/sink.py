@@ -3,10 +3,11 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from common.envelope import Projection
-from common.errors import RecordsRefused
+from common.errors import RecordsRefused, SinkError
 from common.ledger import View
 from common.loads import Announcement
 from common.outcomes import Outcomes
@@ -53,13 +54,27 @@ class ModelLedger:
     def __init__(self, sink: "ModelSink", store: ModelStore, kind: str) -> None:
         self._sink, self._store, self._kind = sink, store, kind
         self.progress = Progress()
+        self.noted_errors = self._taken = 0
 
     async def note(self) -> None:
         with self.progress.taking({}) as note:
             await self._sink.transact([], lambda: self._store.note(self._kind, note))
         if self.progress.has_errors:
-            with self.progress.taking_errors():
-                await self._sink.transact([], lambda: None)
+            with self.progress.taking_errors() as errors:
+                self._taken = sum(met.errors for met in errors.values())
+                try:
+                    await self._sink.transact([], partial(self._note_errors, self._taken))
+                finally:
+                    self._taken = 0
+
+    def _note_errors(self, errors: int) -> None:
+        self.noted_errors += errors
+
+    @property
+    def errors(self) -> int:
+        """How many the store or this process knows of; some may count twice."""
+        waiting = sum(met.errors for met in self.progress._errors.values())
+        return self.noted_errors + self._taken + waiting
 
     async def announce(self, announcement: Announcement) -> None:
         key = self._kind, announcement.load
@@ -76,6 +91,7 @@ class ModelSink:
         self._life, self._kind = life, kind
         self._store: ModelStore = life.world.store
         self.ledger = ModelLedger(self, self._store, kind)
+        life.ledgers.append(self.ledger)
 
     async def write(self, records: Sequence[Record]) -> Outcomes:
         with self._life.checks.batch(self._life, self._kind, records):
@@ -109,6 +125,9 @@ class ModelSink:
         self._life.transactions += 1
         try:
             answer = await self._store.transact(self._kind, records, act, forced=forced)
+        except SinkError:
+            self._life.failed += 1
+            raise
         finally:
             self._life.transactions -= 1
         self._life.written += 1

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from common.errors import RecordsRefused, Refusal
 from common.outcomes import Outcomes
 from common.pipeline.bookkeeper import Bookkeeper
 from common.pipeline.writers import Writers
+from common.progress import Progress
 from common.rabbitmq import topology
 from common.rabbitmq.consuming.ack_ledger import Ack, AckLedger
 from common.rabbitmq.consuming.fast import parser
@@ -209,6 +210,17 @@ def header_no_larger_than_a_frame(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(parser, "HEADER_MAX", FRAME_MAX - parser.OVERHEAD)
 
 
+def errors_lost_with_a_note(patch: pytest.MonkeyPatch) -> None:
+    """Forgets the errors that a note has taken, if the store does not take it."""
+
+    @contextmanager
+    def taking_errors(self: Any) -> Iterator[Any]:
+        taken, self._errors = self._errors, {}
+        yield taken
+
+    patch.setattr(Progress, "taking_errors", taking_errors)
+
+
 RARE: dict[Plant, int] = {
     default_delivery_limit: 400,
     narrow_forever: 200,
@@ -240,6 +252,7 @@ outage that lasts until a prefetch is narrowed in 249, so many records behind a 
         (acknowledged_remembered, "entries remembered of a channel"),
         (header_no_larger_than_a_frame, "not everything is settled"),
         (pause_read_and_not_obeyed, "paused for"),
+        (errors_lost_with_a_note, "and the ledger knows of"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
