@@ -113,7 +113,8 @@ async def _publish_recorded(job: Job, recording: Recording, tally: Tally, tell: 
             raise
         finally:
             tally.published = tally.resumed + publisher.confirmed
-        await backlog.length()  # raises if one is gone: the records since then have not reached it
+        with tally.waiting(Awaited.BROKER):
+            await backlog.length()  # raises if one is gone: the records since then have not reached it
         check_skipped(tally, max_percent=settings.extractor_max_skipped_percent)
         manifest = await asyncio.to_thread(recording.finish)  # seconds for all releases, and heartbeats go on
         done = file_complete(
@@ -123,8 +124,9 @@ async def _publish_recorded(job: Job, recording: Recording, tally: Tally, tell: 
             file=job.load.file_name(job.kind),
             manifest=manifest,
         )
-        await publisher.publish(settings.names.exchange(job.kind), [done])
-        await publisher.flush()
+        with tally.waiting(Awaited.BROKER):
+            await publisher.publish(settings.names.exchange(job.kind), [done])
+            await publisher.flush()
         # After the announcement: killed before, the next run comes by all rows and announces again.
         recording.keep()
 

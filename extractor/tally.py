@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from extractor.reading import Skip, SkipReason
+from extractor.run_delay import run_delay
 
 EXAMPLES = 20
 """How many skipped records a report names."""
@@ -23,6 +24,8 @@ class Awaited(StrEnum):
     ROOM = "room"
     """The services: that fewer messages wait in their queues."""
     PARSERS = "parsers"
+    CORE = "core"
+    """Somebody else's computing: it was ready, and no core was free (`run_delay`). Known of a whole process only."""
 
 
 @dataclass(slots=True)
@@ -55,12 +58,14 @@ class Tally:
 
     @contextmanager
     def waiting(self, what: Awaited) -> Iterator[None]:
-        """Count the time of a block, but for what this process computes in it: to hear a confirm is work."""
-        began, computed = time.monotonic(), time.process_time()
+        """Count the time of a block, but for what this process computes in it, or would if it had a core: to hear a
+        confirm is work.
+        """
+        began, computed, delayed = time.monotonic(), time.process_time(), run_delay()
         try:
             yield
         finally:
-            idle = time.monotonic() - began - (time.process_time() - computed)
+            idle = time.monotonic() - began - (time.process_time() - computed) - (run_delay() - delayed)
             self.waited[what] = self.waited.get(what, 0.0) + max(0.0, idle)
 
     def skip(self, skip: Skip) -> None:

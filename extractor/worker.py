@@ -20,8 +20,9 @@ from common.errors import SpindleError
 from common.telemetry import logs
 from extractor.loads import Load
 from extractor.report import Ending, KindReport
+from extractor.run_delay import run_delay
 from extractor.settings import ExtractorSettings
-from extractor.tally import Tally
+from extractor.tally import Awaited, Tally
 
 log = structlog.get_logger()
 
@@ -86,7 +87,7 @@ class _Worker:
     def __init__(self, job: Work, pipe: Connection) -> None:
         self._job, self._pipe = job, pipe
         self._tally = Tally()
-        self._begun, self._cpu_begun = time.monotonic(), time.process_time()
+        self._begun, self._cpu_begun, self._delayed = time.monotonic(), time.process_time(), run_delay()
         self._told = 0.0
 
     def run(self) -> KindReport:
@@ -150,7 +151,7 @@ class _Worker:
             read=tally.records,
             parsed=tally.records - tally.unchanged - tally.resumed - tally.known,
             parsers=tally.parsers,
-            waited=tally.waited,
+            waited=tally.waited | {Awaited.CORE: run_delay() - self._delayed},
         )
 
 

@@ -1,7 +1,8 @@
 """What limits publishing, by what the extractor reports of itself: one limit, what shows it, and one change. Pure.
 
-The process that cuts a kind's file and publishes has one core, and either computes or waits: for RabbitMQ, for room in
-the services' queues, or for its parsers. Kinds go side by side, so the one that takes longest is what a load waits for.
+The process that cuts a kind's file and publishes uses one core at the most, and either computes or waits: for RabbitMQ,
+for room in the services' queues, for its parsers, or for a core. Kinds go side by side, so the one that takes longest
+is what a load waits for.
 """
 
 import json
@@ -29,6 +30,7 @@ class PublishingLimit(StrEnum):
     MAKING = "making"
     CONFIRMS = "confirms"
     SERVICES = "services"
+    CORE = "core"
     BALANCED = "balanced"
     UNKNOWN = "unknown"
 
@@ -76,7 +78,7 @@ def _advise(report: KindReport) -> PublishingAdvice:
         return PublishingAdvice(*about, f"only {report.published:,} messages, too few to judge by")
     limit = _limit(report)
     if limit in _BY_WHAT_WAS_READ and not report.read:
-        return PublishingAdvice(*about, "it failed before it could tell how much of what it read it parsed")
+        return PublishingAdvice(*about, "it ended before it could tell how much of what it read it parsed")
     words = _WORDS[limit]
     shown = tuple(each(report) for each in words.shown)
     against = tuple(each(report) for each in _LOOKED_AT if each not in words.shown)
@@ -92,8 +94,9 @@ def _limit(report: KindReport) -> PublishingLimit:
     own = _own(report).value
     if own < MOSTLY:
         return PublishingLimit.BALANCED
-    if _cpu(report).value < BUSY * own:
-        return PublishingLimit.UNKNOWN
+    idle = own - _cpu(report).value
+    if idle > (1 - BUSY) * own:
+        return PublishingLimit.CORE if _core(report).value >= MOSTLY * idle else PublishingLimit.UNKNOWN
     if report.parsers == 0:
         return PublishingLimit.MAKING
     return PublishingLimit.PARSING if _parsed(report).value >= _READS_AHEAD else PublishingLimit.CUTTING
@@ -117,9 +120,16 @@ def _parsers(report: KindReport) -> Evidence:
     return _share(report, "waited for parsers", _waited(report, Awaited.PARSERS), MOSTLY, "extractor: waited_seconds")
 
 
+def _core(report: KindReport) -> Evidence:
+    meter = "was ready to compute, and no core was free"
+    return _share(report, meter, _waited(report, Awaited.CORE), 1 - BUSY, "extractor: waited_seconds")
+
+
 def _own(report: KindReport) -> Evidence:
-    seconds = report.seconds - sum(report.waited.values())
-    return _share(report, "waited for none of these", seconds, MOSTLY, "extractor: seconds - waited_seconds")
+    """All but what it waited for others: it computed, or would have."""
+    seconds = report.seconds - sum(seconds for what, seconds in report.waited.items() if what != Awaited.CORE)
+    meter = "waited neither for RabbitMQ, nor for room, nor for parsers"
+    return _share(report, meter, seconds, MOSTLY, "extractor: seconds - waited_seconds")
 
 
 def _cpu(report: KindReport) -> Evidence:
@@ -155,7 +165,7 @@ _WAITS: Mapping[Callable[[KindReport], Evidence], PublishingLimit] = {
 
 _BY_WHAT_WAS_READ = (PublishingLimit.PARSING, PublishingLimit.CUTTING)
 
-_LOOKED_AT = (*_WAITS, _own, _cpu)
+_LOOKED_AT = (*_WAITS, _own, _cpu, _core)
 
 _WORDS: Mapping[PublishingLimit, _Words] = {
     PublishingLimit.PARSING: _Words(
@@ -194,17 +204,25 @@ _WORDS: Mapping[PublishingLimit, _Words] = {
         "",
         (_room,),
     ),
+    PublishingLimit.CORE: _Words(
+        "for {share} of the time its process was ready to compute, and no core was free for it",
+        "a machine with more cores, or a machine for the stores or for RabbitMQ alone: all kinds, services and servers "
+        "that run here share the cores",
+        "who else uses the machine's cores",
+        (_core, _own, _cpu),
+    ),
     PublishingLimit.BALANCED: _Words(
         "nothing took most of the time: its process computed, and waited for RabbitMQ, room and parsers in turn",
         "no one thing: all of them need more of the machine to be faster",
         "who else uses the machine's cores",
-        (_own, _cpu, _broker, _room, _parsers),
+        (_own, _cpu, _core, _broker, _room, _parsers),
     ),
     PublishingLimit.UNKNOWN: _Words(
-        "for {share} of the time its process waited for nothing that is told, and computed little: it may lack a core",
-        "see whether the machine has a core free for it, and how fast the dump's disk is read",
+        "for {share} of the time its process waited neither for RabbitMQ, nor for room in the queues, nor for parsers, "
+        "and yet it computed little: the dump's disk may be slow, or no core was free",
+        "see how fast the dump's disk is read, and whether the machine has a core free for it",
         "who else uses the machine's cores, and its disk",
-        (_own, _cpu, _broker, _room, _parsers),
+        (_own, _cpu, _core, _broker, _room, _parsers),
     ),
 }
 

@@ -97,7 +97,8 @@ async def publish_wanted(
         ) as backlog,
         reader_for(load, kind, settings, tally) as reader,
     ):
-        await backlog.length()  # raises if a queue is missing
+        with tally.waiting(Awaited.BROKER):
+            await backlog.length()  # raises if a queue is missing
         drawn = wanted_messages(load, kind, wanted, reader)
         for chunk in chunks(as_listed(drawn, source.prefix_of(), wanted.found)):
             with tally.waiting(Awaited.ROOM):
@@ -118,7 +119,8 @@ async def publish_wanted(
         tally.published = publisher.confirmed
         tally.records = source.header.rows
         tally.unchanged = tally.records - len(wanted.found)
-        await backlog.length()  # raises if one is gone, and with it what was confirmed
+        with tally.waiting(Awaited.BROKER):
+            await backlog.length()  # raises if one is gone, and with it what was confirmed
 
 
 async def until_settled(

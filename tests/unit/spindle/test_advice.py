@@ -949,6 +949,9 @@ PUBLISHING: list[tuple[dict[str, Any], PublishingLimit, str]] = [
     ({"waited": {Awaited.BROKER: 40.0}, "cpu_seconds": 19.0}, PublishingLimit.CONFIRMS, "RabbitMQ's disk or CPU"),
     ({"waited": {Awaited.ROOM: 40.0}, "cpu_seconds": 19.0}, PublishingLimit.SERVICES, "what limits the services"),
     ({"cpu_seconds": 25.0}, PublishingLimit.UNKNOWN, "a core free"),
+    ({"cpu_seconds": 25.0, "waited": {Awaited.CORE: 10.0}}, PublishingLimit.UNKNOWN, "the dump's disk"),
+    ({"cpu_seconds": 25.0, "waited": {Awaited.CORE: 30.0}}, PublishingLimit.CORE, "more cores"),
+    ({"cpu_seconds": 45.0, "waited": {Awaited.CORE: 14.0}}, PublishingLimit.PARSING, "EXTRACTOR_PARSERS=2"),
     ({"waited": dict.fromkeys(Awaited, 14.0), "cpu_seconds": 17.0}, PublishingLimit.BALANCED, "no one thing"),
 ]
 """What a report differs in from one of which parsing takes most, its one limit, and what to change."""
@@ -1033,6 +1036,22 @@ def test_only_records_that_wait_make_faster_publishing_worthless(moved: dict[str
     assert ("do not keep up" in told["sentence"], told["change"] == "") == (is_behind, is_behind)
 
 
+def test_a_process_for_which_no_core_was_free_is_told_apart_from_one_that_is_idle() -> None:
+    """Of a load beside services and servers, on two cores; and of one that waited for something else."""
+    waited = {Awaited.BROKER: 0.05, Awaited.ROOM: 0.02, Awaited.CORE: 2.24}
+
+    crowded = advise_publishing([published(seconds=5.2, cpu_seconds=2.9, parsers=0, waited=waited)], keeps_up=True)
+    idle = advise_publishing([published(cpu_seconds=9.0)], keeps_up=True)
+
+    assert crowded is not None
+    assert idle is not None
+    assert crowded.sentence == "for 43% of the time its process was ready to compute, and no core was free for it"
+    assert idle.sentence == (
+        "for 97% of the time its process waited neither for RabbitMQ, nor for room in the queues, nor for parsers, and "
+        "yet it computed little: the dump's disk may be slow, or no core was free"
+    )
+
+
 def test_a_process_that_was_killed_tells_nothing_of_publishing() -> None:
     killed = KindReport("releases", "a file", Ending.FAILED, published=60_000, seconds=90.0)
     artists = replace(published(), kind="artists")
@@ -1060,7 +1079,7 @@ def test_what_failed_before_it_told_what_it_read_is_judged_by_its_waits_alone() 
     assert computed is not None
     assert waited is not None
     assert (computed.limit, computed.change, waited.limit) == (None, "", PublishingLimit.CONFIRMS)
-    assert "failed before it could tell" in computed.sentence
+    assert "ended before it could tell" in computed.sentence
 
 
 def test_a_report_of_a_check_is_refused_for_it_published_nothing(tmp_path: Path) -> None:
