@@ -5,6 +5,7 @@ import multiprocessing.connection
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -27,6 +28,8 @@ class Crew:
         self._workers: dict[Connection, tuple[Work, SpawnProcess]] = {}
         self._begun = 0.0
         self._heard: dict[Connection, Update] = {}
+        self.unheard: list[KindReport] = []
+        """The reports of workers that were told to end while nobody listened any more; known on leaving."""
 
     def __enter__(self) -> Self:
         self._begun = time.monotonic()
@@ -57,6 +60,7 @@ class Crew:
                 process.kill()
             for pipe, (_, process) in self._workers.items():
                 process.join()
+                self._hear_out(pipe)
                 pipe.close()
 
     def listen(self) -> Iterator[Update | KindReport | None]:
@@ -70,6 +74,12 @@ class Crew:
                     pipes.remove(pipe)
                 yield said
             yield None
+
+    def _hear_out(self, pipe: Connection) -> None:
+        with suppress(EOFError, OSError):
+            while pipe.poll():
+                if isinstance(said := pipe.recv(), KindReport):
+                    self.unheard.append(said)
 
     def _hear(self, pipe: Connection) -> Update | KindReport:
         job, process = self._workers[pipe]

@@ -245,6 +245,19 @@ class Recorder:
         self._thread.join(_ENDING)
 
     @property
+    def lacking(self) -> str:
+        """Why there is no window, as the rest of a sentence."""
+        looks = list(self._looks.kept)
+        replicas = [replica for look in looks[-1:] for state in look.picture.services for replica in state.replicas]
+        if not looks or any(replica.answers for replica in replicas):
+            return "it ended before the services had been looked at twice"
+        if not replicas:
+            return "STATUS_GRAPHINATOR and STATUS_TABLEINATOR say that there is no service to ask"
+        places = ", ".join(each.address for each in replicas)
+        reasons = "; ".join(dict.fromkeys(reason for each in replicas for reason in each.trouble))
+        return f"no service answered at {places}: {reasons}; STATUS_GRAPHINATOR and STATUS_TABLEINATOR say where to ask"
+
+    @property
     def window(self) -> Window | None:
         """What was seen; None if that is less than two looks, or if no service answered."""
         looks: Sequence[Look] = list(self._looks.kept)

@@ -231,6 +231,10 @@ class Loading:
     """Queues whose services have taken messages and settle none: what is with them need not be published again."""
     books: Sequence[Book] = ()
     """What the ledgers say at the end, if anything was published: what errors the load met."""
+    report: Path | None = None
+    """The page that says how it went, once there is one."""
+    has_begun: bool = False
+    """Whether anything was to be published: then there is to be a report, however it ends."""
     rounds: int = 0
     seconds: float = 0.0
 
@@ -299,13 +303,18 @@ class Loading:
             of_kind = tuple(result for (kind, _), result in self.results.items() if kind == source.kind)
             jobs.append(Missing(source.kind, self.load, self.settings, of_kind))
         failures = []
-        with Crew(jobs) as crew:
-            for said in crew.listen():
-                if isinstance(said, Update):
-                    self.on_done(f"{said.kind}: {said.state}", said.done, said.total)
-                elif said is not None:
-                    failures += self._note(said)
-                await asyncio.sleep(0)  # where Ctrl-C arrives: nothing else goes on in this process meanwhile
+        self.has_begun = self.has_begun or bool(jobs)
+        crew = Crew(jobs)
+        try:
+            with crew:
+                for said in crew.listen():
+                    if isinstance(said, Update):
+                        self.on_done(f"{said.kind}: {said.state}", said.done, said.total)
+                    elif said is not None:
+                        failures += self._note(said)
+                    await asyncio.sleep(0)  # where Ctrl-C arrives: nothing else goes on in this process meanwhile
+        finally:
+            self.published += crew.unheard
         if failures:
             raise PublishFailed("Not all of it was published: " + "; ".join(failures) + ". Run it again.")
 
@@ -403,6 +412,7 @@ def summary(loading: Loading, parts: Sequence[Part], problems: Sequence[str]) ->
         "stuck": dict(loading.stuck),
         "held": dict(loading.held),
         "plan": as_data(parts),
+        "report": str(loading.report) if loading.report else None,
         "rounds": loading.rounds,
         "seconds": round(loading.seconds, 3),
         "parts": [
@@ -477,7 +487,8 @@ def show(loading: Loading, parts: Sequence[Part], problems: Sequence[str], conso
 
 @contextmanager
 def recorded(loading: Loading) -> Iterator[None]:
-    """Keep a report of how the services did meanwhile, if anything was published.
+    """Keep a report of how the services did meanwhile, if publishing has begun: also of a load that is interrupted or
+    fails, which is the one to be understood.
 
     A load is no less loaded without: whatever goes wrong with the report is said, and changes neither the load's end
     nor its error.
@@ -487,23 +498,32 @@ def recorded(loading: Loading) -> Iterator[None]:
         with _spared("watched"):
             recorder = Recorder(loading.environ)
             stack.enter_context(recorder)
+        ending = "failed"
         try:
             yield
+            ending = ""
+        except KeyboardInterrupt:
+            ending = "interrupted"
+            raise
         finally:
             with _spared("kept"):
                 stack.close()
-                _keep(loading, recorder)
+                _keep(loading, recorder, ending)
 
 
-def _keep(loading: Loading, recorder: Recorder | None) -> None:
+def _keep(loading: Loading, recorder: Recorder | None, ending: str) -> None:
     if recorder is None:
         return
     if recorder.trouble:
         _say_unreported("watched to the end", recorder.trouble)
+    if not loading.has_begun or loading.settings.state is None:
+        return
     window = recorder.window
-    if window is not None and loading.settings.state is not None and any(loading.written.values()):
-        page = keep(window, loading.settings.state, loading.load.date, loading.published)
-        print(f"How it went, and what limited it: {page}", file=sys.stderr)
+    if window is not None:
+        loading.report = keep(window, loading.settings.state, loading.load.date, loading.published, ending=ending)
+        print(f"How it went, and what limited it: {loading.report}", file=sys.stderr)
+    elif not recorder.trouble:
+        print(f"No report of how it went: {recorder.lacking}.", file=sys.stderr)
 
 
 @contextmanager

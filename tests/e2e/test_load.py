@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from spindle.advice.report import read_report
+from spindle.advice.report import Report, read_report
 from tests.e2e.scene import Scene
 from tests.integration import graphs
 from tests.integration import tables as sql
@@ -69,8 +69,13 @@ async def test_a_month_and_the_next_one_are_loaded_repaired_and_cleaned(scene: S
     assert {int(each) for each in await graphs.nodes(scene.graph.server, "Artist")} == set(changed)
 
 
+def places(scene: Scene) -> dict[str, str]:
+    """What tells where the services serve metrics."""
+    return {f"STATUS_{service.upper()}": each.place for service, each in scene.running.items()}
+
+
 async def test_in_waves_nothing_of_a_release_is_published_before_all_that_it_names_is_there(scene: Scene) -> None:
-    scene.environ |= {f"STATUS_{service.upper()}": each.place for service, each in scene.running.items()}
+    scene.environ |= places(scene)
 
     done = await scene.spindle("load", "--synthetic", "400", "--seed", "3", "--waves", "--json")
 
@@ -78,7 +83,8 @@ async def test_in_waves_nothing_of_a_release_is_published_before_all_that_it_nam
     assert (done.returncode, summary["complete"]) == (0, True), done
     page = Path(scene.environ["SPINDLE_STATE"]) / f"{summary['load']}.report.html"
     report = read_report(page.with_suffix(".json"))
-    assert str(page) in done.stderr
+    assert (str(page) in done.stderr, summary["report"]) == (True, str(page))
+    assert report["title"] == f"load {summary['load']}"
     assert sum(service["numbers"]["rate"] for service in report["services"].values()) > 0
     assert report["publishing"]["kind"] in KINDS
     events = await sql.fetch(scene.tables.dsn, "SELECT kind, at FROM spindle_events WHERE event = 'complete'")
@@ -89,6 +95,7 @@ async def test_in_waves_nothing_of_a_release_is_published_before_all_that_it_nam
 
 
 async def test_a_kind_whose_process_is_killed_is_named_and_the_others_go_on_to_their_end(scene: Scene) -> None:
+    scene.environ |= places(scene)
     made = ("--synthetic", "12000", "--seed", "3", "--kinds", "artists,labels")
     process = await scene.start("load", *made)
     while not await scene.tables.stored():
@@ -103,12 +110,37 @@ async def test_a_kind_whose_process_is_killed_is_named_and_the_others_go_on_to_t
     said = scene.said.read_text()
     assert code == 1, said
     assert "Not all of it was published: artists: its process was killed by SIGKILL" in " ".join(said.split())
+    assert report_named_in(said)["title"].endswith(", failed")
     done = await scene.spindle("load", *made, "--json")
     summary = json.loads(done.stdout)
     assert (done.returncode, summary["complete"]) == (0, True), done
     written = {(part["kind"], part["store"]): part["written"] for part in summary["parts"]}
     assert {store: written["labels", store] for store in both(0)} == both(0)
     assert written["artists", "postgresql"] > 0
+
+
+async def test_a_load_that_is_interrupted_while_it_publishes_keeps_its_report(scene: Scene) -> None:
+    scene.environ |= places(scene)
+    process = await scene.start("load", "--synthetic", "12000", "--seed", "3", "--kinds", "artists,labels")
+    while not await scene.tables.stored():
+        assert process.returncode is None, scene.said.read_text()
+        await asyncio.sleep(0.05)
+
+    process.send_signal(signal.SIGINT)
+    code = await asyncio.wait_for(process.wait(), 60)
+
+    said = scene.said.read_text()
+    report = report_named_in(said)
+    assert (code, "Interrupted. What was published is safe" in said) == (130, True)
+    assert report["title"].endswith(", interrupted")
+    assert sum(service["numbers"]["rate"] for service in report["services"].values()) > 0
+    assert report["publishing"]["rate"] > 0  # told by the processes that were ended
+
+
+def report_named_in(said: str) -> Report:
+    """The report that a load names on its screen."""
+    [page] = [line.rpartition(": ")[2] for line in said.splitlines() if line.startswith("How it went")]
+    return read_report(Path(page).with_suffix(".json"))
 
 
 async def test_what_was_changed_behind_its_hash_only_verify_finds_and_without_the_hash_a_load_heals_it(
@@ -144,7 +176,7 @@ async def test_a_month_goes_from_the_listing_to_the_summary_once_it_is_published
         kind: gzip.compress(f"<{kind}>{artists if kind == 'artists' else ''}</{kind}>".encode()) for kind in KINDS
     }
     folder = scene.folder / "fetched"
-    scene.environ |= {f"STATUS_{service.upper()}": each.place for service, each in scene.running.items()}
+    scene.environ |= places(scene)
     with published(bodies) as site:
         scene.environ |= {"EXTRACTOR_FETCH_URL": site.url, "EXTRACTOR_FETCH_RESERVE": "0B"}
         sums = site.files.pop(CHECKSUM)
