@@ -51,10 +51,6 @@ def stack_environment(stack: "NativeStack") -> Mapping[str, str]:
 
     Where the servers are is the stack's to say, and everything else the user's, as for the services themselves.
     """
-    from devstack.stack.native import SERVICES
-    from devstack.stack.ports import LOOPBACK
     from devstack.stack.service import settings_of_the_user
 
-    ports = {name: stack.member(name).place.ports.get("metrics") for name in SERVICES}
-    metrics = {f"STATUS_{name.upper()}": f"{LOOPBACK}:{port}" for name, port in ports.items() if port}
-    return {**settings_of_the_user(), **metrics, **stack.environment()}
+    return {**settings_of_the_user(), **stack.places(), **stack.environment()}

@@ -121,7 +121,8 @@ def _add_next_month(stack: Stack, source: Source, result: DemoResult, folder: Pa
     _say(f"loading what differs in {source.name}")
     try:
         summary = load_difference(stack, source, folder)
-        result.next_month = NextMonth(source.name, source.load.date, summary, _verify(stack, source))
+        report = stack.found_at(summary["report"]) if summary["report"] else ""
+        result.next_month = NextMonth(source.name, source.load.date, summary, _verify(stack, source), report)
     except SpindleError as error:  # what the first month has shown is told all the same
         result.next_month_failure = str(error)
 

@@ -101,6 +101,10 @@ class ComposeServices:
             stdout=output,
         )
 
+    def found_at(self, path: str) -> str:
+        """Name the volume that it lies in."""
+        return f"{path}, in the volume `state`"
+
     def places(self) -> Sequence[tuple[str, str]]:
         """Return what the script says that `make up` ends with, too."""
         said = subprocess.run(  # noqa: S603  (our own script)

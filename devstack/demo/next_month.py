@@ -26,6 +26,8 @@ class NextMonth:
     date: str
     summary: Mapping[str, Any]
     verification: Verification
+    report: str = ""
+    """Where its report is, which says how it went; empty if there is none."""
 
     @property
     def verified(self) -> bool:
@@ -57,6 +59,7 @@ class NextMonth:
             "load": self.name,
             "date": self.date,
             "refused": self.summary["refused"],
+            "report": self.report,
             "parts": self.parts(),
             "verification": as_data(self.verification),
         }

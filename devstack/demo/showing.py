@@ -128,6 +128,9 @@ def print_next_month(month: NextMonth, console: Console) -> None:
         console.print(line, style="red", markup=False, highlight=False)
     held = "[green]verified: both stores hold that month[/]" if month.verified else "[bold red]NOT verified[/]"
     console.print(f"\n{held}", highlight=False)
+    if month.report:
+        text = f"how that load went, and what limited it: {month.report}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def remarks(result: DemoResult) -> Iterator[str]:

@@ -41,6 +41,9 @@ class Stack(Protocol):
     def operate(self, *arguments: str, output: IO[bytes]) -> "subprocess.Popen[bytes]":
         """Start one of the operator's commands; what it prints goes to this file, what it tells a person is shown."""
 
+    def found_at(self, path: str) -> str:
+        """Say where a person finds a file that one of the operator's commands has written."""
+
     def places(self) -> Sequence[tuple[str, str]]:
         """Return what there is to look at, and where."""
 
@@ -58,8 +61,8 @@ class NativeServices:
         self._stack.up(SERVERS, SERVICES)
 
     def environment(self) -> Mapping[str, str]:
-        """Return the stack's own."""
-        return self._stack.environment()
+        """Return the stack's own, and where its services serve metrics."""
+        return self._stack.environment() | self._stack.places()
 
     def processes(self) -> dict[str, str]:
         """Return the services; there is one process of each."""
@@ -84,6 +87,10 @@ class NativeServices:
             stdout=output,
             env={**clean_environment(), **self.environment()},
         )
+
+    def found_at(self, path: str) -> str:
+        """Return the path: it is this machine's."""
+        return path
 
     def places(self) -> Sequence[tuple[str, str]]:
         """Return addresses, logs, and how to get the passwords."""

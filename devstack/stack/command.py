@@ -25,7 +25,12 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     down = _action(commands, "down", _down, "stop everything; the data stays")
     down.add_argument("--erase", action="store_true", help="remove the data too")
     _action(commands, "status", _status, "exit code 0: all running, 1: something is not, 2: nothing is")
-    _action(commands, "env", _env, "print the addresses and passwords as lines for a shell")
+    _action(
+        commands,
+        "env",
+        _env,
+        "print the addresses, those of the services' metrics too, and the passwords, as lines for a shell",
+    )
 
 
 def _action(
@@ -86,7 +91,7 @@ def _env(arguments: argparse.Namespace) -> int:
     stack = _stack(arguments)
     if not all(stack.member(name).place.ports for name in SERVERS):
         raise StartRefused(f"there is no stack in {stack.home}; start one with: python -m devstack up")
-    variables = stack.environment()
+    variables = stack.environment() | stack.places()
     if arguments.json:
         print(json.dumps(variables))
     else:

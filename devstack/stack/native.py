@@ -12,6 +12,7 @@ from devstack.stack.files import locked, make_home
 from devstack.stack.installing import install
 from devstack.stack.member import Condition, Member
 from devstack.stack.neo4j import Neo4j
+from devstack.stack.ports import LOOPBACK
 from devstack.stack.postgres import PostgreSQL
 from devstack.stack.rabbitmq import RabbitMQ
 from devstack.stack.recipe import Recipe
@@ -72,6 +73,11 @@ class NativeStack:
         broker, tables, graph = (self.member(name).place for name in SERVERS)
         servers = addresses.environment(broker=broker, tables=tables, graph=graph)
         return {**servers, "SPINDLE_STATE": str(self.home / "loads")}
+
+    def places(self) -> dict[str, str]:
+        """Return the variables that say where the services serve metrics, for those that were ever started."""
+        ports = {name: self.member(name).place.ports.get("metrics") for name in SERVICES}
+        return {f"STATUS_{name.upper()}": f"{LOOPBACK}:{port}" for name, port in ports.items() if port}
 
     def _runs(self, name: str) -> bool:
         return self.member(name).condition() is Condition.RUNNING

@@ -116,10 +116,13 @@ def test_a_second_run_writes_nothing_and_a_damaged_row_with_its_old_hash_is_not_
 def test_the_next_month_writes_what_differs_and_the_demo_goes_on_and_removes_what_is_gone(
     stack: NativeStack, tmp_path: Path
 ) -> None:
-    code, report = run_demo(stack, tmp_path, *LOAD, "--month", "1", one_month=False)
+    demo = Demo(stack, tmp_path, *LOAD, "--month", "1")
+    code, report = demo.wait()
 
     later = report["next_month"]
-    assert (code, report["verified"], later["verified"], later["refused"]) == (0, True, True, [])
+    assert (code, report["verified"], later["verified"], later["refused"]) == (0, True, True, []), demo.said
+    assert Path(later["report"]).exists()
+    assert f"how that load went, and what limited it: {later['report']}\n" in demo.output
     for store in STORES:
         outcomes = totals(report, store)
         assert set(outcomes) == {"new", "changed", "unchanged"}

@@ -154,9 +154,13 @@ def test_services_run_beside_their_servers_and_a_killed_one_comes_back(stack: Na
     processes.kill(first[0])
     _until(30, lambda: tableinator.condition() is Condition.UNREADY or None)
     _until(60, lambda: tableinator.condition() is Condition.RUNNING or None)
+    told = devstack("env", "--json", home=stack.home).stdout
     for name in SERVICES:
         stack.member(name).stop()
 
+    ports = {name: stack.member(name).place.ports["metrics"] for name in SERVICES}
+    metrics = {f"STATUS_{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()}
+    assert metrics.items() <= json.loads(told).items()
     assert "restart 1 of 10" in tableinator.place.log("tableinator").read_text()
     assert "exit_code=0" in tableinator.place.log("tableinator").read_text()
 
