@@ -9,6 +9,7 @@ from extractor.loads import SyntheticLoad
 from extractor.publishing import Job
 from extractor.report import Ending, KindReport
 from extractor.settings import ExtractorSettings
+from extractor.tally import Awaited
 from extractor.worker import Update
 from extractor.workers import Crew
 
@@ -56,3 +57,13 @@ def test_what_a_worker_reports_that_was_told_to_end_is_not_lost() -> None:
         assert isinstance(next(each for each in crew.listen() if each), Update)
 
     assert [(each.kind, each.ending, each.published) for each in crew.unheard] == [("artists", Ending.INTERRUPTED, 8)]
+
+
+def test_a_worker_reports_what_it_waited_for_a_core() -> None:
+    job = Job("artists", SyntheticLoad(10, seed=1), ExtractorSettings(), only_check=True)
+
+    with Crew([job]) as crew:
+        (report,) = [each for each in crew.listen() if isinstance(each, KindReport)]
+
+    assert report.ending is Ending.COMPLETE, report.failure
+    assert 0.0 <= report.waited[Awaited.CORE] <= report.seconds
