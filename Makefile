@@ -1,8 +1,9 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
-# Processes that run tests side by side, each with servers of its own; 0 shows what tests print (with PYTEST_ARGS=-s).
-TEST_WORKERS ?= 2
+# Processes that run tests side by side, each with servers of its own: one more than two cores, for each waits a part of
+# the time. 0 shows what tests print (with PYTEST_ARGS=-s).
+TEST_WORKERS ?= 3
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 

@@ -79,9 +79,16 @@ def marked(mark: str) -> list[ProcessRef]:
 
 
 def freeze(ref: ProcessRef) -> None:
-    """Stop a process without ending it: its sockets stay open and say nothing."""
-    for member in (*descendants(ref), ref):
-        _signal(member, signal.SIGSTOP)
+    """Stop a process without ending it: its sockets stay open and say nothing.
+
+    The eldest first: what it started after its children were listed would go on, and answer for all.
+    """
+    _signal(ref, signal.SIGSTOP)
+    stopped: set[ProcessRef] = set()
+    while fresh := {*descendants(ref)} - stopped:
+        for member in fresh:
+            _signal(member, signal.SIGSTOP)
+        stopped |= fresh
 
 
 def thaw(ref: ProcessRef) -> None:

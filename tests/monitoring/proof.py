@@ -25,6 +25,7 @@ EMPTY = {
     "overview.json: More on loads: Age of the last check: A": "nobody has checked",
     "overview.json: More on loads: Complete?: A": "nobody has checked",
     "overview.json: More on loads: Missing or different: A": "nobody has checked",
+    "overview.json: More on what is wrong: Spans dropped: A": "TRACING is off",
     **{f"alert: {alert.name}": "nothing is wrong" for alert in ALERTS},
 }
 # On a slow machine these are true, and so they should be: nothing is expected of them.
