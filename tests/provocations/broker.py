@@ -60,6 +60,7 @@ async def memory_ceiling(stage: Stage) -> AsyncIterator[None]:
     """A little more, and publishers are blocked."""
     await stage.start()  # and nothing is published: what it uses then stays about the same
     own = stage.servers.rabbitmq
+    await _node(stage, lambda node: "mem_used" in node)  # one that has just begun says nothing of itself yet
     try:
         async with asyncio.timeout(60):
             while True:
