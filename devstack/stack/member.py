@@ -92,6 +92,8 @@ class Member:
         except BaseException:
             self._end(GIVE_UP_LIMIT)
             raise
+        finally:
+            ports.release(self.place.ports.values())
 
     def stop(self) -> None:
         """Ask for a clean end, wait, and kill after a bound. Fine when nothing runs."""
@@ -125,8 +127,13 @@ class Member:
             self._launch(command)
             if command.port is not None:
                 self._await(partial(ports.is_listening, command.port), command, deadline, abandoned)
-        self._await(partial(self.recipe.is_ready, place), command, deadline, abandoned)
+        self._await(partial(self._answers, place), command, deadline, abandoned)
         place.mark_of_use.touch()
+
+    def _answers(self, place: Place) -> bool:
+        """Tell whether it answers, and not a stranger on its port."""
+        own = self._state.member(self.name).processes.values()
+        return self.recipe.is_ready(place) and processes.listening(own) >= set(place.ports.values())
 
     def _end(self, limit: float) -> None:
         for ref in reversed(self._state.member(self.name).processes.values()):

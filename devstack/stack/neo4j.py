@@ -21,6 +21,7 @@ DATABASE = "neo4j"
 HEAP = "1G"
 # Bolt's magic number, then four versions of which the server picks one: 5.0 to 5.4, 4.4, 4.3, none.
 _HANDSHAKE = bytes.fromhex("6060b017 00040405 00000404 00000304 00000000")
+_AGREED = {bytes((0, 0, minor, major)) for major, minor in ((4, 3), (4, 4), *((5, minor) for minor in range(5)))}
 _OPENED = ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent", "java.lang")
 
 _CONFIGURATION = """\
@@ -74,8 +75,7 @@ class Neo4j:
 
     def is_ready(self, place: Place) -> bool:
         """Tell whether Bolt agrees on a version; the port alone opens earlier."""
-        agreed = answer(place.ports["bolt"], _HANDSHAKE, 4)
-        return len(agreed) == 4 and agreed != bytes(4)
+        return answer(place.ports["bolt"], _HANDSHAKE, 4) in _AGREED
 
     def _classes(self) -> list[str]:
         if self._archive_to is not None:

@@ -3,20 +3,34 @@
 import random
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 LOOPBACK = "127.0.0.1"
 # Below the range from which the kernel takes ports for outgoing connections (32768 and up): one of those could sit on
 # a server's port while the server is down.
 _RANGE = (20_000, 32_000)
+# A server takes seconds from the choice of its port until it listens: for as long, nobody else may choose it.
+_claims: dict[int, socket.socket] = {}
 
 
-def choose(names: Iterable[str], before: Mapping[str, int]) -> dict[str, int]:
-    """Return a port per name: the one of the last time where it is free, else another."""
+def choose(names: Iterable[str], before: Mapping[str, int] | None = None, *, width: int = 1) -> dict[str, int]:
+    """Return a port per name: the one of the last time where it is free, else another.
+
+    Nobody on this machine chooses it again until `release`, or until this process ends. `width`: how many free ports
+    each begins.
+    """
     chosen: dict[str, int] = {}
     for name in names:
-        known = before.get(name)
-        chosen[name] = known if known is not None and is_free(known) else _free_port(set(chosen.values()))
+        known = (before or {}).get(name)
+        chosen[name] = known if known is not None and _take(known, width) else _free_port(width)
     return chosen
+
+
+def release(ports: Iterable[int]) -> None:
+    """Leave these to others: their servers listen by now, or never will."""
+    for port in ports:
+        with suppress(KeyError):
+            _claims.pop(port).close()
 
 
 def is_free(port: int) -> bool:
@@ -50,8 +64,34 @@ def is_listening(port: int) -> bool:
         return False
 
 
-def _free_port(taken: set[int]) -> int:
+def _free_port(width: int) -> int:
     while True:
         port = random.randrange(*_RANGE)  # noqa: S311  (spreads stacks apart; not a secret)
-        if port not in taken and is_free(port):
+        if _take(port, width):
             return port
+
+
+def _take(first: int, width: int) -> bool:
+    taken: list[int] = []
+    for port in range(first, first + width):
+        if not _claim(port):
+            break
+        taken.append(port)
+        if not is_free(port):
+            break
+    else:
+        return True
+    release(taken)
+    return False
+
+
+def _claim(port: int) -> bool:
+    """Take a name that the kernel gives to one process alone, and takes back when that process ends."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0spindle-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims[port] = claim
+    return True

@@ -7,6 +7,7 @@ stranger is never signalled. What a killed process leaves behind is found by a m
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -105,6 +106,16 @@ def wait_until_ended(ref: ProcessRef, timeout: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def listening(refs: Iterable[ProcessRef]) -> set[int]:
+    """Return the TCP ports on which these processes and what they started listen."""
+    found: set[int] = set()
+    for member in {each for ref in refs for each in (ref, *descendants(ref))}:
+        with suppress(psutil.Error):
+            connections = psutil.Process(member.pid).net_connections("tcp")
+            found |= {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN and each.laddr}
+    return found
 
 
 def descendants(ref: ProcessRef) -> list[ProcessRef]:

@@ -81,7 +81,7 @@ class Prometheus:
 @contextmanager
 def running(config: Path) -> Iterator[Prometheus]:
     """Run it with a configuration file, whose folder it can read; skip the test where that is impossible."""
-    port = choose(["prometheus"], {})["prometheus"]
+    port = choose(["prometheus"])["prometheus"]
     options = [f"--web.listen-address={LOOPBACK}:{port}", "--storage.tsdb.retention.time=1d", "--log.level=warn"]
     options.append(_OF_COMPOSE)
     if _has_image():

@@ -117,7 +117,7 @@ async def watched(run: NativeRun, neo4j: servers.Neo4j, folder: Path) -> AsyncIt
     stack = run.stack("monitoring")
     await asyncio.to_thread(stack.up, {"rabbitmq", "postgres"})
     place, member = stack.member("rabbitmq").place, stack.member("postgres")
-    ports = choose(Service, {}) | {"rabbitmq": place.ports["prometheus"]}
+    ports = choose(Service) | {"rabbitmq": place.ports["prometheus"]}
     services = Services(folder)
     neo4j.empty()
     with (

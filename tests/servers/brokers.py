@@ -60,7 +60,7 @@ def native_broker(place: Place) -> Broker:
         "RABBITMQ_CONF_ENV_FILE": str(place.folder / "rabbitmq-env.conf"),
     }
     control = (str(PROGRAM.with_name("rabbitmqctl")),)
-    port = choose(["tls"], {})["tls"]
+    port = choose(["tls"])["tls"]
     folder = str(place.folder)
     return Broker(plain.url, plain.management_url, control, environment, folder, port, f"127.0.0.1:{port}")
 

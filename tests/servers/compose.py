@@ -125,10 +125,12 @@ class ComposeStack:
         self.name = name
         self.checkout = checkout
         (checkout / "docker-compose.override.yml").write_text(_OVERRIDE)
-        self.ports = ports.choose(PORTS, {})
+        self.ports = ports.choose(PORTS)
+        # Not 0, by which the engine gives a port that an outgoing connection of another test may have at that moment.
+        self._replicas = ports.choose([f"{service.upper()}_METRICS_PORT" for service in Service], width=_REPLICAS)
         self.environ = {
             **{name: str(port) for name, port in self.ports.items()},
-            **{f"{service.upper()}_METRICS_PORT": _a_few_ports() for service in Service},
+            **{name: f"{first}-{first + _REPLICAS - 1}" for name, first in self._replicas.items()},
             **_IMAGES,
             "COMPOSE_PROJECT_NAME": name,
             "COMPOSE_ENV_FILES": os.devnull,
@@ -184,17 +186,8 @@ class ComposeStack:
     def close(self) -> None:
         """Leave nothing behind."""
         self.compose("--profile", "*", "down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "2")
-
-
-def _a_few_ports() -> str:
-    """Choose a range, one for each replica.
-
-    Not 0, by which the engine gives a port that an outgoing connection of another test may have at that moment.
-    """
-    while True:
-        [first] = ports.choose(("first",), {}).values()
-        if all(ports.is_free(port) for port in range(first, first + _REPLICAS)):
-            return f"{first}-{first + _REPLICAS - 1}"
+        ports.release(self.ports.values())
+        ports.release(port for first in self._replicas.values() for port in range(first, first + _REPLICAS))
 
 
 def service_of(container: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ def pooler(dsn: str, mode: str, *, logins: Mapping[str, str] | None = None, **se
     is the DSN's user there.
     """
     program = _program()
-    port = ports.choose(["pooler"], {})["pooler"]
+    port = ports.choose(["pooler"])["pooler"]
     folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
     folder.chmod(0o711)
     log = folder / "log"

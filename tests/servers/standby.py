@@ -78,7 +78,7 @@ def standby_of(primary: OwnPostgres, *, tablespace: Path | None = None) -> Itera
         shutil.chown(folder, _ACCOUNT, _ACCOUNT)
     login = f"user={unquote(parts.username or '')} password={unquote(parts.password or '')}"
     source = f"host={parts.hostname} port={parts.port} {login} application_name=standby"
-    standby = Standby(folder, at(primary.dsn, host=ports.LOOPBACK, port=ports.choose(["sql"], {})["sql"]))
+    standby = Standby(folder, at(primary.dsn, host=ports.LOOPBACK, port=ports.choose(["sql"])["sql"]))
     elsewhere = ["-T", f"{tablespace}={folder / 'space'}"] if tablespace else []
     _run("pg_basebackup", "-D", str(folder / "data"), "-d", source, "-R", "-X", "stream", "-c", "fast", *elsewhere)
     try:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -22,7 +24,7 @@ from devstack.stack import neo4j, ports, processes
 from devstack.stack.member import Condition, Member
 from devstack.stack.native import SERVERS, SERVICES, NativeStack
 from devstack.stack.processes import ProcessRef, is_running
-from devstack.stack.recipe import StackFailed
+from devstack.stack.recipe import Place, StackFailed
 from devstack.stack.service import Service
 from tests.servers import native
 from tests.servers.native import NativeRun
@@ -225,6 +227,46 @@ def test_a_taken_port_is_replaced(private_stack: NativeStack) -> None:
         private_stack.up({"postgres"})
 
     assert private_stack.member("postgres").place.ports["sql"] != port
+
+
+def test_a_chosen_port_is_nobody_elses_until_its_server_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store's tests met the broker of other tests, which had chosen the same port within the seconds of a start."""
+    drawn = iter([20_011, 20_011, 20_013, 20_012, 20_014, 20_011])
+    monkeypatch.setattr(random, "randrange", lambda *_: next(drawn))
+
+    [first] = ports.choose(["sql"]).values()
+    [second] = ports.choose(["bolt"], {"bolt": first}).values()
+    [third] = ports.choose(["metrics"], width=2).values()
+    ports.release([first])
+    [fourth] = ports.choose(["bolt"]).values()
+    ports.release([second, third, third + 1, fourth])
+
+    assert [first, second, third, fourth] == [20_011, 20_013, 20_014, 20_011]
+
+
+@pytest.mark.parametrize("said", [b"AMQP\x00\x00\x09\x01", b"HTTP/1.1 400 Bad Request", bytes(4)])
+def test_what_another_server_says_is_not_neo4j(said: bytes, tmp_path: Path) -> None:
+    with socket.create_server((ports.LOOPBACK, 0)) as stranger:
+        threading.Thread(target=lambda: stranger.accept()[0].sendall(said), daemon=True).start()
+        place = Place(tmp_path, tmp_path, {"bolt": stranger.getsockname()[1]}, "")
+
+        assert not neo4j.Neo4j().is_ready(place)
+
+
+def test_a_stranger_on_its_port_is_not_taken_for_the_server(
+    private_stack: NativeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "standin.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(Service, "patience", 2.0)
+    monkeypatch.setattr(Service, "is_ready", lambda _self, place: ports.is_listening(place.ports["metrics"]))
+    private_stack.home.mkdir()
+    member = Member(Service("standin", dict), private_stack.home, private_stack.state)
+
+    with socket.create_server((ports.LOOPBACK, 0)) as stranger:
+        monkeypatch.setattr(ports, "choose", lambda *_: {"metrics": stranger.getsockname()[1]})
+        with pytest.raises(StackFailed, match="did not answer within 2 s"):
+            member.start()
 
 
 def test_a_service_gets_addresses_is_restarted_and_ends_with_its_killed_supervisor(
