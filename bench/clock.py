@@ -67,5 +67,5 @@ class Stopwatch:
     def _mark(self) -> _Mark:
         at = time.perf_counter()
         cpu = {role: cpu_seconds(pid) for role, pid in {**self._servers, **self._processes()}.items()}
-        times = os.times()  # the bench itself: without its children, which are the arm's
-        return _Mark(at, cpu, times.user + times.system, machine_times())
+        # The bench itself, and of what it started what has ended: an arm's command is over when its span is.
+        return _Mark(at, cpu, sum(os.times()[:4]), machine_times())

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bench.clock import Stopwatch
-from bench.processes import cpu_seconds, listener, machine_times, peak_memory
+from bench.processes import MachineTimes, cpu_seconds, listener, machine_times, peak_memory
 from bench.profiling import shares
 
 BURN = "import time\nwhile time.process_time() < 0.2: pass\n"
@@ -63,6 +63,18 @@ def test_a_watch_counts_what_was_used_between_its_start_and_its_stop() -> None:
         assert measured.memory["consumer"] > 5
     finally:
         burner.communicate(b"\n", timeout=30)
+
+
+def test_what_a_command_of_the_arm_used_is_not_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([MachineTimes(0.0, 0.0, 0.0), MachineTimes(2.0, 1.0, 0.0)])
+    monkeypatch.setattr("bench.clock.machine_times", lambda: next(times))
+    watch = Stopwatch({}, dict)
+
+    watch.start()
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.8: pass"], check=True)
+    watch.stop()
+
+    assert watch.measured().elsewhere < 0.15  # of the second that was used, 0.8 s are the command's
 
 
 def test_a_watch_that_was_not_stopped_has_measured_nothing() -> None:
