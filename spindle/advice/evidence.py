@@ -1,6 +1,6 @@
 """The numbers that are looked at, each with the one from which it is bad. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.kinds import Service
 from common.ops.waits import Wait
@@ -173,6 +173,12 @@ def waiting(meters: Meters, wait: Wait) -> Evidence:
     metric = "SHOW TRANSACTIONS" if meters.service is Service.GRAPHINATOR else "pg_stat_activity"
     meter = f"share of {meters.seen:,} transactions seen in the store: {wait}"
     return evidence_of(meters, meter, meters.share_in(wait), MOSTLY, metric)
+
+
+def under_way(meters: Meters) -> Evidence:
+    """What share of them waited for our next statement while we did not compute: all wait while we make one's rows."""
+    shown = waiting(meters, Wait.CLIENT)
+    return replace(shown, meter=f"{shown.meter}, beyond our own CPU", value=max(0.0, shown.value - meters.cpu))
 
 
 def needed_in_hand(meters: Meters) -> float:

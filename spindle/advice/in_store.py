@@ -125,11 +125,13 @@ def _of_store_locks(meters: Meters) -> Finding:
 
 
 def _of_client(meters: Meters) -> Finding:
-    """Transactions wait for our next statement: it is under way, or we are late with it."""
+    """Transactions wait for our next statement: it is under way, or we are late with it, or compute what it carries."""
     late = sum(lag >= LATE for lag in meters.lags)
     # Late once is a hitch, which explains no wait but its own.
     is_why = late >= MOSTLY * len(meters.lags) or (late and meters.cpu >= BUSY)
-    return of_late_loop(meters) if is_why else _of_round_trips(meters)
+    if is_why:
+        return of_late_loop(meters)
+    return _of_round_trips(meters) if evidence.under_way(meters).value >= MOSTLY else _of_some_store(meters)
 
 
 def of_late_loop(meters: Meters) -> Finding:
@@ -147,7 +149,7 @@ def of_late_loop(meters: Meters) -> Finding:
 
 def _of_round_trips(meters: Meters) -> Finding:
     store, client, lag = meters.store, meters.share_in(Wait.CLIENT), evidence.lag(meters)
-    shown = (evidence.writing(meters), evidence.waiting(meters, Wait.CLIENT))
+    shown = (evidence.writing(meters), evidence.under_way(meters))
     against = (evidence.cpu(meters), evidence.waiting(meters, Wait.DISK))
     hitch = lag.value >= lag.bound
     return Finding(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from spindle.advice.limits import Limit
 from tests.provocations.situations import TABLES, provoked
@@ -76,6 +77,18 @@ async def memory_ceiling(stage: Stage) -> AsyncIterator[None]:
         await _node(stage, lambda node: node["mem_used"] < node["mem_limit"] / 2)
 
 
+async def _slowed(stage: Stage) -> None:
+    """Wait until the broker says so of a connection, which it does every five seconds: before, advice can't see it."""
+    own, vhost = stage.servers.rabbitmq, urlsplit(stage.broker.url).path[1:]
+    management = RabbitMQ(own.url, own.management_url)
+    async with asyncio.timeout(30):
+        while True:
+            connections = await asyncio.to_thread(management.api, "GET", f"vhosts/{vhost}/connections?columns=state")
+            if "flow" in {each.get("state") for each in connections}:
+                return
+            await asyncio.sleep(0.2)
+
+
 @asynccontextmanager
 async def _credit(stage: Stage, credit: str) -> AsyncIterator[None]:
     own = stage.servers.rabbitmq
@@ -98,6 +111,7 @@ async def flow_control(stage: Stage) -> AsyncIterator[None]:
         await stage.start()
         feed = stage.feed(rate=1_000_000, burst=2_000, unconfirmed=20_000, same=True)
         await stage.busy(feed.size + 2_000)  # from then on nothing is to be written, and the service has little to do
+        await _slowed(stage)
         yield
 
 

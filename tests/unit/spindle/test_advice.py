@@ -164,6 +164,7 @@ LIMITS: list[tuple[dict[str, Any], Limit]] = [
     ({"waits": seen(Wait.CLIENT, "Client ClientRead")}, Limit.ROUND_TRIPS),
     ({"waits": seen(Wait.OTHER, "Timeout PgSleep", beside=Wait.COMPUTES)}, Limit.STORE),
     ({"waits": seen(Wait.CLIENT, "Client ClientRead"), "lag": 0.8}, Limit.LOOP_LAG),
+    ({"waits": seen(Wait.CLIENT, "Client ClientRead", beside=Wait.COMPUTES), "cpu": 45.0}, Limit.STORE),
     ({"limit": 5, "batches": 20_000}, Limit.BATCHES),
     ({"limit": 5, "batches": 20_000, "cpu": 97.0}, Limit.BATCHES),
     ({"limit": 50, "new": 10_000, "size": 10_000, "room": 10_000}, Limit.STORE),
