@@ -83,7 +83,8 @@ def stages(meters: Meters) -> tuple[Evidence, ...]:
 def writing(meters: Meters) -> Evidence:
     """How busy the writers are."""
     metric = "spindle_transaction_time_seconds_total"
-    return evidence_of(meters, "share of the writers' time in transactions", meters.writing, BUSY, metric)
+    meter = "share of the writers' time in transactions" + (f", {meters.kind}" if meters.of_kind else "")
+    return evidence_of(meters, meter, meters.writing, BUSY, metric)
 
 
 def cpu(meters: Meters) -> Evidence:
@@ -132,7 +133,8 @@ def stored_already(meters: Meters) -> Evidence:
 def fill(meters: Meters) -> Evidence:
     """How full batches were."""
     metric = "spindle_batch_size_records_sum / spindle_batch_room_records_total"
-    return evidence_of(meters, "fill of batches", meters.fill or 0.0, HALF_EMPTY, metric)
+    meter = "fill of batches" + (f", {meters.kind}" if meters.kind else "")
+    return evidence_of(meters, meter, meters.fill or 0.0, HALF_EMPTY, metric)
 
 
 def in_hand(meters: Meters) -> Evidence:
@@ -183,4 +185,4 @@ def under_way(meters: Meters) -> Evidence:
 
 def needed_in_hand(meters: Meters) -> float:
     """Deliveries in hand without which batches can't be full while all writers are busy."""
-    return (meters.writers / max(1, meters.replicas) + 1) * meters.batch * meters.replicas
+    return (meters.writers / max(1, meters.sharing) + 1) * meters.batch * meters.sharing

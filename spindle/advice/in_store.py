@@ -27,7 +27,8 @@ def _of_some_store(meters: Meters) -> Finding:
     mixed = ", ".join(f"{share:.0%} {_FOUND[wait]} ({meters.events_of(wait)[0]})" for wait, share in seen)
     return Finding(
         Limit.STORE,
-        f"{store} is the limit: the writers spend {meters.writing:.0%} of their time in its transactions"
+        f"{store} is the limit: the writers{meters.of_kind} spend {meters.writing:.0%} of their time in its "
+        + "transactions"
         + (f"; these were found {mixed}" if mixed else ""),
         meters.writing,
         (evidence.writing(meters), *(evidence.waiting(meters, wait) for wait, _ in seen)),
@@ -53,7 +54,8 @@ def _of_store_cpu(meters: Meters) -> Finding:
     store, variable = meters.store, f"{VARIABLES[meters.service]}_WRITERS"
     return Finding(
         Limit.STORE_CPU,
-        f"{store} is the limit, and computes: the writers spend {meters.writing:.0%} of their time in its transactions",
+        f"{store} is the limit, and computes: the writers{meters.of_kind} spend {meters.writing:.0%} of their time in "
+        "its transactions",
         meters.writing,
         (evidence.writing(meters), evidence.waiting(meters, Wait.COMPUTES)),
         (evidence.cpu(meters), evidence.waiting(meters, Wait.DISK), evidence.waiting(meters, Wait.LOCKS)),

@@ -62,7 +62,8 @@ class Finding:
 
 def gain_of_one_writer_more(meters: Meters) -> float:
     """Records per second more if another writer is as fast as those that there are."""
-    return min(gain_up_to(meters, meters.cpu), meters.rate * max(1, meters.replicas) / max(1.0, meters.writers))
+    paced = meters.paced / meters.seconds
+    return min(gain_up_to(meters, meters.cpu), paced * max(1, meters.sharing) / max(1.0, meters.writers))
 
 
 def gain_up_to(meters: Meters, next_share: float) -> float:

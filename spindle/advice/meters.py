@@ -9,7 +9,7 @@ from common.ops.waits import Wait, Waiting
 from common.outcomes import Outcome
 from common.sink import Result
 from spindle.status.quantiles import Latency, latency_of
-from spindle.status.snapshot import Picture, ServiceState
+from spindle.status.snapshot import KindState, Picture, ServiceState
 
 TAKE_TURNS = frozenset({Service.GRAPHINATOR})
 """The services of which one kind writes at a time; in the others each kind has writers of its own."""
@@ -63,16 +63,21 @@ class Meters:
     service: Service
     store: str
     seconds: float
-    replicas: int
-    """That answered at the first and at the last look, and are the same processes."""
     restarted: bool
     """Whether some others were there at either look: what they did is not in the numbers."""
+    kind: str | None
+    """The kind before which most messages waited, of several: what is said of batches, and of writers that are a
+    kind's own, is said of it, for the others' are idle. None where none waited, or there is one kind."""
+    paced: int
+    """Records settled by the writers that `writing` is about."""
+    sharing: int
+    """Replicas that have such writers."""
     outcomes: Mapping[Outcome, int]
     """Records settled."""
     backlog: Sequence[int]
     """Messages that waited, at each look; empty if nobody could tell."""
     unsettled: float
-    """Deliveries that the broker awaited an answer for: the most, per kind, over all replicas and looks."""
+    """Deliveries of the kind, else of any, that the broker awaited an answer for: the most, over replicas and looks."""
     sent: float | None
     """The same as RabbitMQ counts them, what is still under way included; None if it does not tell."""
     batch: float
@@ -86,7 +91,7 @@ class Meters:
     writing: float
     """Share of the writers' time that was spent in transactions."""
     failing: float
-    """Share of the writers' time in transactions that stored nothing."""
+    """Share of all writers' time in transactions that stored nothing."""
     failed: int
     """Transactions that stored nothing."""
     cpu: float
@@ -127,6 +132,11 @@ class Meters:
     def rate(self) -> float:
         """Records settled per second."""
         return self.records / self.seconds
+
+    @property
+    def of_kind(self) -> str:
+        """Whose the writers are that `writing` is about, for a sentence: empty if everybody's."""
+        return "" if self.kind is None or self.service in TAKE_TURNS else f" of {self.kind}"
 
     @property
     def lag(self) -> float:
@@ -172,37 +182,43 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
     writers = {
         kind.kind: sum(after[each].sum("spindle_writers", kind=kind.kind) for each in lasting) for kind in active
     }
-    batches = window.moved("spindle_batch_size_records_count")
-    held = window.moved("spindle_batch_size_records_sum")
-    room = window.moved("spindle_batch_room_records_total")
-    writing, stored = (
+    behind = _most_waiting(states, set(writers)) if len(writers) > 1 else None
+    of = {} if behind is None else {"kind": behind}
+    busy = writers if behind is None or service in TAKE_TURNS else {behind: writers[behind]}
+    batches = window.moved("spindle_batch_size_records_count", **of)
+    held = window.moved("spindle_batch_size_records_sum", **of)
+    room = window.moved("spindle_batch_room_records_total", **of)
+    trying, stored = (
         _share_of_writers(service, writers, window, **result) / seconds for result in ({}, {"result": Result.STORED})
     )
     transactions, successful = (
         window.moved("spindle_transactions_total", **result) for result in ({}, {"result": Result.STORED})
     )
+    settled = {kind: round(window.moved("spindle_records_total", kind=kind)) for kind in busy}
     return Meters(
         service=service,
         store=last.store,
         seconds=seconds,
-        replicas=len(lasting),
         restarted=len(lasting) < max(len(before), len(after)),
+        kind=behind,
+        paced=sum(settled.values()),
+        sharing=sum(any(after[each].sum("spindle_writers", kind=kind) for kind in busy) for each in lasting),
         outcomes={outcome: round(window.moved("spindle_records_total", outcome=outcome)) for outcome in Outcome},
         backlog=_backlog(states),
-        unsettled=max((kind.in_flight for state in states for kind in state.kinds), default=0),
-        sent=_sent(states),
-        batch=max((after[address].largest("spindle_batch_size_limit_records") for address in lasting), default=0.0),
+        unsettled=max((kind.in_flight for state in states for kind in _of(state, behind)), default=0),
+        sent=_sent(states, behind),
+        batch=max(after[address].largest("spindle_batch_size_limit_records", **of) for address in lasting),
         size=held / batches if batches else None,
-        transaction=_seconds_of_one(window, successful),
+        transaction=_seconds_of_one(window, of),
         writers=max(writers.values(), default=0.0),
         # A transaction counts when it ends: in a short window that may be more time than there was.
-        writing=min(1.0, writing),
-        failing=writing - stored,
+        writing=min(1.0, _share_of_writers(service, busy, window) / seconds),
+        failing=trying - stored,
         failed=round(transactions - successful),
         cpu=max(window.each("process_cpu_seconds_total")) / seconds,
         lags=[_lag(state) for state in states],
         fill=held / room if room else None,
-        by_bytes=window.moved("spindle_batch_size_records_count", trigger="bytes") / batches if batches else 0.0,
+        by_bytes=window.moved("spindle_batch_size_records_count", trigger="bytes", **of) / batches if batches else 0.0,
         in_use=sum(after[address].sum("spindle_pool_in_use_connections") for address in lasting),
         away=sum(state.breaker_open for state in states) / len(states),
         blocked=_share([bool(look.picture.broker.alarms) or look.pressure.blocked for look in looks]),
@@ -282,15 +298,28 @@ def _share(facts: Sequence[bool | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _sent(states: Sequence[ServiceState]) -> float | None:
-    told = [kind.sent for state in states for kind in state.kinds if kind.sent is not None]
+def _most_waiting(states: Sequence[ServiceState], kinds: set[str]) -> str | None:
+    """Of these the kind before which most messages waited over all looks, if nothing stops it; None if none waited."""
+    waited = dict.fromkeys(kinds - {kind.kind for kind in states[-1].kinds if kind.flags}, 0)
+    for each in (each for state in states for each in state.kinds if each.kind in waited):
+        waited[each.kind] += each.ready or 0
+    most = max(sorted(waited), key=waited.__getitem__, default=None)
+    return most if most is not None and waited[most] else None
+
+
+def _of(state: ServiceState, kind: str | None) -> list[KindState]:
+    return [each for each in state.kinds if kind in (None, each.kind)]
+
+
+def _sent(states: Sequence[ServiceState], kind: str | None) -> float | None:
+    told = [each.sent for state in states for each in _of(state, kind) if each.sent is not None]
     return max(told, default=None)
 
 
-def _seconds_of_one(window: _Window, transactions: float) -> float | None:
-    if not transactions:
-        return None
-    return window.moved("spindle_transaction_time_seconds_total", result=Result.STORED) / transactions
+def _seconds_of_one(window: _Window, of: Mapping[str, str]) -> float | None:
+    of = {**of, "result": Result.STORED}
+    transactions = window.moved("spindle_transactions_total", **of)
+    return window.moved("spindle_transaction_time_seconds_total", **of) / transactions if transactions else None
 
 
 def _waits(before: Mapping[Waiting, int], after: Mapping[Waiting, int]) -> dict[Waiting, int]:

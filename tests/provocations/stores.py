@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from common.kinds import KINDS
 from spindle.advice.limits import Limit
 from tests.integration import tables
 from tests.provocations.situations import BOTH, GRAPH, TABLES, provoked
-from tests.provocations.stage import Stage
+from tests.provocations.stage import RELEASES, Stage
 
 _AWAY = 30.0
 """Seconds until a service must have seen that its store is away."""
@@ -19,6 +20,17 @@ async def slow_store(stage: Stage) -> AsyncIterator[None]:
     await stage.start({"POSTGRES_WRITERS": "1"})
     await stage.sql(*tables.slowed_by("pg_sleep(0.5)"))
     stage.feed()
+    await stage.busy()
+    yield
+
+
+@provoked("a trigger sleeps 0.5 s for each batch of releases; 600 of the other kinds a second", Limit.STORE, of=TABLES)
+async def slow_for_one_kind(stage: Stage) -> AsyncIterator[None]:
+    """What the other kinds do, which keep up in small batches, says nothing of it."""
+    await stage.start(kinds=KINDS)
+    await stage.sql(*tables.slowed_by("pg_sleep(0.5)"))
+    stage.feed()
+    stage.feed(kinds=[kind for kind in KINDS if kind not in RELEASES], rate=600)
     await stage.busy()
     yield
 

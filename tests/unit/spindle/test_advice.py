@@ -297,6 +297,77 @@ def test_what_was_looked_at_and_is_not_the_limit_is_listed() -> None:
     assert "share of the writers' time in transactions" not in aside
 
 
+def beside(service: Service, waiting: Mapping[str, int], moved: Mapping[str, Mapping[str, Any]]) -> list[Look]:
+    """Two looks at kinds that differ, each in a process of its own."""
+    looks = []
+    for at in (0.0, SECONDS):
+        queues = {NAMES.queue(service, kind): QueueState(count) for kind, count in waiting.items()}
+        replicas = [
+            Replica(service, f"{kind}:1", counters(service, (kind,), **(each if at else {})))
+            for kind, each in moved.items()
+        ]
+        broker = BrokerState("here", ("amqp",), queues=queues)
+        picture = paint(replicas, broker, services=[service], kinds=tuple(moved), names=NAMES, latencies={})
+        looks.append(Look(at, slim(picture), {service: {}}))
+    return looks
+
+
+SLOW_KIND: Mapping[str, Any] = {**BUSY, "new": 20_000, "batches": 40, "size": 20_000, "room": 20_000, "cpu": 5.0}
+QUICK_KIND: Mapping[str, Any] = {
+    "new": 5_000,
+    "batches": 500,
+    "size": 5_000,
+    "room": 250_000,
+    "stored": 10.0,
+    "cpu": 5.0,
+}
+"""Of a kind that keeps up: small batches, hardly ever in a transaction."""
+
+
+def test_what_kinds_that_keep_up_do_does_not_hide_that_the_store_is_slow_for_another() -> None:
+    """Their half-empty batches were taken for those of the slow one, and their idle writers for its."""
+    waiting = {"releases": BACKLOG, "artists": 0, "labels": 0, "masters": 0}
+
+    found = advise(
+        TABLE, meters_of(beside(TABLE, waiting, dict.fromkeys(waiting, QUICK_KIND) | {"releases": SLOW_KIND}), TABLE)
+    )
+
+    assert limits(found) == [Limit.STORE]
+    [finding] = found.findings
+    assert "the writers of releases spend 95% of their time" in finding.sentence
+    assert finding.evidence[0].meter == "share of the writers' time in transactions, releases"
+    assert finding.gain == 100.0, "one writer more of three, of 200 releases a second"
+
+
+def test_kinds_that_take_turns_keep_the_writers_busy_together() -> None:
+    waiting = {"releases": BACKLOG, "artists": 10_000}
+    turns = {"releases": {**SLOW_KIND, "stored": 100.0}, "artists": {**QUICK_KIND, "stored": 90.0}}
+
+    found = advise(GRAPH, meters_of(beside(GRAPH, waiting, turns), GRAPH))
+
+    assert limits(found) == [Limit.STORE]
+    assert "the writers spend 95% of their time" in found.findings[0].sentence
+
+
+def test_a_kind_that_is_paused_is_not_the_one_that_is_judged() -> None:
+    waiting = {"releases": 2 * BACKLOG, "artists": BACKLOG}
+    moved = {"releases": {"paused": 1.0}, "artists": SLOW_KIND}
+
+    meters = meters_of(beside(TABLE, waiting, moved), TABLE)
+
+    assert meters is not None
+    assert (meters.kind, meters.writing) == ("artists", 0.95)
+
+
+def test_where_nothing_waits_all_kinds_are_judged_together() -> None:
+    moved = {"releases": SLOW_KIND, "artists": QUICK_KIND}
+
+    meters = meters_of(beside(TABLE, {"releases": 0, "artists": 0}, moved), TABLE)
+
+    assert meters is not None
+    assert (meters.kind, meters.writing, meters.fill) == (None, 0.5, 25_000 / 270_000)
+
+
 @pytest.mark.parametrize(
     ("late", "cpu", "limit"),
     [(1, 20.0, Limit.ROUND_TRIPS), (3, 20.0, Limit.LOOP_LAG), (1, 75.0, Limit.LOOP_LAG)],
