@@ -155,6 +155,7 @@ _DRIVERS_WORDS = (
     (r"outing", "no member of the cluster tells where to write"),
     (r"defunct|closed|No data|ncomplete", LOST),
     (r"ouldn't connect|establish connection|handshake", "it takes no connection"),
+    (r"not support communication", "what answers is no Neo4j, or none that the driver knows"),
 )
 
 

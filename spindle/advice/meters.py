@@ -194,14 +194,13 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
     transactions, successful = (
         window.moved("spindle_transactions_total", **result) for result in ({}, {"result": Result.STORED})
     )
-    settled = {kind: round(window.moved("spindle_records_total", kind=kind)) for kind in busy}
     return Meters(
         service=service,
         store=last.store,
         seconds=seconds,
         restarted=len(lasting) < max(len(before), len(after)),
         kind=behind,
-        paced=sum(settled.values()),
+        paced=sum(round(window.moved("spindle_records_total", kind=kind)) for kind in busy),
         sharing=sum(any(after[each].sum("spindle_writers", kind=kind) for kind in busy) for each in lasting),
         outcomes={outcome: round(window.moved("spindle_records_total", outcome=outcome)) for outcome in Outcome},
         backlog=_backlog(states),

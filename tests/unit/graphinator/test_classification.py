@@ -14,6 +14,7 @@ from neo4j.exceptions import (
     ServiceUnavailable,
     SessionExpired,
     TransactionError,
+    UnsupportedServerProduct,
 )
 
 from common.errors import BatchTooLarge, RecordsRefused, SinkError, StoreUnavailable, WriteConflict
@@ -313,6 +314,10 @@ def test_what_is_wrong_with_the_certificates_of_all_routers_has_an_alarm() -> No
         (ServiceUnavailable("Couldn't connect to x:1 (resolved to ()):\n(reason [Errno 111] Connect call …)"), REFUSED),
         (SessionExpired("Failed to read from defunct connection IPv4Address(('x', 1))"), "the connection was lost"),
         (ServiceUnavailable("Couldn't connect to x:1"), "it takes no connection"),
+        (
+            UnsupportedServerProduct("The neo4j server does not support communication with this driver. This driver …"),
+            "what answers is no Neo4j, or none that the driver knows",
+        ),
         (unrouted(ConnectionRefusedError(111, "Connect call failed")), REFUSED),
         (unrouted(OSError("no idea")), "no member of the cluster tells where to write"),
         (ConnectionAcquisitionTimeoutError("failed to obtain a connection from the pool"), "no answer in time"),
