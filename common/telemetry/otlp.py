@@ -20,8 +20,10 @@ from typing import Any
 
 import requests
 import structlog
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -210,7 +212,7 @@ class _CountingExporter(SpanExporter):
         self._service = service
         self._session = _Session(on_gone=self._failed)
         self._otlp = OTLPSpanExporter(session=self._session)
-        self._dropped = 0
+        self._dropped, self._fails = 0, False
         self._counting, self._is_over = threading.Lock(), False
         self.seen = 0
         """Spans that have left the queue, and are sent or dropped."""
@@ -219,7 +221,7 @@ class _CountingExporter(SpanExporter):
     @property
     def is_dead(self) -> bool:
         """Whether it did not take the last spans, or does not answer for those that are being sent."""
-        return bool(self._dropped) or self._session.is_gone
+        return self._fails or self._session.is_gone
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """The SDK's call, in its thread."""
@@ -229,7 +231,10 @@ class _CountingExporter(SpanExporter):
         except Exception as error:  # noqa: BLE001 - what is raised here would be logged with its text
             self._session.failure = type(error).__name__
             result = SpanExportResult.FAILURE
-        self._count(len(spans), is_taken=result is SpanExportResult.SUCCESS)
+        is_taken = result is SpanExportResult.SUCCESS and not self._session.failure  # to the SDK a redirect is success
+        self._count(len(spans), refused=min(len(spans), self._session.refused) if is_taken else len(spans))
+        if not is_taken:
+            self._failed()
         return result
 
     def shutdown(self) -> None:
@@ -246,22 +251,26 @@ class _CountingExporter(SpanExporter):
             self._is_over = True
             return self.seen
 
-    def _count(self, count: int, *, is_taken: bool) -> None:
+    def _count(self, count: int, *, refused: int) -> None:
         with self._counting:
             if self._is_over:
                 return
-            count_spans(self._service, SpanResult.EXPORTED if is_taken else SpanResult.DROPPED, count)
-            if is_taken and self._dropped:
+            count_spans(self._service, SpanResult.EXPORTED, count - refused)
+            count_spans(self._service, SpanResult.DROPPED, refused)
+            self._fails = refused == count
+            if not refused and self._dropped:
                 log.info("Spans are exported again", dropped=self._dropped)
                 self._dropped = 0
-            elif not is_taken:
+            elif refused:
                 if not self._dropped:
-                    reason = self._session.failure or "they can't be encoded, or are too large for one request"
+                    reason = self._session.failure or (
+                        "they can't be encoded, or are too large for one request"
+                        if self._fails
+                        else "it says that it refuses some"
+                    )
                     log.warning("Spans dropped: the collector does not take them", reason=reason)
-                self._dropped += count
+                self._dropped += refused
             self.seen += count  # last: whoever sees it finds it counted and said
-        if not is_taken:
-            self._failed()
 
     def _failed(self) -> None:
         self.on_failure()
@@ -280,6 +289,8 @@ class _Session(requests.Session):
         self._unanswered = 0
         self._began: float | None = None
         self.failure = ""
+        self.refused = 0
+        """Spans that a collector which took the others has said to have refused."""
 
     @property
     def is_gone(self) -> bool:
@@ -289,7 +300,7 @@ class _Session(requests.Session):
 
     def begin(self) -> None:
         """Other spans are sent."""
-        self._unanswered, self.failure = 0, ""
+        self._unanswered, self.failure, self.refused = 0, "", 0
 
     def request(self, *args: Any, **more: Any) -> requests.Response:
         """Send one."""
@@ -305,8 +316,21 @@ class _Session(requests.Session):
         finally:
             self._began = None
         self._unanswered = 0
-        self.failure = "" if response.ok else f"HTTP {response.status_code}"
+        self.failure, self.refused = _what_became(response)
         return response
+
+
+def _what_became(response: requests.Response) -> tuple[str, int]:
+    """Why nothing was taken, in words that hold no secret, and how many spans were refused of what was."""
+    if response.status_code // 100 != 2:
+        return f"HTTP {response.status_code}", 0
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        return "a web page answers", 0
+    try:
+        said = ExportTraceServiceResponse.FromString(response.content)
+    except DecodeError:
+        return "", 0  # no answer of the protocol's, but one that says that all is well
+    return "", said.partial_success.rejected_spans
 
 
 def _keep_secrets() -> None:

@@ -80,20 +80,21 @@ class Member:
             return Condition.PARTLY if processes.marked(self._mark) else Condition.DEAD
         if not all(running):
             return Condition.PARTLY
-        return Condition.RUNNING if self.recipe.is_ready(self.place) else Condition.UNREADY
+        return Condition.RUNNING if self._answers(self.place) else Condition.UNREADY
 
     def start(self, abandoned: threading.Event | None = None) -> None:
         """Start what is not running and wait until it answers. Raises: StackFailed, with everything stopped again."""
         if self.condition() is Condition.RUNNING:
             return
         self.stop()
+        kept = ports.claimed()
         try:
             self._start(abandoned or threading.Event())
         except BaseException:
             self._end(GIVE_UP_LIMIT)
             raise
         finally:
-            ports.release(self.place.ports.values())
+            ports.release({*self.place.ports.values()} - kept)
 
     def stop(self) -> None:
         """Ask for a clean end, wait, and kill after a bound. Fine when nothing runs."""
@@ -132,8 +133,10 @@ class Member:
 
     def _answers(self, place: Place) -> bool:
         """Tell whether it answers, and not a stranger on its port."""
-        own = self._state.member(self.name).processes.values()
-        return self.recipe.is_ready(place) and processes.listening(own) >= set(place.ports.values())
+        if not self.recipe.is_ready(place):
+            return False
+        own = processes.listening([*self._state.member(self.name).processes.values(), *processes.marked(self._mark)])
+        return own is None or own >= set(place.ports.values())
 
     def _end(self, limit: float) -> None:
         for ref in reversed(self._state.member(self.name).processes.values()):

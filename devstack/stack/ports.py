@@ -1,5 +1,6 @@
 """Choose ports on which nobody listens, and see whether somebody answers."""
 
+import errno
 import random
 import socket
 from collections.abc import Iterable, Mapping
@@ -9,21 +10,45 @@ LOOPBACK = "127.0.0.1"
 # Below the range from which the kernel takes ports for outgoing connections (32768 and up): one of those could sit on
 # a server's port while the server is down.
 _RANGE = (20_000, 32_000)
-# A server takes seconds from the choice of its port until it listens: for as long, nobody else may choose it.
+# A server takes seconds from the choice of its port until it listens: for as long, nobody else may choose it. So it is
+# with one that its owner stops and starts again.
 _claims: dict[int, socket.socket] = {}
 
 
 def choose(names: Iterable[str], before: Mapping[str, int] | None = None, *, width: int = 1) -> dict[str, int]:
     """Return a port per name: the one of the last time where it is free, else another.
 
-    Nobody on this machine chooses it again until `release`, or until this process ends. `width`: how many free ports
+    Nobody else on this machine chooses it until `release`, or until this process ends. `width`: how many free ports
     each begins.
     """
     chosen: dict[str, int] = {}
     for name in names:
         known = (before or {}).get(name)
-        chosen[name] = known if known is not None and _take(known, width) else _free_port(width)
+        keeps = known is not None and (is_free(known) if known in _claims else _take(known, width))
+        chosen[name] = known if known is not None and keeps else _free_port(width)
     return chosen
+
+
+def claimed() -> frozenset[int]:
+    """Return the ports that this process has chosen and not released."""
+    return frozenset(_claims)
+
+
+def claim(port: int) -> bool:
+    """Keep others from choosing it, who may have done so already: then return False.
+
+    It is a name that the kernel gives to one process alone, and takes back when that process ends.
+    """
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0spindle-port-{port}")
+    except OSError as error:
+        name.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    _claims[port] = name
+    return True
 
 
 def release(ports: Iterable[int]) -> None:
@@ -74,7 +99,7 @@ def _free_port(width: int) -> int:
 def _take(first: int, width: int) -> bool:
     taken: list[int] = []
     for port in range(first, first + width):
-        if not _claim(port):
+        if not claim(port):
             break
         taken.append(port)
         if not is_free(port):
@@ -83,15 +108,3 @@ def _take(first: int, width: int) -> bool:
         return True
     release(taken)
     return False
-
-
-def _claim(port: int) -> bool:
-    """Take a name that the kernel gives to one process alone, and takes back when that process ends."""
-    claim = socket.socket(socket.AF_UNIX)
-    try:
-        claim.bind(f"\0spindle-port-{port}")
-    except OSError:
-        claim.close()
-        return False
-    _claims[port] = claim
-    return True

@@ -108,12 +108,18 @@ def wait_until_ended(ref: ProcessRef, timeout: float) -> bool:
     return True
 
 
-def listening(refs: Iterable[ProcessRef]) -> set[int]:
-    """Return the TCP ports on which these processes and what they started listen."""
+def listening(refs: Iterable[ProcessRef]) -> set[int] | None:
+    """Return the TCP ports on which these processes and what they started listen; None if that may not be seen.
+
+    Of another account's process root itself sees it only with CAP_SYS_PTRACE, which containers lack.
+    """
     found: set[int] = set()
     for member in {each for ref in refs for each in (ref, *descendants(ref))}:
-        with suppress(psutil.Error):
-            connections = psutil.Process(member.pid).net_connections("tcp")
+        with suppress(psutil.NoSuchProcess):
+            try:
+                connections = psutil.Process(member.pid).net_connections("tcp")
+            except psutil.AccessDenied:
+                return None
             found |= {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN and each.laddr}
     return found
 

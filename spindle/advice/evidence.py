@@ -125,7 +125,7 @@ def dead_lettered(meters: Meters) -> Evidence:
 
 def stored_already(meters: Meters) -> Evidence:
     """What needed no writing."""
-    share = meters.share_of(Outcome.UNCHANGED, Outcome.STALE, Outcome.SUPERSEDED)
+    share = meters.paced_share_of(Outcome.UNCHANGED, Outcome.STALE, Outcome.SUPERSEDED)
     metric = 'spindle_records_total{outcome=~"unchanged|stale|superseded"}'
     return evidence_of(meters, "share of records unchanged, stale or superseded", share, REPEATED, metric)
 
@@ -133,7 +133,7 @@ def stored_already(meters: Meters) -> Evidence:
 def fill(meters: Meters) -> Evidence:
     """How full batches were."""
     metric = "spindle_batch_size_records_sum / spindle_batch_room_records_total"
-    meter = "fill of batches" + (f", {meters.kind}" if meters.kind else "")
+    meter = "fill of batches" + (f", {meters.kind}" if meters.kind and meters.several else "")
     return evidence_of(meters, meter, meters.fill or 0.0, HALF_EMPTY, metric)
 
 
@@ -178,9 +178,10 @@ def waiting(meters: Meters, wait: Wait) -> Evidence:
 
 
 def under_way(meters: Meters) -> Evidence:
-    """What share of them waited for our next statement while we did not compute: all wait while we make one's rows."""
+    """What share of them waited for us while we did not compute (for one's rows all wait), beside those that worked."""
     shown = waiting(meters, Wait.CLIENT)
-    return replace(shown, meter=f"{shown.meter}, beyond our own CPU", value=max(0.0, shown.value - meters.cpu))
+    under_way = max(0.0, shown.value - meters.cpu)
+    return replace(shown, meter=f"{shown.meter}, beyond our own CPU", value=under_way, bound=1 - shown.value)
 
 
 def needed_in_hand(meters: Meters) -> float:

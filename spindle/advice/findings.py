@@ -78,7 +78,7 @@ def advise(service: Service, meters: Meters | None) -> Advice:
     if meters is None:
         return Advice(service, "no replica answered from the first look to the last", judged=False)
     advice = _advise(service, meters)
-    advice = replace(advice, behind=_is_behind(meters) if advice.judged else None)
+    advice = replace(advice, behind=_wait(meters, meters.backlog) if advice.judged else None)
     if not meters.restarted:
         return advice
     return replace(advice, verdict=f"{advice.verdict}; replicas that began or ended meanwhile are not in it")
@@ -86,9 +86,9 @@ def advise(service: Service, meters: Meters | None) -> Advice:
 
 def _advise(service: Service, meters: Meters) -> Advice:
     trouble = list(_trouble(meters))
-    if not trouble and not meters.records and meters.seconds >= LONG and meters.backlog and _is_behind(meters):
+    if not trouble and not meters.pace and meters.seconds >= LONG and meters.due and _is_behind(meters):
         trouble = [_standstill(meters)]
-    if meters.records < ENOUGH:
+    if (sum(meters.paced.values()) if _is_behind(meters) else meters.records) < ENOUGH:
         return _of_little(meters, trouble)
     found = [*trouble, *_of_records(meters)]
     if not _is_behind(meters):
@@ -117,17 +117,22 @@ def _of_little(meters: Meters, trouble: Sequence[Finding]) -> Advice:
     if not _is_behind(meters):
         verdict = f"nothing to do: {meters.records:,} records in {meters.seconds:.0f} s"
         return Advice(meters.service, verdict, limit=Limit.NOTHING_TO_DO)
-    few = f"only {meters.records:,} records in {meters.seconds:.0f} s, too few to judge by"
+    settled = sum(meters.paced.values())
+    few = f"only {settled:,} records{meters.of_kind} in {meters.seconds:.0f} s, too few to judge by"
     what = ": look for longer (--seconds)" if meters.backlog else ", and whether more wait can't be seen"
     return Advice(meters.service, few + what, judged=False)
 
 
 def _is_behind(meters: Meters) -> bool:
     """Whether records waited at half of the looks or more; if the broker can't be asked, they are taken to have."""
-    if not meters.backlog:
+    return _wait(meters, meters.due)
+
+
+def _wait(meters: Meters, backlog: Sequence[int]) -> bool:
+    if not backlog:
         return True
     least = BATCHES_WAITING * meters.batch
-    return sum(waiting > least for waiting in meters.backlog) >= len(meters.backlog) / 2
+    return sum(waiting > least for waiting in backlog) >= len(backlog) / 2
 
 
 def aside_of(meters: Meters, found: Sequence[Finding]) -> tuple[Evidence, ...]:
@@ -198,7 +203,7 @@ def _trouble(meters: Meters) -> Iterator[Finding]:
             (evidence.failing(meters),),
             (evidence.away(meters),),
             f"see which they are (conflicts, time limits, refusals) on the board, or in the log of {service}",
-            gain=meters.rate * meters.failing / max(0.01, meters.writing - meters.failing),
+            gain=meters.rate * meters.failing / max(0.01, meters.storing),
         )
 
 
@@ -208,7 +213,7 @@ def _standstill(meters: Meters) -> Finding:
     where = f"{meters.in_use:.0f} of its transactions are under way" if hangs else "no transaction is under way"
     return Finding(
         Limit.STANDSTILL,
-        f"nothing was settled in {meters.seconds:.0f} s although records wait: {where}",
+        f"nothing{meters.of_kind} was settled in {meters.seconds:.0f} s although records wait: {where}",
         1.0,
         (
             evidence.evidence_of(
@@ -234,16 +239,17 @@ def _of_records(meters: Meters) -> Iterator[Finding]:
             (evidence.failing(meters),),
             "`spindle dead-letters list` says why; have the producer fix it",
         )
-    again = meters.share_of(Outcome.UNCHANGED, Outcome.STALE, Outcome.SUPERSEDED)
+    again = meters.paced_share_of(Outcome.UNCHANGED, Outcome.STALE, Outcome.SUPERSEDED)
     if again >= REPEATED and _is_behind(meters):
         yield Finding(
             Limit.DUPLICATES,
-            f"{again:.0%} of the records need no writing: stored already, or overtaken by a later one of the same id",
+            f"{again:.0%} of the records{meters.of_kind} need no writing: stored already, or overtaken by a later one "
+            "of the same id",
             again,
             (evidence.stored_already(meters),),
             (evidence.writing(meters),),
             "publish what differs: `spindle load`, or the extractor with --since",
-            gain=meters.rate * again / max(0.05, 1 - again),
+            gain=meters.pace * again / max(0.05, 1 - again),
             unseen="who publishes them again, and why",
         )
 

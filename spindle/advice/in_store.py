@@ -133,7 +133,8 @@ def _of_client(meters: Meters) -> Finding:
     is_why = late >= MOSTLY * len(meters.lags) or (late and meters.cpu >= BUSY)
     if is_why:
         return of_late_loop(meters)
-    return _of_round_trips(meters) if evidence.under_way(meters).value >= MOSTLY else _of_some_store(meters)
+    under_way = evidence.under_way(meters)
+    return _of_round_trips(meters) if under_way.value >= under_way.bound else _of_some_store(meters)
 
 
 def of_late_loop(meters: Meters) -> Finding:

@@ -62,10 +62,9 @@ class Finding:
 
 def gain_of_one_writer_more(meters: Meters) -> float:
     """Records per second more if another writer is as fast as those that there are."""
-    paced = meters.paced / meters.seconds
-    return min(gain_up_to(meters, meters.cpu), paced * max(1, meters.sharing) / max(1.0, meters.writers))
+    return min(gain_up_to(meters, meters.cpu), meters.pace * max(1, meters.sharing) / max(1.0, meters.writers))
 
 
 def gain_up_to(meters: Meters, next_share: float) -> float:
-    """Records per second more until the next stage is busy all the time."""
-    return meters.rate * (1 / max(0.05, next_share) - 1)
+    """Records per second more, of the kind that is judged, until the next stage is busy all the time."""
+    return meters.pace * (1 / max(0.05, next_share) - 1)

@@ -1,6 +1,6 @@
 """What a service's meters say between two moments, over all replicas that lived through both. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.kinds import Service
@@ -9,10 +9,7 @@ from common.ops.waits import Wait, Waiting
 from common.outcomes import Outcome
 from common.sink import Result
 from spindle.status.quantiles import Latency, latency_of
-from spindle.status.snapshot import KindState, Picture, ServiceState
-
-TAKE_TURNS = frozenset({Service.GRAPHINATOR})
-"""The services of which one kind writes at a time; in the others each kind has writers of its own."""
+from spindle.status.snapshot import TAKE_TURNS, KindState, Picture, ServiceState
 
 LATENCY = "spindle_publish_to_commit_seconds"
 
@@ -66,16 +63,20 @@ class Meters:
     restarted: bool
     """Whether some others were there at either look: what they did is not in the numbers."""
     kind: str | None
-    """The kind before which most messages waited, of several: what is said of batches, and of writers that are a
-    kind's own, is said of it, for the others' are idle. None where none waited, or there is one kind."""
-    paced: int
-    """Records settled by the writers that `writing` is about."""
+    """The kind that is judged, the one before which most messages waited: what is said of batches, and of writers that
+    are a kind's own, is said of it, for the others' are idle. None if none waited of several."""
+    several: bool
+    """Whether other kinds moved or waited, too."""
+    paced: Mapping[Outcome, int]
+    """Records settled by the writers that `writing` is about: of the kind, else of all."""
     sharing: int
-    """Replicas that have such writers."""
+    """Replicas that work on the kind: of these are CPU and lag."""
     outcomes: Mapping[Outcome, int]
-    """Records settled."""
+    """Records settled, of all kinds."""
     backlog: Sequence[int]
     """Messages that waited, at each look; empty if nobody could tell."""
+    due: Sequence[int]
+    """The same without kinds that are stopped: what waited for the service."""
     unsettled: float
     """Deliveries of the kind, else of any, that the broker awaited an answer for: the most, over replicas and looks."""
     sent: float | None
@@ -87,11 +88,13 @@ class Meters:
     transaction: float | None
     """Seconds that a transaction took which stored something, on the average; None if there was none."""
     writers: float
-    """Transactions at a time that a kind may have, over all replicas: the most of any kind."""
+    """Transactions at a time that the kind, else any, may have, over all replicas."""
     writing: float
     """Share of the writers' time that was spent in transactions."""
     failing: float
     """Share of all writers' time in transactions that stored nothing."""
+    storing: float
+    """Share of all writers' time in transactions that stored something."""
     failed: int
     """Transactions that stored nothing."""
     cpu: float
@@ -134,9 +137,14 @@ class Meters:
         return self.records / self.seconds
 
     @property
+    def pace(self) -> float:
+        """Those of `paced` per second."""
+        return sum(self.paced.values()) / self.seconds
+
+    @property
     def of_kind(self) -> str:
         """Whose the writers are that `writing` is about, for a sentence: empty if everybody's."""
-        return "" if self.kind is None or self.service in TAKE_TURNS else f" of {self.kind}"
+        return f" of {self.kind}" if self.kind and self.several and self.service not in TAKE_TURNS else ""
 
     @property
     def lag(self) -> float:
@@ -152,6 +160,10 @@ class Meters:
         """Share of the records with one of these outcomes."""
         return sum(self.outcomes[each] for each in outcomes) / self.records if self.records else 0.0
 
+    def paced_share_of(self, *outcomes: Outcome) -> float:
+        """The same of those that `writing` is about."""
+        return sum(self.paced[each] for each in outcomes) / max(1, sum(self.paced.values()))
+
     def share_in(self, wait: Wait) -> float:
         """Share of the transactions that were seen to do this."""
         return sum(count for each, count in self.waits.items() if each.wait is wait) / max(1, self.seen)
@@ -165,8 +177,8 @@ class Meters:
         return sorted(counts, key=lambda event: -counts[event])
 
 
-def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
-    """A service's meters from the first look to the last.
+def meters_of(looks: Sequence[Look], service: Service, *, kind: str | None = None) -> Meters | None:
+    """A service's meters from the first look to the last. `kind`: judge this one.
 
     Returns: None if no replica answered at both.
     """
@@ -182,15 +194,19 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
     writers = {
         kind.kind: sum(after[each].sum("spindle_writers", kind=kind.kind) for each in lasting) for kind in active
     }
-    behind = _most_waiting(states, set(writers)) if len(writers) > 1 else None
-    of = {} if behind is None else {"kind": behind}
-    busy = writers if behind is None or service in TAKE_TURNS else {behind: writers[behind]}
+    moving = frozenset(each.kind for each in last.kinds if window.moved("spindle_records_total", kind=each.kind))
+    stopped = {each.kind: each.flags[0] for each in last.kinds if each.flags}
+    idle = stopped.keys() - moving
+    able = {each for each, count in writers.items() if count} - idle
+    kind = kind if kind in able else _most_waiting(states, able)
+    of = {} if kind is None else {"kind": kind}
+    busy = list(writers) if kind is None or service in TAKE_TURNS else [kind]
+    own = [each for each in lasting if kind is None or after[each].sum("spindle_writers", kind=kind)]
+    mine = _Window([before[address] for address in own], [after[address] for address in own], service)
     batches = window.moved("spindle_batch_size_records_count", **of)
     held = window.moved("spindle_batch_size_records_sum", **of)
     room = window.moved("spindle_batch_room_records_total", **of)
-    trying, stored = (
-        _share_of_writers(service, writers, window, **result) / seconds for result in ({}, {"result": Result.STORED})
-    )
+    trying, stored = (window.share_of_writers(writers, **only) / seconds for only in ({}, {"result": Result.STORED}))
     transactions, successful = (
         window.moved("spindle_transactions_total", **result) for result in ({}, {"result": Result.STORED})
     )
@@ -199,23 +215,29 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         store=last.store,
         seconds=seconds,
         restarted=len(lasting) < max(len(before), len(after)),
-        kind=behind,
-        paced=sum(round(window.moved("spindle_records_total", kind=kind)) for kind in busy),
-        sharing=sum(any(after[each].sum("spindle_writers", kind=kind) for kind in busy) for each in lasting),
+        kind=kind,
+        several=len(writers) > 1,
+        paced={
+            outcome: round(sum(window.moved("spindle_records_total", outcome=outcome, kind=each) for each in busy))
+            for outcome in Outcome
+        },
+        sharing=len(own),
         outcomes={outcome: round(window.moved("spindle_records_total", outcome=outcome)) for outcome in Outcome},
-        backlog=_backlog(states),
-        unsettled=max((kind.in_flight for state in states for kind in _of(state, behind)), default=0),
-        sent=_sent(states, behind),
+        backlog=_backlog(states, set()),
+        due=_backlog(states, idle),
+        unsettled=max((each.in_flight for state in states for each in _of(state, kind)), default=0),
+        sent=_sent(states, kind),
         batch=max(after[address].largest("spindle_batch_size_limit_records", **of) for address in lasting),
         size=held / batches if batches else None,
         transaction=_seconds_of_one(window, of),
-        writers=max(writers.values(), default=0.0),
+        writers=max(writers.values(), default=0.0) if kind is None else writers[kind],
         # A transaction counts when it ends: in a short window that may be more time than there was.
-        writing=min(1.0, _share_of_writers(service, busy, window) / seconds),
+        writing=min(1.0, mine.share_of_writers(busy) / seconds),
         failing=trying - stored,
+        storing=stored,
         failed=round(transactions - successful),
-        cpu=max(window.each("process_cpu_seconds_total")) / seconds,
-        lags=[_lag(state) for state in states],
+        cpu=max(mine.each("process_cpu_seconds_total")) / seconds,
+        lags=[_lag(state, own) for state in states],
         fill=held / room if room else None,
         by_bytes=window.moved("spindle_batch_size_records_count", trigger="bytes", **of) / batches if batches else 0.0,
         in_use=sum(after[address].sum("spindle_pool_in_use_connections") for address in lasting),
@@ -226,8 +248,8 @@ def meters_of(looks: Sequence[Look], service: Service) -> Meters | None:
         memory=max(after[address].largest("process_resident_memory_bytes") for address in lasting),
         latency=window.latency(),
         waits=_waits(looks[0].waits.get(service, {}), looks[-1].waits.get(service, {})),
-        stopped={kind.kind: kind.flags[0] for kind in last.kinds if kind.flags},
-        moving=frozenset(kind.kind for kind in last.kinds if window.moved("spindle_records_total", kind=kind.kind)),
+        stopped=stopped,
+        moving=moving,
     )
 
 
@@ -254,6 +276,22 @@ class _Window:
         labels = {"service": self._service, **labels}
         return sum(after.sum(name, **labels) - before.sum(name, **labels) for before, after in self._pairs)
 
+    def share_of_writers(self, kinds: Collection[str], **result: str) -> float:
+        """Seconds that a writer of these kinds spent in transactions, on the average.
+
+        Where kinds take turns within a process, that is the sum over kinds in each, else the mean of all of them.
+        """
+        name, service = "spindle_transaction_time_seconds_total", self._service
+        spent, writers = list[list[float]](), list[list[float]]()
+        for before, after in self._pairs:
+            of = [{"service": service, "kind": kind} for kind in kinds]
+            spent.append([after.sum(name, **each, **result) - before.sum(name, **each, **result) for each in of])
+            writers.append([after.sum("spindle_writers", **each) for each in of])
+        if self._service in TAKE_TURNS:
+            shares = [sum(map(_per_writer, *both)) for both in zip(spent, writers, strict=True) if any(both[1])]
+            return sum(shares) / max(1, len(shares))
+        return _per_writer(sum(map(sum, spent)), sum(map(sum, writers)))
+
     def each(self, name: str) -> list[float]:
         """By how much a counter without labels moved in each process."""
         return [after.sum(name) - before.sum(name) for before, after in self._pairs]
@@ -265,6 +303,10 @@ class _Window:
             for bound, count in samples.buckets(LATENCY, service=self._service).items():
                 grown[bound] = grown.get(bound, 0.0) + sign * count
         return latency_of(grown)
+
+
+def _per_writer(seconds: float, writers: float) -> float:
+    return seconds / max(1.0, writers)
 
 
 def slim(picture: Picture) -> Picture:
@@ -284,8 +326,9 @@ def _samples(state: ServiceState) -> dict[str, Samples]:
     return {replica.address: replica.samples for replica in state.replicas if replica.samples is not None}
 
 
-def _lag(state: ServiceState) -> float:
-    return max((each.largest("spindle_event_loop_lag_seconds") for each in _samples(state).values()), default=0.0)
+def _lag(state: ServiceState, addresses: Collection[str]) -> float:
+    samples = [each for address, each in _samples(state).items() if address in addresses]
+    return max((each.largest("spindle_event_loop_lag_seconds") for each in samples), default=0.0)
 
 
 def _is_same(before: Samples, after: Samples) -> bool:
@@ -297,13 +340,19 @@ def _share(facts: Sequence[bool | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _most_waiting(states: Sequence[ServiceState], kinds: set[str]) -> str | None:
-    """Of these the kind before which most messages waited over all looks, if nothing stops it; None if none waited."""
-    waited = dict.fromkeys(kinds - {kind.kind for kind in states[-1].kinds if kind.flags}, 0)
-    for each in (each for state in states for each in state.kinds if each.kind in waited):
-        waited[each.kind] += each.ready or 0
-    most = max(sorted(waited), key=waited.__getitem__, default=None)
-    return most if most is not None and waited[most] else None
+def _most_waiting(states: Sequence[ServiceState], kinds: Collection[str]) -> str | None:
+    """Of these the kind before which most messages waited over all looks, or which had most in hand if the broker does
+    not tell; None if none waited.
+    """
+    if len(kinds) < 2:
+        return next(iter(kinds), None)
+    of = [each for state in states for each in state.kinds if each.kind in kinds]
+    is_told = any(each.ready is not None for each in of)
+    waited = dict.fromkeys(sorted(kinds), 0)
+    for each in of:
+        waited[each.kind] += (each.ready or 0) if is_told else each.in_flight
+    most = max(waited, key=waited.__getitem__)
+    return most if waited[most] else None
 
 
 def _of(state: ServiceState, kind: str | None) -> list[KindState]:
@@ -326,16 +375,8 @@ def _waits(before: Mapping[Waiting, int], after: Mapping[Waiting, int]) -> dict[
     return {each: count for each, count in grown.items() if count > 0}
 
 
-def _share_of_writers(service: Service, writers: Mapping[str, float], window: _Window, **result: str) -> float:
-    """Seconds that a writer spent in transactions, on the average: the sum over kinds that take turns, else of all."""
-    name = "spindle_transaction_time_seconds_total"
-    spent = {kind: window.moved(name, kind=kind, **result) for kind in writers}
-    if service in TAKE_TURNS:
-        return sum(seconds / max(1.0, writers[kind]) for kind, seconds in spent.items())
-    return sum(spent.values()) / max(1.0, sum(writers.values()))
-
-
-def _backlog(states: Sequence[ServiceState]) -> list[int]:
-    waiting = [[kind.ready for kind in state.kinds if kind.ready is not None] for state in states]
-    is_whole = all(len(each) == len(state.kinds) for each, state in zip(waiting, states, strict=True))
+def _backlog(states: Sequence[ServiceState], idle: Collection[str]) -> list[int]:
+    asked = [[kind.ready for kind in state.kinds if kind.kind not in idle] for state in states]
+    waiting = [[count for count in each if count is not None] for each in asked]
+    is_whole = all(len(each) == len(all_) for each, all_ in zip(waiting, asked, strict=True))
     return [sum(each) for each in waiting] if is_whole else []

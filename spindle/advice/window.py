@@ -46,10 +46,10 @@ def series_of(looks: Sequence[Look], service: Service) -> list[dict[str, Any]]:
     """A service's points, oldest first: `at` is the end of each in seconds from the begin, null what is not known."""
     step = max(1, -(-(len(looks) - 1) // POINTS))
     chosen = [*looks[:-1:step], looks[-1]]
-    points = []
+    whole, points = meters_of(looks, service), []
     for before, after in pairwise(chosen):
         if after.at > before.at:
-            meters = meters_of([before, after], service)
+            meters = meters_of([before, after], service, kind=whole.kind if whole else None)
             points.append({"at": round(after.at - looks[0].at, 1), **(numbers_of(meters) if meters else {})})
     return points
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 
 from common.kinds import Names
-from spindle.status.snapshot import KindState, Picture, ServiceState
+from spindle.status.snapshot import TAKE_TURNS, KindState, Picture, ServiceState
 
 STILL = 30.0
 """Seconds for which a delivery may wait while its service settles nothing at all: several batches of a slow store."""
@@ -87,4 +87,5 @@ _MEANINGS = {
 
 def _stands_still(kind: KindState, state: ServiceState) -> bool:
     # Kinds wait for one another where they share a store's writers.
-    return bool(kind.backlog) and kind.oldest > STILL and not any(each.rate for each in state.kinds)
+    moves = any(each.rate for each in state.kinds) if state.service in TAKE_TURNS else bool(kind.rate)
+    return bool(kind.backlog) and kind.oldest > STILL and not moves

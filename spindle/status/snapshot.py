@@ -34,6 +34,10 @@ class LoadState:
         return "announced" if self.announced else "running"
 
 
+TAKE_TURNS = frozenset({Service.GRAPHINATOR})
+"""The services of which one kind writes at a time; in the others each kind has writers of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class KindState:
     """One kind in one service, over all replicas."""

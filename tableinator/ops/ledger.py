@@ -128,11 +128,11 @@ async def read_loads(settings: PostgresSettings) -> list[Load]:
 
 
 async def read_errors(settings: PostgresSettings) -> list[LoadErrors]:
-    """What errors the loads met, the newest load first; none where the ledger is of a version that kept none.
+    """What errors the loads met, the newest load first; none where there is no ledger yet.
 
-    Raises: a SinkError.
+    Raises: a SinkError, also where the ledger is of a version that kept none: nobody knows then.
     """
-    return [LoadErrors(**row) for row in await _read(settings, _LOAD_ERRORS, "spindle_errors")]
+    return [LoadErrors(**row) for row in await _read(settings, _LOAD_ERRORS, "spindle_loads")]
 
 
 async def set_pause(settings: PostgresSettings, kinds: Sequence[str], *, by: str, reason: str, paused: bool) -> None:

@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 from opentelemetry.context import Context
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind
@@ -238,6 +242,38 @@ async def test_the_sdks_own_sampler_has_a_word_too(collector: Collector, monkeyp
         await export.close(2.0)
 
     assert (collector.spans(), lines) == ([], [])
+
+
+REFUSED = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(rejected_spans=1, error_message=TOKEN))
+
+
+@pytest.mark.parametrize(
+    ("answer", "dropped", "reason"),
+    [
+        ({"status": 308}, 2, "HTTP 308"),
+        ({"content_type": "text/html; charset=utf-8", "answer": b"<html>log in"}, 2, "a web page answers"),
+        ({"answer": REFUSED.SerializeToString()}, 1, "it says that it refuses some"),
+        ({"answer": b"OK"}, 0, ""),
+    ],
+    ids=["redirected", "web page", "partial success", "no protobuf"],
+)
+async def test_what_the_collector_does_not_say_to_have_taken_is_dropped_and_said(
+    collector: Collector, answer: dict[str, Any], dropped: int, reason: str
+) -> None:
+    """To the SDK all of these are a success."""
+    export, before = OtlpExport(consumer_settings()), (spans_counted("exported"), spans_counted("dropped"))
+    for name, value in answer.items():
+        setattr(collector, name, value)
+    trace = trace_of(1, export.send)
+    trace.transaction_ended(Result.STORED, code="")
+
+    with capture_logs() as lines:
+        trace.end(quarantined=0)
+        await export.close(2.0)
+
+    assert (spans_counted("exported") - before[0], spans_counted("dropped") - before[1]) == (2 - dropped, dropped)
+    assert [line["reason"] for line in lines] == [reason] * bool(reason)
+    assert TOKEN not in str(lines)
 
 
 class OneKind(Sampler):

@@ -19,6 +19,8 @@ class Collector:
         self.headers: list[dict[str, str]] = []
         self.status = 200
         """What it answers."""
+        self.answer = b""
+        self.content_type = "application/x-protobuf"
         self.first: list[int] = []
         """What it answers to the first requests instead; 0: it hangs up on one."""
         self.may_answer = threading.Event()
@@ -99,8 +101,10 @@ def collecting() -> Iterator[Collector]:
                 collector.bodies.append(body)
                 collector.headers.append({name.lower(): value for name, value in self.headers.items()})
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Type", collector.content_type)
+            self.send_header("Content-Length", str(len(collector.answer)))
             self.end_headers()
+            self.wfile.write(collector.answer)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
             """Say nothing."""

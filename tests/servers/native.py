@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from devstack.stack import launching, neo4j, postgres, rabbitmq
+from devstack.stack import launching, neo4j, ports, postgres, rabbitmq
 from devstack.stack.installing import missing_packages, reason_against
 from devstack.stack.member import Member
 from devstack.stack.native import NativeStack
@@ -93,9 +93,12 @@ class NativeRun:
         self._stacks: dict[str, NativeStack] = {}
 
     def start(self, stack: str, server: str) -> Member:
-        """Have a server of the named stack running."""
+        """Have a server of the named stack running; its ports stay its own while a test has it stopped."""
         self.stack(stack).up({server})
-        return self.stack(stack).member(server)
+        member = self.stack(stack).member(server)
+        for port in member.place.ports.values():
+            ports.claim(port)
+        return member
 
     def stack(self, name: str) -> NativeStack:
         """Return a stack of this run, empty at first."""

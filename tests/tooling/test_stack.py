@@ -1,5 +1,6 @@
 """The native stack, by its command and by its API, with real servers."""
 
+import errno
 import json
 import os
 import random
@@ -231,23 +232,76 @@ def test_a_taken_port_is_replaced(private_stack: NativeStack) -> None:
 
 def test_a_chosen_port_is_nobody_elses_until_its_server_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store's tests met the broker of other tests, which had chosen the same port within the seconds of a start."""
-    drawn = iter([20_011, 20_011, 20_013, 20_012, 20_014, 20_011])
+    drawn = iter([19_011, 19_011, 19_013, 19_012, 19_014, 19_011])  # where nobody else draws
     monkeypatch.setattr(random, "randrange", lambda *_: next(drawn))
 
     [first] = ports.choose(["sql"]).values()
-    [second] = ports.choose(["bolt"], {"bolt": first}).values()
+    [second] = ports.choose(["bolt"]).values()
     [third] = ports.choose(["metrics"], width=2).values()
     ports.release([first])
     [fourth] = ports.choose(["bolt"]).values()
+    [again] = ports.choose(["bolt"], {"bolt": fourth}).values()
     ports.release([second, third, third + 1, fourth])
 
-    assert [first, second, third, fourth] == [20_011, 20_013, 20_014, 20_011]
+    assert [first, second, third, fourth, again] == [19_011, 19_013, 19_014, 19_011, 19_011]
+
+
+def test_a_port_that_another_process_has_chosen_is_left_to_it_even_by_its_former_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    choosing = "import sys; from devstack.stack import ports; print(ports.claim(19_021), flush=True); sys.stdin.read()"
+    monkeypatch.setattr(random, "randrange", lambda *_: 19_022)
+
+    with subprocess.Popen([sys.executable, "-c", choosing], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        said = other.stdout.readline()
+        [meanwhile] = ports.choose(["sql"], {"sql": 19_021}).values()
+        other.communicate(timeout=30)
+    [afterwards] = ports.choose(["bolt"], {"bolt": 19_021}).values()
+    ports.release([meanwhile, afterwards])
+
+    assert (said, meanwhile, afterwards) == (b"True\n", 19_022, 19_021)
+
+
+def test_a_name_that_the_kernel_refuses_is_no_taken_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = PermissionError(errno.EACCES, "no")
+    monkeypatch.setattr(socket.socket, "bind", lambda *_: (_ for _ in ()).throw(refusal))
+
+    with pytest.raises(PermissionError):
+        ports.choose(["sql"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, which sees no more than others without this capability")
+def test_of_a_process_that_may_not_be_looked_into_nothing_is_known() -> None:
+    listening = (
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534); s = socket.create_server(('127.0.0.1', 0)); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    looking = (
+        "import sys; from devstack.stack import processes as p; print(p.listening([p.identify(int(sys.argv[1]))]))"
+    )
+    argv = ["setpriv", "--bounding-set", "-sys_ptrace", sys.executable, "-c", looking]
+
+    with subprocess.Popen([sys.executable, "-c", listening], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        said = subprocess.run([*argv, str(other.pid)], capture_output=True, text=True, timeout=60, check=False)
+        other.communicate(timeout=30)
+
+    assert said.stdout == "None\n", said.stderr
+
+
+def _answer(server: socket.socket, said: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1024)  # what is left unread would end it with a reset, and what was said with it
+        connection.sendall(said)
 
 
 @pytest.mark.parametrize("said", [b"AMQP\x00\x00\x09\x01", b"HTTP/1.1 400 Bad Request", bytes(4)])
 def test_what_another_server_says_is_not_neo4j(said: bytes, tmp_path: Path) -> None:
     with socket.create_server((ports.LOOPBACK, 0)) as stranger:
-        threading.Thread(target=lambda: stranger.accept()[0].sendall(said), daemon=True).start()
+        threading.Thread(target=_answer, args=(stranger, said), daemon=True).start()
         place = Place(tmp_path, tmp_path, {"bolt": stranger.getsockname()[1]}, "")
 
         assert not neo4j.Neo4j().is_ready(place)

@@ -35,7 +35,7 @@ from spindle.advice.evidence import ENOUGH, HALF_BUSY, SEEN, Evidence
 from spindle.advice.findings import Advice, advise
 from spindle.advice.keeping import keep
 from spindle.advice.limits import Limit
-from spindle.advice.meters import Look, Pressure, meters_of, slim
+from spindle.advice.meters import Look, Meters, Pressure, meters_of, slim
 from spindle.advice.page import page_of
 from spindle.advice.phases import judge
 from spindle.advice.prometheus import Prometheus, is_match
@@ -80,6 +80,11 @@ def seen(wait: Wait, event: str = "", *, checkpoint: bool = False, beside: Wait 
 
 def counters(service: Service, kinds: tuple[str, ...], **moved: float) -> Samples:
     """A process's answer; what is not said is 0."""
+    return Samples.parse(exposed(service, kinds, **moved))
+
+
+def exposed(service: Service, kinds: tuple[str, ...], **moved: float) -> str:
+    """The same as text."""
     of = dict.fromkeys(("new", "unchanged", "dead", "batches", "by_bytes", "size", "room", "stored", "failed"), 0.0)
     of |= {"lag": 0.01, "breaker": 0.0, "began": 5.0, "cpu": 0.0, "paused": 0.0, "in_use": 0.0, "refusing": 0.0} | moved
     of = {"limit": 500.0, "unsettled": 0.0, "fast": 0.0, "tries": 0.0, "suspects": 0.0} | of
@@ -113,7 +118,7 @@ def counters(service: Service, kinds: tuple[str, ...], **moved: float) -> Sample
             f'spindle_transaction_time_seconds_total{{{by},result="stored"}} {of["stored"]}',
             f'spindle_transaction_time_seconds_total{{{by},result="conflict"}} {of["failed"]}',
         ]
-    return Samples.parse("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def look(
@@ -164,7 +169,7 @@ LIMITS: list[tuple[dict[str, Any], Limit]] = [
     ({"waits": seen(Wait.CLIENT, "Client ClientRead")}, Limit.ROUND_TRIPS),
     ({"waits": seen(Wait.OTHER, "Timeout PgSleep", beside=Wait.COMPUTES)}, Limit.STORE),
     ({"waits": seen(Wait.CLIENT, "Client ClientRead"), "lag": 0.8}, Limit.LOOP_LAG),
-    ({"waits": seen(Wait.CLIENT, "Client ClientRead", beside=Wait.COMPUTES), "cpu": 45.0}, Limit.STORE),
+    ({"waits": seen(Wait.CLIENT, "Client ClientRead", beside=Wait.COMPUTES), "cpu": 65.0}, Limit.STORE),
     ({"limit": 5, "batches": 20_000}, Limit.BATCHES),
     ({"limit": 5, "batches": 20_000, "cpu": 97.0}, Limit.BATCHES),
     ({"limit": 50, "new": 10_000, "size": 10_000, "room": 10_000}, Limit.STORE),
@@ -297,19 +302,24 @@ def test_what_was_looked_at_and_is_not_the_limit_is_listed() -> None:
     assert "share of the writers' time in transactions" not in aside
 
 
-def beside(service: Service, waiting: Mapping[str, int], moved: Mapping[str, Mapping[str, Any]]) -> list[Look]:
-    """Two looks at kinds that differ, each in a process of its own."""
+def beside(
+    service: Service, waiting: Mapping[str, int], moved: Mapping[str, Mapping[str, Any]], *, together: bool = False
+) -> Meters:
+    """What is seen of kinds that differ, each in a process of its own, or all in one."""
     looks = []
     for at in (0.0, SECONDS):
         queues = {NAMES.queue(service, kind): QueueState(count) for kind, count in waiting.items()}
-        replicas = [
-            Replica(service, f"{kind}:1", counters(service, (kind,), **(each if at else {})))
-            for kind, each in moved.items()
-        ]
+        texts = {kind: exposed(service, (kind,), **(each if at else {})) for kind, each in moved.items()}
+        processes = {"a": "".join(texts.values())} if together else texts
+        replicas = [Replica(service, f"{name}:1", Samples.parse(text)) for name, text in processes.items()]
         broker = BrokerState("here", ("amqp",), queues=queues)
-        picture = paint(replicas, broker, services=[service], kinds=tuple(moved), names=NAMES, latencies={})
+        picture = paint(
+            replicas, broker, services=[service], kinds=tuple({**waiting, **moved}), names=NAMES, latencies={}
+        )
         looks.append(Look(at, slim(picture), {service: {}}))
-    return looks
+    meters = meters_of(looks, service)
+    assert meters is not None
+    return meters
 
 
 SLOW_KIND: Mapping[str, Any] = {**BUSY, "new": 20_000, "batches": 40, "size": 20_000, "room": 20_000, "cpu": 5.0}
@@ -324,13 +334,15 @@ QUICK_KIND: Mapping[str, Any] = {
 """Of a kind that keeps up: small batches, hardly ever in a transaction."""
 
 
-def test_what_kinds_that_keep_up_do_does_not_hide_that_the_store_is_slow_for_another() -> None:
-    """Their half-empty batches were taken for those of the slow one, and their idle writers for its."""
-    waiting = {"releases": BACKLOG, "artists": 0, "labels": 0, "masters": 0}
+WAITING = {"releases": BACKLOG, "artists": 0, "labels": 0, "masters": 0}
 
-    found = advise(
-        TABLE, meters_of(beside(TABLE, waiting, dict.fromkeys(waiting, QUICK_KIND) | {"releases": SLOW_KIND}), TABLE)
-    )
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one process", "in a process each"])
+def test_what_kinds_that_keep_up_do_does_not_hide_that_the_store_is_slow_for_another(together: bool) -> None:
+    """Their half-empty batches were taken for those of the slow one, and their idle writers for its."""
+    moved = dict.fromkeys(WAITING, QUICK_KIND) | {"releases": SLOW_KIND}
+
+    found = advise(TABLE, beside(TABLE, WAITING, moved, together=together))
 
     assert limits(found) == [Limit.STORE]
     [finding] = found.findings
@@ -339,33 +351,100 @@ def test_what_kinds_that_keep_up_do_does_not_hide_that_the_store_is_slow_for_ano
     assert finding.gain == 100.0, "one writer more of three, of 200 releases a second"
 
 
+def test_of_the_other_kinds_process_neither_cpu_nor_lag_nor_writers_count() -> None:
+    moved = {"releases": SLOW_KIND, "artists": {**QUICK_KIND, "cpu": 97.0, "lag": 3.0}}
+
+    meters = beside(TABLE, {"releases": BACKLOG, "artists": 0}, moved)
+
+    assert (meters.cpu, meters.lag, meters.writers, meters.sharing) == (0.05, 0.01, 2.0, 1)
+    assert limits(advise(TABLE, meters)) == [Limit.STORE]
+
+
+def test_of_one_kind_that_moves_the_batch_size_of_idle_ones_says_nothing() -> None:
+    idle = {"limit": 500.0}
+
+    meters = beside(
+        TABLE, {"releases": BACKLOG}, {"releases": {**SLOW_KIND, "limit": 20.0}, "artists": idle}, together=True
+    )
+
+    assert (meters.batch, meters.of_kind) == (20.0, "")
+
+
 def test_kinds_that_take_turns_keep_the_writers_busy_together() -> None:
     waiting = {"releases": BACKLOG, "artists": 10_000}
     turns = {"releases": {**SLOW_KIND, "stored": 100.0}, "artists": {**QUICK_KIND, "stored": 90.0}}
 
-    found = advise(GRAPH, meters_of(beside(GRAPH, waiting, turns), GRAPH))
+    found = advise(GRAPH, beside(GRAPH, waiting, turns, together=True))
 
     assert limits(found) == [Limit.STORE]
     assert "the writers spend 95% of their time" in found.findings[0].sentence
 
 
+def test_kinds_take_turns_only_within_a_process() -> None:
+    turns = {"releases": {**SLOW_KIND, "stored": 100.0}, "artists": {**SLOW_KIND, "stored": 90.0}}
+
+    assert beside(GRAPH, {"releases": BACKLOG, "artists": 10}, turns).writing == 0.5
+    assert beside(GRAPH, {"releases": 0, "artists": 0}, turns).writing == 0.475
+
+
 def test_a_kind_that_is_paused_is_not_the_one_that_is_judged() -> None:
-    waiting = {"releases": 2 * BACKLOG, "artists": BACKLOG}
-    moved = {"releases": {"paused": 1.0}, "artists": SLOW_KIND}
+    moved = {"releases": {"paused": 1.0}, "artists": QUICK_KIND}
 
-    meters = meters_of(beside(TABLE, waiting, moved), TABLE)
+    meters = beside(TABLE, {"releases": BACKLOG, "artists": 1}, moved)
 
-    assert meters is not None
-    assert (meters.kind, meters.writing) == ("artists", 0.95)
+    assert (meters.kind, meters.backlog, meters.due) == ("artists", [BACKLOG + 1] * 2, [1, 1])
+    assert limits(advise(TABLE, meters)) == [Limit.STOPPED]
+
+
+def test_a_kind_that_goes_on_is_judged_though_something_of_it_is_held_back() -> None:
+    moved = {"releases": {**SLOW_KIND, "suspects": 1.0}, "artists": QUICK_KIND}
+
+    found = advise(TABLE, beside(TABLE, {"releases": BACKLOG, "artists": 1}, moved))
+
+    assert limits(found) == [Limit.STOPPED, Limit.STORE]
+
+
+def test_a_kind_of_which_no_process_answers_is_not_judged() -> None:
+    meters = beside(TABLE, {"releases": BACKLOG, "artists": 1}, {"artists": SLOW_KIND, "releases": {}})
+    gone = beside(TABLE, {"releases": BACKLOG, "artists": 1}, {"artists": SLOW_KIND})
+
+    assert (meters.kind, gone.kind) == ("releases", "artists")
+    assert limits(advise(TABLE, gone)) == [Limit.STORE]
 
 
 def test_where_nothing_waits_all_kinds_are_judged_together() -> None:
-    moved = {"releases": SLOW_KIND, "artists": QUICK_KIND}
+    meters = beside(TABLE, {"releases": 0, "artists": 0}, {"releases": SLOW_KIND, "artists": QUICK_KIND})
 
-    meters = meters_of(beside(TABLE, {"releases": 0, "artists": 0}, moved), TABLE)
-
-    assert meters is not None
     assert (meters.kind, meters.writing, meters.fill) == (None, 0.5, 25_000 / 270_000)
+
+
+def test_without_the_brokers_answer_the_kind_is_judged_that_has_most_in_hand() -> None:
+    meters = beside(TABLE, {}, {"artists": QUICK_KIND, "releases": SLOW_KIND})
+
+    assert (meters.kind, meters.writing) == ("releases", 0.95)
+
+
+def test_a_kind_that_hangs_is_seen_beside_one_that_moves() -> None:
+    moved = {"releases": {"unsettled": 1000, "in_use": 2.0}, "artists": SLOW_KIND}
+
+    [finding, *_] = advise(TABLE, beside(TABLE, {"releases": BACKLOG, "artists": 0}, moved)).findings
+
+    assert finding.limit is Limit.STANDSTILL
+    assert finding.sentence.startswith("nothing of releases was settled in 100 s although records wait")
+
+
+def test_what_another_kind_repeats_is_not_the_slow_ones_matter() -> None:
+    moved = {"releases": SLOW_KIND, "artists": {**QUICK_KIND, "new": 0, "unchanged": 200_000}}
+
+    assert limits(advise(TABLE, beside(TABLE, {"releases": BACKLOG, "artists": 0}, moved))) == [Limit.STORE]
+
+
+def test_what_no_failed_transactions_would_gain_is_a_matter_of_all_writers() -> None:
+    moved = {"releases": {**SLOW_KIND, "stored": 40.0}, "artists": {**QUICK_KIND, "stored": 40.0, "failed": 80.0}}
+
+    [finding, *_] = advise(TABLE, beside(TABLE, {"releases": BACKLOG, "artists": 0}, moved)).findings
+
+    assert (finding.limit, finding.gain) == (Limit.RETRIES, 250.0)
 
 
 @pytest.mark.parametrize(

@@ -153,10 +153,12 @@ def test_waiting_records_of_a_service_that_settles_nothing_degrade() -> None:
     assert wrong == ["tableinator, artists: 7 records wait, and none has been settled for 31 s"]
 
 
-def test_a_kind_that_waits_for_its_turn_is_no_standstill() -> None:
+@pytest.mark.parametrize(("service", "verdict"), [(GRAPH, Verdict.HEALTHY), (TABLE, Verdict.DEGRADED)])
+def test_a_kind_that_waits_for_its_turn_is_no_standstill(service: Service, verdict: Verdict) -> None:
+    """In graphinator kinds take turns; in tableinator each has writers of its own."""
     labels_move = Samples.parse(
         "\n".join(
-            f'{name}{{service="tableinator",kind="{kind}"}} {value}'
+            f'{name}{{service="{service}",kind="{kind}"}} {value}'
             for kind in KINDS
             for name, value in (
                 ("spindle_broker_connected", 1),
@@ -167,9 +169,10 @@ def test_a_kind_that_waits_for_its_turn_is_no_standstill() -> None:
         + "\n"
     )
 
-    painted = picture(Replica(TABLE, "10.0.0.1:8002", labels_move), of=broker(artists=QueueState(7)))
+    waiting = replace(broker(), queues={**broker().queues, NAMES.queue(service, "artists"): QueueState(7)})
+    painted = picture(Replica(service, "10.0.0.1:8002", labels_move), of=waiting, services=(service,))
 
-    assert judged(painted)[0] is Verdict.HEALTHY
+    assert judged(painted)[0] is verdict
 
 
 def test_a_kind_that_nobody_works_on_degrades() -> None:
