@@ -81,12 +81,12 @@ async def _slowed(stage: Stage) -> None:
     """Wait until the broker says so of a connection, which it does every five seconds: before, advice can't see it."""
     own, vhost = stage.servers.rabbitmq, urlsplit(stage.broker.url).path[1:]
     management = RabbitMQ(own.url, own.management_url)
-    async with asyncio.timeout(30):
-        while True:
-            connections = await asyncio.to_thread(management.api, "GET", f"vhosts/{vhost}/connections?columns=state")
-            if "flow" in {each.get("state") for each in connections}:
-                return
-            await asyncio.sleep(0.2)
+    for _ in range(150):
+        connections = await asyncio.to_thread(management.api, "GET", f"vhosts/{vhost}/connections?columns=state")
+        if "flow" in {each.get("state") for each in connections}:
+            return
+        await asyncio.sleep(0.2)
+    raise TimeoutError("RabbitMQ has slowed no publisher down in 30 s")
 
 
 @asynccontextmanager
