@@ -256,6 +256,17 @@ async def test_a_row_that_is_refused_fails(schema: str) -> None:
     assert "masters" in sentence and "never" in sentence
 
 
+async def test_errors_of_loads_that_the_tables_refuse_fail(schema: str) -> None:
+    await create_tables(schema)
+    await tables.run(schema, "ALTER TABLE spindle_errors ADD CONSTRAINT never CHECK (kind = 'none')")
+
+    found = wrong(await table_checks(schema))
+
+    assert list(found) == ["ledger"]
+    assert found["ledger"][0] is State.FAILED
+    assert "spindle_errors" in found["ledger"][1]
+
+
 async def test_a_database_that_is_not_there_and_a_wrong_password_fail(postgres: servers.Postgres) -> None:
     nowhere = urlunsplit(urlsplit(postgres.dsn)._replace(path="/nowhere"))
     stranger = tables.at(postgres.dsn, port=urlsplit(postgres.dsn).port, login="nobody:hidden")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from graphinator import ledger as graph_ledger
 from graphinator.ops import ledger as of_graph
 from graphinator.ops.doctor import check_graph
 from graphinator.schema import statement_of
+from spindle.ledger.stores import Ledgers
 from tableinator import ledger
 from tableinator.ops import ledger as of_tables
 from tableinator.ops.doctor import check_tables
@@ -148,6 +150,7 @@ async def test_what_refuses_the_ledger_is_never_a_records_fault(dsn: str, raised
             await sink.probe(tables.row("1"))
 
     assert all("spindle_progress" in (found.value.alarm or "") for found in (written, probed))
+    assert [found.value.code for found in (written, probed)] == [raised, raised]
 
 
 async def test_a_constraint_that_refuses_the_graphs_ledger_is_never_a_records_fault(
@@ -262,11 +265,42 @@ async def test_the_documents_query_of_the_graph_says_the_same_of_errors(empty_ne
     assert last_at.iso_format().startswith("2026-03-02T08:19")
 
 
+async def test_errors_are_read_of_both_stores_the_newest_load_first_then_by_kind_and_result(
+    dsn: str, empty_neo4j: servers.Neo4j
+) -> None:
+    expected = [
+        ("20260401", "labels", "refused"),
+        ("20260301", "artists", "conflict"),
+        ("20260301", "artists", "refused"),
+        ("20260301", "labels", "conflict"),
+    ]
+    at = datetime(2026, 4, 2, tzinfo=UTC)
+    for load, kind, result in sorted(expected, reverse=True):
+        await tables.run(
+            dsn,
+            "INSERT INTO spindle_errors (load, kind, process, result, errors, last_error, first_at, last_at)"
+            f" VALUES ('{load}', '{kind}', 'host-1', '{result}', 1, 'E', '{at}', '{at}')",
+        )
+        await graphs.fetch(
+            empty_neo4j,
+            "CREATE (:SpindleErrors {load: $load, kind: $kind, process: 'host-1', result: $result, errors: 1,"
+            " last_error: 'E', first_at: $at, last_at: $at})",
+            **{"load": load, "kind": kind, "result": result, "at": at},
+        )
+
+    books = await Ledgers(tables.settings(dsn).postgres, graphs.settings(empty_neo4j).neo4j).read()
+
+    for book in books:
+        assert [(met.load, met.kind, met.result) for met in book.errors or ()] == expected
+        assert {type(met.last_at) for met in book.errors or ()} == {datetime}
+        assert {met.first_at for met in book.errors or ()} == {at}
+
+
 async def test_anothers_nodes_of_errors_are_left_out(empty_neo4j: servers.Neo4j) -> None:
     await graphs.fetch(
         empty_neo4j,
         "CREATE (:SpindleErrors {kind: 'artists'}), (:SpindleErrors {load: '20260301', kind: 'none', result: 'x'}),"
-        " (:SpindleErrors {load: '20260301', kind: 'artists'})",
+        " (:SpindleErrors {load: '20260301', kind: 'artists'}), (:SpindleErrors {kind: 'artists', result: 'x'})",
     )
 
     assert await of_graph.read_errors(graphs.settings(empty_neo4j).neo4j) == []

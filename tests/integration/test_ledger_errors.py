@@ -17,6 +17,7 @@ from common.errors import SinkError, StartRefused, StoreUnavailable, WriteConfli
 from common.ledger import Ledger
 from common.loads import LoadErrors
 from common.pipeline.pipeline import Pipeline
+from common.progress import Numbers
 from common.storing.breaker import Breaker
 from common.telemetry.metrics import REGISTRY, KindMetrics
 from graphinator.ledger import LOAD_ERRORS
@@ -355,9 +356,11 @@ async def test_a_table_of_errors_that_can_not_be_written_holds_no_batch(dsn: str
         sink = store.sink("artists")
         await tables.run(dsn, *BROKEN[broken])
         sink.ledger.progress.count_error(LOAD, "conflict", "40P01", at=datetime.now(UTC))
+        sink.ledger.progress.add({LOAD: Numbers(batches=1, unchanged=1)})
 
         with pytest.raises(StoreUnavailable) as noted:
             await sink.ledger.note()
+        assert not sink.ledger.progress.has_numbers, "they don't wait for the errors"
         await sink.probe(tables.row("1"))
         assert (await sink.write([tables.row("1")])).new == 1
 
@@ -393,8 +396,10 @@ async def test_a_constraint_that_refuses_the_graphs_errors_holds_no_batch(empty_
         await graphs.fetch(empty_neo4j, "CREATE CONSTRAINT strange FOR (n:SpindleErrors) REQUIRE n.kind IS UNIQUE")
         try:
             sink.ledger.progress.count_error(LOAD, "conflict", "Deadlock", at=datetime.now(UTC))
+            sink.ledger.progress.add({LOAD: Numbers(batches=1, unchanged=1)})
             with pytest.raises(StoreUnavailable) as noted:
                 await sink.ledger.note()
+            assert not sink.ledger.progress.has_numbers, "they don't wait for the errors"
             assert (await sink.write([graphs.record("artists", "1")])).new == 1
         finally:
             await graphs.fetch(empty_neo4j, "DROP CONSTRAINT strange")

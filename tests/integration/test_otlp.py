@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import platform
 import socket
 import threading
 import time
@@ -20,6 +21,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind
 from structlog.testing import capture_logs
 
+from common import VERSION
 from common.batching.batch import Batch, Item, Trigger
 from common.delivery import Delivery, Epoch, Properties
 from common.errors import StartRefused
@@ -28,9 +30,9 @@ from common.settings.environment import load
 from common.settings.programs import ConsumerProgramSettings
 from common.sink import Result
 from common.telemetry import otlp
-from common.telemetry.metrics import REGISTRY
+from common.telemetry.metrics import REGISTRY, SpanResult
 from common.telemetry.otlp import MOST_LINKS, MOST_READ, MOST_READ_BYTES, MOST_WAITING, OtlpExport, open_export
-from common.telemetry.tracing import BatchTrace
+from common.telemetry.tracing import MOST_TRANSACTIONS, BatchTrace
 from graphinator.settings import GraphinatorSettings
 from tableinator.settings import TableinatorSettings
 from tests.fakes import FakeRecord, consumer_settings
@@ -165,6 +167,46 @@ async def test_its_transactions_are_below_it(collector: Collector) -> None:
     ]
 
 
+async def test_a_batch_of_which_some_come_again_has_failed(collector: Collector) -> None:
+    export = OtlpExport(consumer_settings())
+    trace = trace_of(3, export.send)
+    trace.stored(Outcomes(new=1), superseded=0)
+    trace.end(quarantined=0)
+
+    await export.close(2.0)
+
+    [span] = collector.spans()
+    found = values(span.attributes)
+    assert (found["spindle.batch.released"], found["error.type"]) == (2, "released")
+    assert span.status.code == Status.STATUS_CODE_ERROR
+
+
+async def test_a_transaction_without_a_code_has_its_result_as_the_error(collector: Collector) -> None:
+    export = OtlpExport(consumer_settings())
+    trace = trace_of(1, export.send)
+    trace.transaction_ended(Result.UNAVAILABLE, code="")
+    trace.end(quarantined=0)
+
+    await export.close(2.0)
+
+    [batch] = [span for span in collector.spans() if not span.parent_span_id]
+    [child] = children(collector.spans(), batch)
+    found = values(child.attributes)
+    assert found["error.type"] == "unavailable" and "db.response.status_code" not in found
+
+
+async def test_a_batch_is_in_no_other_span(collector: Collector) -> None:
+    """Whatever else makes spans in this process; a batch has many producers."""
+    export = OtlpExport(consumer_settings())
+    with export._tracer.start_as_current_span("around it"):
+        trace_of(1, export.send).end(quarantined=0)
+
+    await export.close(2.0)
+
+    [batch, _] = collector.spans()
+    assert (batch.kind, batch.parent_span_id) == (Span.SPAN_KIND_CONSUMER, b"")
+
+
 async def test_it_is_linked_with_32_sampled_contexts_and_says_how_many_were_left_out(collector: Collector) -> None:
     export = OtlpExport(consumer_settings())
 
@@ -217,6 +259,8 @@ async def test_the_service_has_its_name_unless_the_environment_gives_it_another(
 
         assert collector.resource()["service.name"] == name
         assert collector.resource()["telemetry.sdk.name"] == "opentelemetry"
+        assert collector.resource()["service.version"] == VERSION
+        assert collector.resource()["service.instance.id"] == platform.node()
 
 
 @pytest.mark.parametrize(("program", "database"), [(TableinatorSettings, "postgresql"), (GraphinatorSettings, "neo4j")])
@@ -231,6 +275,16 @@ async def test_a_store_has_the_name_that_the_conventions_give_it(
     await export.close(2.0)
 
     assert [values(span.attributes)["db.system.name"] for span in collector.spans()] == [database] * 2
+
+
+async def test_spans_are_counted_from_zero(collector: Collector) -> None:
+    settings = consumer_settings(service=f"one-{time.monotonic_ns()}")
+
+    await OtlpExport(settings).close(2.0)
+
+    for result in SpanResult:
+        labels = {"service": settings.service, "result": result.value}
+        assert REGISTRY.get_sample_value("spindle_trace_spans_total", labels) == 0
 
 
 async def test_the_sdks_own_sampler_has_a_word_too(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,10 +377,11 @@ async def test_what_a_collector_refuses_is_dropped_counted_and_said_once(collect
 
         assert spans_counted("dropped") - before == 3
         collector.status = 200
-        trace_of(1, export.send).end(quarantined=0)
-        await until(lambda: bool(collector.bodies))
-        await until(lambda: export._exporter.seen == export._given)
+        for _ in range(2):
+            trace_of(1, export.send).end(quarantined=0)
+            await until(lambda: export._exporter.seen == export._given)
     await export.close(2.0)
+    assert len(collector.spans()) == 2
 
     assert [(line["event"], line.get("reason"), line.get("dropped")) for line in lines] == [
         ("Spans dropped: the collector does not take them", "HTTP 401", None),
@@ -364,6 +419,20 @@ async def test_a_connection_is_used_again_and_one_that_was_closed_meanwhile_is_m
 
     assert (len(collector.spans()), collector.connections) == (3, 2)
     assert spans_counted("dropped") == before
+
+
+async def test_a_collector_that_has_answered_has_the_last_spans_too_however_long_ago_that_was(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp, "PATIENCE", 0.0)
+    export = OtlpExport(consumer_settings())
+    trace_of(1, export.send).end(quarantined=0)
+    await until(lambda: export._exporter.seen == 1)
+    trace_of(1, export.send).end(quarantined=0)
+    with capture_logs() as lines:
+        await export.close(10.0)
+
+    assert (len(collector.spans()), lines) == (2, [])
 
 
 async def test_what_was_given_up_at_the_end_is_counted_once_if_it_is_taken_after_all(
@@ -428,6 +497,58 @@ async def test_another_time_that_too_many_wait_is_said_too(
     assert said == [1, 1]
 
 
+async def test_that_too_many_wait_is_not_said_again_before_half_of_them_have_gone(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector.may_answer.clear()
+    export, said = OtlpExport(consumer_settings()), []
+    monkeypatch.setattr(otlp, "MOST_WAITING", 10)
+    for gone in (0, 4, 6):
+        export._exporter.seen += gone
+        with capture_logs() as lines:
+            for _ in range(20):
+                trace_of(1, export.send).end(quarantined=0)
+        said.append(len(lines))
+
+    collector.may_answer.set()
+    await export.close(2.0)
+
+    assert said == [1, 0, 1]
+
+
+async def test_the_last_batch_that_has_room_has_it_for_all_of_its_transactions(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = MOST_WAITING + 1 + MOST_TRANSACTIONS
+    configure(monkeypatch, OTEL_BSP_SCHEDULE_DELAY="60000", OTEL_BSP_MAX_EXPORT_BATCH_SIZE=str(most))
+    export, before = OtlpExport(consumer_settings()), spans_counted("dropped")
+    for _ in range(MOST_WAITING):
+        trace_of(1, export.send).end(quarantined=0)
+    trace = trace_of(1, export.send)
+    for _ in range(MOST_TRANSACTIONS):
+        trace.transaction_ended(Result.STORED, code="")
+    trace.end(quarantined=0)
+
+    await until(lambda: export._exporter.seen == most)
+    await export.close(2.0)
+
+    assert len(collector.spans()) == most
+    assert spans_counted("dropped") == before
+
+
+async def test_of_a_batch_of_which_a_span_cannot_be_made_each_is_counted_once(collector: Collector) -> None:
+    export, before = OtlpExport(consumer_settings()), (spans_counted("exported"), spans_counted("dropped"))
+    trace = trace_of(1, export.send)
+    for _ in range(2):
+        trace.transaction_ended(Result.STORED, code="")
+    trace.transactions[1] = trace.transactions[1]._replace(code=None, result=None)  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        trace.end(quarantined=0)
+    await export.close(2.0)
+
+    assert (spans_counted("exported") - before[0], spans_counted("dropped") - before[1]) == (1, 2)
+
+
 async def test_spans_that_cannot_be_made_are_counted(collector: Collector) -> None:
     export, before = OtlpExport(consumer_settings()), (spans_counted("exported"), spans_counted("dropped"))
 
@@ -467,6 +588,7 @@ async def test_a_collector_that_says_nothing_delays_the_end_by_no_more_than_it_i
         async with asyncio.timeout(20.0):  # the collector says something after 60 s
             await export.close(0.3)
 
+    assert all(each.daemon for each in threading.enumerate() if each.name == "last spans"), "the process can end"
     assert [line["count"] for line in lines if "before the end" in line["event"]] == [1]
 
 
@@ -496,7 +618,7 @@ async def test_no_text_of_a_header_or_an_address_is_logged(
             monkeypatch,
             OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=address,
             OTEL_EXPORTER_OTLP_HEADERS=f"authorization {TOKEN},x-key={TOKEN}",
-            OTEL_EXPORTER_OTLP_TIMEOUT="1",
+            OTEL_EXPORTER_OTLP_TIMEOUT="2",  # the SDK tries again after about 1 s, and would then after 2 s more
             OTEL_BSP_SCHEDULE_DELAY="50",
         )
         with caplog.at_level(logging.DEBUG), capture_logs() as lines:
@@ -509,6 +631,36 @@ async def test_no_text_of_a_header_or_an_address_is_logged(
     assert "Header format invalid" in caplog.text
     assert TOKEN not in str(lines)
     assert lines[0]["reason"] == "ConnectionError"
+
+
+async def test_no_text_of_an_answer_is_logged(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    collector.status, collector.reason = 401, TOKEN
+    with capture_logs() as lines:
+        export = open_export(consumer_settings())
+        trace_of(1, export.send).end(quarantined=0)
+        await until(lambda: export._exporter.seen == 1)
+        await export.close(2.0)
+
+    assert TOKEN not in caplog.text + str(lines)
+    assert [line["reason"] for line in lines] == ["HTTP 401"]
+
+
+async def test_what_the_sdk_raises_is_counted_and_said_by_its_class(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> None:
+        raise LookupError(TOKEN)
+
+    export, before = open_export(consumer_settings()), spans_counted("dropped")
+    monkeypatch.setattr(export._exporter._otlp, "export", fail)
+    with capture_logs() as lines:
+        trace_of(1, export.send).end(quarantined=0)
+        await until(lambda: export._exporter.seen == 1)
+        await export.close(2.0)
+
+    assert TOKEN not in caplog.text + str(lines)
+    assert [line["reason"] for line in lines] == ["LookupError"]
+    assert spans_counted("dropped") - before == 1
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ class Collector:
         self.headers: list[dict[str, str]] = []
         self.status = 200
         """What it answers."""
-        self.answer = b""
-        self.content_type = "application/x-protobuf"
+        self.reason: str | None = None
+        """What it says of that, if not the usual."""
+        self.answer, self.content_type = b"", "application/x-protobuf"
         self.first: list[int] = []
         """What it answers to the first requests instead; 0: it hangs up on one."""
         self.may_answer = threading.Event()
@@ -100,7 +101,7 @@ def collecting() -> Iterator[Collector]:
             if status == 200 and self.path == "/v1/traces":
                 collector.bodies.append(body)
                 collector.headers.append({name.lower(): value for name, value in self.headers.items()})
-            self.send_response(status)
+            self.send_response(status, collector.reason)
             self.send_header("Content-Type", collector.content_type)
             self.send_header("Content-Length", str(len(collector.answer)))
             self.end_headers()

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -130,6 +131,75 @@ def test_a_silent_server_is_not_called_running(stack: NativeStack) -> None:
     member.thaw()
 
     assert (frozen, member.condition()) == (Condition.UNREADY, Condition.RUNNING)
+
+
+def test_of_a_process_that_is_frozen_the_eldest_is_stopped_first_and_nothing_that_it_started_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever is not stopped starts another as soon as the children have been listed."""
+    eldest, child, grandchild, late = (ProcessRef(number, "boot:1") for number in range(1, 5))
+    next_of = {eldest: late, child: grandchild}
+    family = [child]
+    told: list[tuple[ProcessRef, signal.Signals]] = []
+
+    def descendants(_: ProcessRef) -> list[ProcessRef]:
+        listed, stopped = list(family), {ref for ref, _ in told}
+        family.extend(each for parent, each in next_of.items() if not {parent, each} & {*stopped, *family[1:]})
+        return listed
+
+    monkeypatch.setattr(processes, "descendants", descendants)
+    monkeypatch.setattr(processes, "_signal", lambda *signalled: told.append(signalled))
+
+    processes.freeze(eldest)
+    frozen = told.copy()
+    told.clear()
+    processes.thaw(eldest)
+
+    assert frozen == [(each, signal.SIGSTOP) for each in (eldest, child, grandchild)]
+    assert {each for each, _ in told} == {eldest, child, grandchild}
+    assert {number for _, number in told} == {signal.SIGCONT}
+
+
+def test_what_a_killed_process_has_started_ends_with_it() -> None:
+    parent = subprocess.Popen(["sh", "-c", "sleep 60 & sleep 60"])
+    found = processes.identify(parent.pid)
+    assert found is not None
+    children = _until(10, lambda: both if len(both := processes.descendants(found)) == 2 else None)
+
+    processes.kill(found)
+    parent.wait(timeout=10)
+    left = [child for child in children if is_running(child)]
+    for child in left:
+        processes.kill(child)
+
+    assert left == []
+
+
+def test_a_process_that_has_ended_runs_no_more_whatever_its_name_and_although_nobody_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    name = tmp_path / "a ) S b"
+    name.symlink_to(shutil.which("sleep") or "")
+    asleep = subprocess.Popen([name, "60"])
+    found = processes.identify(asleep.pid)
+    assert found is not None and is_running(found)
+
+    asleep.kill()
+    has_ended = processes.wait_until_ended(found, 10.0)
+    asleep.wait(timeout=10)
+
+    assert has_ended
+
+
+def test_a_frozen_process_can_be_asked_to_end() -> None:
+    asleep = subprocess.Popen(["sleep", "60"])
+    found = processes.identify(asleep.pid)
+    assert found is not None
+    processes.freeze(found)
+
+    processes.end(found, signal.SIGTERM, timeout=10.0)
+
+    assert asleep.wait(timeout=10) == -signal.SIGTERM
 
 
 def test_data_passwords_and_ports_survive_down_and_up_and_nothing_is_left_in_between(stack: NativeStack) -> None:
@@ -296,6 +366,57 @@ def _answer(server: socket.socket, said: bytes) -> None:
     with connection:
         connection.recv(1024)  # what is left unread would end it with a reset, and what was said with it
         connection.sendall(said)
+
+
+def test_a_port_that_another_process_has_chosen_is_its_own_until_it_ends() -> None:
+    program = "from devstack.stack import ports; print(ports.choose(['sql'])['sql'], flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        theirs = int(other.stdout.readline())
+        [ours] = ports.choose(["bolt"], {"bolt": theirs}).values()
+        other.communicate("\n", timeout=30)
+    [later] = ports.choose(["metrics"], {"metrics": theirs}).values()
+    ports.release([ours, later])
+
+    assert ours != theirs
+    assert later == theirs
+
+
+def test_of_ports_that_can_not_all_be_had_none_is_kept_from_others() -> None:
+    with socket.create_server((ports.LOOPBACK, 0)) as stranger:
+        second = stranger.getsockname()[1]
+        before = {"sql": second - 1}
+        [elsewhere] = ports.choose(["sql"], before, width=2).values()
+    both = ports.choose(["sql", "bolt"], before | {"bolt": second})
+    ports.release([elsewhere, elsewhere + 1, *both.values()])
+
+    assert elsewhere != second - 1
+    assert both == {"sql": second - 1, "bolt": second}
+
+
+@pytest.mark.parametrize(
+    ("patience", "is_abandoned", "said"), [(0.0, False, "did not answer within 0 s"), (9.0, True, "start abandoned")]
+)
+def test_a_start_that_fails_or_is_abandoned_leaves_no_process_and_its_ports_to_others(
+    private_stack: NativeStack, monkeypatch: pytest.MonkeyPatch, patience: float, is_abandoned: bool, said: str
+) -> None:
+    monkeypatch.setattr(Service, "patience", patience)
+    private_stack.home.mkdir()
+    member = Member(Service("standin", dict), private_stack.home, private_stack.state)
+    abandoned = threading.Event()
+    if is_abandoned:
+        abandoned.set()
+
+    with pytest.raises(StackFailed, match=said):
+        member.start(abandoned)
+
+    assert (member.condition(), member.worker()) == (Condition.STOPPED, None)
+    left = dict(member.place.ports)
+    again = ports.choose(left, left)
+    ports.release(again.values())
+    assert again == left
 
 
 @pytest.mark.parametrize("said", [b"AMQP\x00\x00\x09\x01", b"HTTP/1.1 400 Bad Request", bytes(4)])

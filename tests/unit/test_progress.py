@@ -1,5 +1,6 @@
 """Numbers on their way to the ledger: none is lost, and no two transactions at a time share a row."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from common.progress import Errors, Numbers, Progress, process_name
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 LATER, LATEST = NOW + timedelta(seconds=1), NOW + timedelta(seconds=2)
+FAILURES = (TimeoutError, asyncio.CancelledError)
 
 
 def test_what_waits_goes_along_with_the_next_transaction_and_waits_no_more() -> None:
@@ -24,13 +26,23 @@ def test_what_waits_goes_along_with_the_next_transaction_and_waits_no_more() -> 
     assert not progress.waits
 
 
-def test_of_a_transaction_that_fails_only_what_waited_waits_again() -> None:
+def test_what_has_met_no_error_leaves_the_last_one_known() -> None:
+    progress = Progress()
+    progress.add({"20260301": Numbers(dead_lettered=1, last_error="refused")})
+    progress.add({"20260301": Numbers(batches=1, unchanged=5)})
+
+    with progress.taking({"20260301": Numbers(batches=1, new=2)}) as note:
+        assert note.by_load["20260301"].last_error == "refused"
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_of_a_transaction_that_fails_only_what_waited_waits_again(failure: type[BaseException]) -> None:
     progress = Progress()
     progress.add({"20260301": Numbers(batches=1, unchanged=5, last_error="first")})
 
-    with pytest.raises(TimeoutError), progress.taking({"20260301": Numbers(batches=1, new=2)}):
+    with pytest.raises(failure), progress.taking({"20260301": Numbers(batches=1, new=2)}):
         progress.add({"20260301": Numbers(stale=1, last_error="second")})
-        raise TimeoutError
+        raise failure
 
     with progress.taking({}) as note:
         assert note.by_load == {"20260301": Numbers(batches=1, unchanged=5, stale=1, last_error="second")}
@@ -67,14 +79,15 @@ def test_errors_wait_for_a_transaction_of_their_own_and_no_other_takes_them() ->
     assert not progress.waits
 
 
-def test_errors_of_a_note_that_fails_wait_again_before_those_that_came_meanwhile() -> None:
+@pytest.mark.parametrize("failure", FAILURES)
+def test_errors_of_a_note_that_fails_wait_again_before_those_that_came_meanwhile(failure: type[BaseException]) -> None:
     progress = Progress()
     progress.count_error("20260301", "unavailable", "first", at=NOW)
 
-    with pytest.raises(TimeoutError), progress.taking_errors():
+    with pytest.raises(failure), progress.taking_errors():
         progress.count_error("20260301", "unavailable", "second", at=LATER)
         progress.count_error("20260301", "conflict", "third", at=LATEST)
-        raise TimeoutError
+        raise failure
 
     with progress.taking_errors() as errors:
         assert errors == {

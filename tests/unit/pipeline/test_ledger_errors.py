@@ -47,6 +47,11 @@ async def test_each_transaction_that_fails_is_an_error_of_its_load(error: SinkEr
     assert errors(line) == {(LOAD, result): (1, last)}
 
 
+@pytest.mark.parametrize("error", [RecordsRefused(REFUSED, positions=None, certain=True), BatchTooLarge(REFUSED)])
+def test_what_is_logged_of_a_refusal_holds_nothing_of_its_text(error: SinkError) -> None:
+    assert (str(error), error.what) == ("CheckViolation 23514", "CheckViolation 23514")
+
+
 @in_virtual_time
 async def test_what_is_stored_at_once_is_no_error() -> None:
     line = Line()

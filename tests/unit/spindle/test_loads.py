@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from io import StringIO
 
 import pytest
@@ -120,6 +120,26 @@ def test_what_went_wrong_with_a_load_is_a_row_for_each_meaning_and_store() -> No
     assert errors_table(BOOKS, "20260201") is None
 
 
+def test_what_went_wrong_is_in_the_order_of_kind_store_and_result_and_its_time_is_utc() -> None:
+    there = NOW.astimezone(timezone(timedelta(hours=9)))
+    late = replace(met("unavailable", 1, "OSError", kind="labels"), last_at=there)
+    graph = [late, met("refused", 2, "E"), met("conflict", 3, "E")]
+    books = [Book(Service.TABLEINATOR, errors=[late, met("conflict", 4, "E")]), Book(Service.GRAPHINATOR, errors=graph)]
+    screen = StringIO()
+
+    Console(width=_WIDTH, file=screen).print(errors_table(books, "20260301"))
+
+    lines = [line.split() for line in screen.getvalue().splitlines() if line.startswith(("artists", "labels"))]
+    assert [line[:4] for line in lines] == [
+        ["artists", "graphinator", "conflict", "3"],
+        ["artists", "graphinator", "refused", "2"],
+        ["artists", "tableinator", "conflict", "4"],
+        ["labels", "graphinator", "unavailable", "1"],
+        ["labels", "tableinator", "unavailable", "1"],
+    ]
+    assert {" ".join(line[-2:]) for line in lines} == {"2026-03-02 00:00:00"}
+
+
 @pytest.mark.parametrize("width", [100, 140])
 def test_nothing_of_an_error_is_cut_on_a_narrow_screen(width: int) -> None:
     screen = StringIO()
@@ -166,10 +186,15 @@ def test_a_load_that_met_errors_says_so_at_its_end() -> None:
     assert (told["service"], told["kind"], told["errors"]) == ("tableinator", "artists", 3)
 
 
-def test_a_load_whose_errors_can_not_be_read_says_so_at_its_end() -> None:
+@pytest.mark.parametrize(
+    "away",
+    [Book(Service.GRAPHINATOR, trouble="[away]"), Book(Service.GRAPHINATOR, trouble_of_errors="[away]")],
+    ids=["nothing", "no errors"],
+)
+def test_a_load_whose_errors_can_not_be_read_says_so_at_its_end(away: Book) -> None:
     screen = StringIO()
     loading = Loading({}, load_settings(ExtractorSettings, {}), SyntheticLoad(1, seed=1), (), lambda *_: None)
-    loading.books = [Book(Service.TABLEINATOR, errors=()), Book(Service.GRAPHINATOR, trouble="[away]")]
+    loading.books = [Book(Service.TABLEINATOR, errors=()), away]
 
     show(loading, (), (), Console(width=_WIDTH, file=screen), plan=False)
 

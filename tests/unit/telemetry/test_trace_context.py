@@ -23,6 +23,7 @@ CONTEXT = TraceContext(0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331)
         f"01-{TRACE}-{SPAN}-01",  # a later version is read as far as this one goes
         f"cc-{TRACE}-{SPAN}-01-what-the-future-brings",
         f"01-{TRACE}-{SPAN}-01-",
+        f"01-{TRACE}-{SPAN}-01-two\nlines",
         VALID.encode(),
         bytearray(VALID.encode()),
     ],

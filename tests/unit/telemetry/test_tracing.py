@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 from structlog.testing import capture_logs
 
-from common.batching.batch import Trigger
+from common.batching.batch import Batch, Trigger
 from common.errors import StoreUnavailable
 from common.outcomes import Outcomes
 from common.sink import Result
@@ -106,6 +107,19 @@ async def test_a_batch_that_is_held_tells_each_attempt() -> None:
 
     [trace] = export.traces
     assert results(trace) == [(Result.UNAVAILABLE, 4, "57P01"), (Result.STORED, 4, "")]
+    assert trace.transactions[0].ended <= trace.transactions[1].began
+
+
+def test_nothing_ends_before_it_began_although_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = BatchTrace("artists", Batch([], Trigger.SIZE), on_end=Kept().send)
+    trace.transaction_begins(1)
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+
+    trace.transaction_ended(Result.STORED, code="")
+    trace.end(quarantined=0)
+
+    [transaction] = trace.transactions
+    assert trace.began <= transaction.began <= transaction.ended <= trace.ended
 
 
 @in_virtual_time
