@@ -34,7 +34,7 @@ from spindle.advice.evidence import BUSY as LIMIT_BUSY
 from spindle.advice.evidence import ENOUGH, HALF_BUSY, SEEN, Evidence
 from spindle.advice.findings import Advice, advise
 from spindle.advice.keeping import keep
-from spindle.advice.limits import Limit
+from spindle.advice.limits import Limit, gain_up_to
 from spindle.advice.meters import Look, Meters, Pressure, meters_of, slim
 from spindle.advice.page import page_of
 from spindle.advice.phases import judge
@@ -42,7 +42,7 @@ from spindle.advice.prometheus import Prometheus, is_match
 from spindle.advice.publishing import PublishingLimit, advise_publishing, read_published
 from spindle.advice.report import Report, compared, judged, read_report, report_of
 from spindle.advice.watching import MOST, Activity, Looks, Observer, openings_of, pause_before
-from spindle.advice.window import POINTS, Window
+from spindle.advice.window import POINTS, Window, series_of
 from spindle.cli import main
 from spindle.settings import OperatorSettings
 from spindle.status.broker import BrokerState, QueueState
@@ -100,7 +100,7 @@ def exposed(service: Service, kinds: tuple[str, ...], **moved: float) -> str:
         by = f'service="{service}",kind="{kind}"'
         lines += [
             f"spindle_broker_connected{{{by}}} 1",
-            f"spindle_writers{{{by}}} 2",
+            f"spindle_writers{{{by}}} {of.get('writers', 2)}",
             f"spindle_paused{{{by}}} {of['paused']}",
             f"spindle_refusing_everything{{{by}}} {of['refusing']}",
             f"spindle_suspects{{{by}}} {of['suspects']}",
@@ -306,20 +306,30 @@ def beside(
     service: Service, waiting: Mapping[str, int], moved: Mapping[str, Mapping[str, Any]], *, together: bool = False
 ) -> Meters:
     """What is seen of kinds that differ, each in a process of its own, or all in one."""
-    looks = []
-    for at in (0.0, SECONDS):
-        queues = {NAMES.queue(service, kind): QueueState(count) for kind, count in waiting.items()}
-        texts = {kind: exposed(service, (kind,), **(each if at else {})) for kind, each in moved.items()}
-        processes = {"a": "".join(texts.values())} if together else texts
-        replicas = [Replica(service, f"{name}:1", Samples.parse(text)) for name, text in processes.items()]
-        broker = BrokerState("here", ("amqp",), queues=queues)
-        picture = paint(
-            replicas, broker, services=[service], kinds=tuple({**waiting, **moved}), names=NAMES, latencies={}
-        )
-        looks.append(Look(at, slim(picture), {service: {}}))
+    nothing: Mapping[str, Mapping[str, Any]] = {kind: {} for kind in moved}
+    looks = [
+        look_beside(at, service, waiting, each, together=together) for at, each in ((0.0, nothing), (SECONDS, moved))
+    ]
     meters = meters_of(looks, service)
     assert meters is not None
     return meters
+
+
+def look_beside(
+    at: float,
+    service: Service,
+    waiting: Mapping[str, int],
+    moved: Mapping[str, Mapping[str, Any]],
+    *,
+    together: bool = False,
+) -> Look:
+    queues = {NAMES.queue(service, kind): QueueState(count) for kind, count in waiting.items()}
+    texts = {kind: exposed(service, (kind,), **each) for kind, each in moved.items()}
+    processes = {"a": "".join(texts.values())} if together else texts
+    replicas = [Replica(service, f"{name}:1", Samples.parse(text)) for name, text in processes.items()]
+    broker = BrokerState("here", ("amqp",), queues=queues)
+    picture = paint(replicas, broker, services=[service], kinds=tuple({**waiting, **moved}), names=NAMES, latencies={})
+    return Look(at, slim(picture), {service: {}})
 
 
 SLOW_KIND: Mapping[str, Any] = {**BUSY, "new": 20_000, "batches": 40, "size": 20_000, "room": 20_000, "cpu": 5.0}
@@ -352,12 +362,37 @@ def test_what_kinds_that_keep_up_do_does_not_hide_that_the_store_is_slow_for_ano
 
 
 def test_of_the_other_kinds_process_neither_cpu_nor_lag_nor_writers_count() -> None:
-    moved = {"releases": SLOW_KIND, "artists": {**QUICK_KIND, "cpu": 97.0, "lag": 3.0}}
+    moved = {"releases": SLOW_KIND, "artists": {**QUICK_KIND, "cpu": 97.0, "lag": 3.0, "writers": 6}}
 
     meters = beside(TABLE, {"releases": BACKLOG, "artists": 0}, moved)
 
     assert (meters.cpu, meters.lag, meters.writers, meters.sharing) == (0.05, 0.01, 2.0, 1)
     assert limits(advise(TABLE, meters)) == [Limit.STORE]
+    assert gain_up_to(meters, 0.5) == 200.0, "as much again of releases, of which there are 200 a second"
+
+
+def test_of_a_slow_kind_that_has_settled_little_nothing_is_said() -> None:
+    moved = {"releases": {**SLOW_KIND, "new": 500}, "artists": QUICK_KIND}
+
+    found = advise(TABLE, beside(TABLE, {"releases": BACKLOG, "artists": 0}, moved))
+
+    assert (found.judged, found.findings) == (False, ())
+    assert found.verdict.startswith("only 500 records of releases in 100 s, too few to judge by")
+
+
+def test_all_points_of_a_plot_are_of_the_kind_before_which_most_waited_in_all() -> None:
+    waiting = [{"releases": BACKLOG, "artists": 0}] * 2 + [{"releases": 0, "artists": 10}] * 2
+    looks = [
+        look_beside(
+            SECONDS * at,
+            TABLE,
+            each,
+            {"releases": {"new": 20_000 * at, "limit": 500}, "artists": {"new": 5_000 * at, "limit": 100}},
+        )
+        for at, each in enumerate(waiting)
+    ]
+
+    assert [point["batch_limit"] for point in series_of(looks, TABLE)] == [500.0] * 3
 
 
 def test_of_one_kind_that_moves_the_batch_size_of_idle_ones_says_nothing() -> None:
@@ -382,7 +417,9 @@ def test_kinds_that_take_turns_keep_the_writers_busy_together() -> None:
 
 def test_kinds_take_turns_only_within_a_process() -> None:
     turns = {"releases": {**SLOW_KIND, "stored": 100.0}, "artists": {**SLOW_KIND, "stored": 90.0}}
+    without_writers = {"releases": {**SLOW_KIND, "failed": 80.0}, "artists": {"writers": 0}}
 
+    assert beside(GRAPH, {"releases": BACKLOG, "artists": 10}, without_writers).failing == pytest.approx(0.4)
     assert beside(GRAPH, {"releases": BACKLOG, "artists": 10}, turns).writing == 0.5
     assert beside(GRAPH, {"releases": 0, "artists": 0}, turns).writing == 0.475
 
@@ -393,6 +430,7 @@ def test_a_kind_that_is_paused_is_not_the_one_that_is_judged() -> None:
     meters = beside(TABLE, {"releases": BACKLOG, "artists": 1}, moved)
 
     assert (meters.kind, meters.backlog, meters.due) == ("artists", [BACKLOG + 1] * 2, [1, 1])
+    assert beside(TABLE, {"releases": BACKLOG, "artists": 0}, moved).kind == "artists", "the only one that is not"
     assert limits(advise(TABLE, meters)) == [Limit.STOPPED]
 
 
