@@ -6,7 +6,7 @@ import platform
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,6 +86,11 @@ def properties(header: object) -> Callable[[], Properties]:
 
 def traceparent(number: int, flags: str = "01") -> str:
     return f"00-{number:032x}-{number:016x}-{flags}"
+
+
+def of_spans(lines: Sequence[MutableMapping[str, Any]]) -> list[Any]:
+    """Without what else the process may say meanwhile: a publisher of another test's was heard that had no broker."""
+    return [line for line in lines if "pans" in line["event"]]
 
 
 def spans_counted(result: str) -> float:
@@ -326,7 +331,7 @@ async def test_what_the_collector_does_not_say_to_have_taken_is_dropped_and_said
         await export.close(2.0)
 
     assert (spans_counted("exported") - before[0], spans_counted("dropped") - before[1]) == (2 - dropped, dropped)
-    assert [line["reason"] for line in lines] == [reason] * bool(reason)
+    assert [line["reason"] for line in of_spans(lines)] == [reason] * bool(reason)
     assert TOKEN not in str(lines)
 
 
@@ -383,7 +388,7 @@ async def test_what_a_collector_refuses_is_dropped_counted_and_said_once(collect
     await export.close(2.0)
     assert len(collector.spans()) == 2
 
-    assert [(line["event"], line.get("reason"), line.get("dropped")) for line in lines] == [
+    assert [(line["event"], line.get("reason"), line.get("dropped")) for line in of_spans(lines)] == [
         ("Spans dropped: the collector does not take them", "HTTP 401", None),
         ("Spans are exported again", None, 3),
     ]
@@ -403,7 +408,7 @@ async def test_a_collector_that_fails_once_at_the_end_has_its_spans_all_the_same
 
     assert len(collector.spans()) == 1
     assert (spans_counted("exported") - before[0], spans_counted("dropped") - before[1]) == (1, 0)
-    assert lines == []
+    assert of_spans(lines) == []
 
 
 async def test_a_connection_is_used_again_and_one_that_was_closed_meanwhile_is_made_again(collector: Collector) -> None:
@@ -460,7 +465,7 @@ async def test_what_is_too_large_for_a_request_is_said_to_be(
         trace_of(1, export.send).end(quarantined=0)
         await export.close(30.0)
 
-    assert [line["reason"] for line in lines] == ["they can't be encoded, or are too large for one request"]
+    assert [line["reason"] for line in of_spans(lines)] == ["they can't be encoded, or are too large for one request"]
 
 
 async def test_so_many_wait_and_what_comes_then_is_dropped(collector: Collector) -> None:
@@ -472,7 +477,7 @@ async def test_so_many_wait_and_what_comes_then_is_dropped(collector: Collector)
             trace_of(1, export.send).end(quarantined=0)
 
     assert spans_counted("dropped") - before == 99
-    assert [line["event"] for line in lines] == ["Spans dropped: too many wait for the collector"]
+    assert [line["event"] for line in of_spans(lines)] == ["Spans dropped: too many wait for the collector"]
     collector.may_answer.set()
     await until(lambda: export._exporter.seen == export._given)
     await export.close(2.0)
@@ -642,7 +647,7 @@ async def test_no_text_of_an_answer_is_logged(collector: Collector, caplog: pyte
         await export.close(2.0)
 
     assert TOKEN not in caplog.text + str(lines)
-    assert [line["reason"] for line in lines] == ["HTTP 401"]
+    assert [line["reason"] for line in of_spans(lines)] == ["HTTP 401"]
 
 
 async def test_what_the_sdk_raises_is_counted_and_said_by_its_class(
@@ -659,7 +664,7 @@ async def test_what_the_sdk_raises_is_counted_and_said_by_its_class(
         await export.close(2.0)
 
     assert TOKEN not in caplog.text + str(lines)
-    assert [line["reason"] for line in lines] == ["LookupError"]
+    assert [line["reason"] for line in of_spans(lines)] == ["LookupError"]
     assert spans_counted("dropped") - before == 1
 
 
