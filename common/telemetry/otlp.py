@@ -264,9 +264,9 @@ class _CountingExporter(SpanExporter):
             elif refused:
                 if not self._dropped:
                     reason = self._session.failure or (
-                        "they can't be encoded, or are too large for one request"
-                        if self._fails
-                        else "it says that it refuses some"
+                        "it says that it refuses some"
+                        if self._session.refused
+                        else "they can't be encoded, or are too large for one request"
                     )
                     log.warning("Spans dropped: the collector does not take them", reason=reason)
                 self._dropped += refused

@@ -303,7 +303,9 @@ async def test_the_sdks_own_sampler_has_a_word_too(collector: Collector, monkeyp
     assert (collector.spans(), lines) == ([], [])
 
 
-REFUSED = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(rejected_spans=1, error_message=TOKEN))
+def refusing(spans: int) -> bytes:
+    refused = ExportTracePartialSuccess(rejected_spans=spans, error_message=TOKEN)
+    return bytes(ExportTraceServiceResponse(partial_success=refused).SerializeToString())
 
 
 @pytest.mark.parametrize(
@@ -311,10 +313,11 @@ REFUSED = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(r
     [
         ({"status": 308}, 2, "HTTP 308"),
         ({"content_type": "text/html; charset=utf-8", "answer": b"<html>log in"}, 2, "a web page answers"),
-        ({"answer": REFUSED.SerializeToString()}, 1, "it says that it refuses some"),
+        ({"answer": refusing(1)}, 1, "it says that it refuses some"),
+        ({"answer": refusing(9999)}, 2, "it says that it refuses some"),
         ({"answer": b"OK"}, 0, ""),
     ],
-    ids=["redirected", "web page", "partial success", "no protobuf"],
+    ids=["redirected", "web page", "partial success", "all refused", "no protobuf"],
 )
 async def test_what_the_collector_does_not_say_to_have_taken_is_dropped_and_said(
     collector: Collector, answer: dict[str, Any], dropped: int, reason: str
